@@ -1,0 +1,58 @@
+"""muad: one detector for every product on the line.
+
+The verbs of the command line as Python: `train`, `evaluate`, `Predictor`. Names are imported when first used, so that
+`import muad` does not load torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from muad._version import __version__
+
+if TYPE_CHECKING:
+    from muad.api import evaluate, train
+    from muad.config import RunConfig, load_config
+    from muad.data.index import open_catalog
+    from muad.errors import MuadError
+    from muad.inference import ImagePrediction, Predictor
+    from muad.metrics.report import Report
+    from muad.official import import_official
+
+_HOMES = {
+    "ImagePrediction": "muad.inference",
+    "MuadError": "muad.errors",
+    "Predictor": "muad.inference",
+    "Report": "muad.metrics.report",
+    "RunConfig": "muad.config",
+    "evaluate": "muad.api",
+    "import_official": "muad.official",
+    "load_config": "muad.config",
+    "open_catalog": "muad.data.index",
+    "train": "muad.api",
+}
+
+__all__ = [
+    "ImagePrediction",
+    "MuadError",
+    "Predictor",
+    "Report",
+    "RunConfig",
+    "__version__",
+    "evaluate",
+    "import_official",
+    "load_config",
+    "open_catalog",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name not in _HOMES:
+        raise AttributeError(f"module 'muad' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,297 @@
+"""The verbs as Python functions: what the command line calls, and what a script calls instead of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from muad.checkpoint import category_folder, create_run, load_detector, read_config, read_run, write_text
+from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
+from muad.data.index import open_catalog
+from muad.data.loading import ViewCache
+from muad.device import choose_device
+from muad.errors import CheckpointError, ConfigError, DataError
+from muad.evaluation import evaluate_detector, find_protocol, predict_views
+from muad.metrics.report import CategoryReport, Report
+from muad.training import train_detector
+from muad.training.choose import choose_config
+from muad.training.engine import launch, resolve_precision
+from muad.training.reproducibility import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_fabric import Fabric
+
+    from muad.detectors import Detector
+    from muad.types import Catalog, Record
+
+Progress = Callable[[str, int, int, float | None], None]
+Notice = Callable[[str], None]
+_SCALE_IMAGES = 64
+
+
+def _silent(*_: object) -> None:
+    """For callers who want no news."""
+
+
+def train(
+    data: str | Path,
+    out: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    layout: str = "auto",
+    device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    resume: bool = False,
+    progress: Progress = _silent,
+    note: Notice = _silent,
+) -> RunConfig:
+    """Train one detector for all categories of a data set (or, in `per_category` mode, one each).
+
+    Args:
+        data: Data set of any layout muad reads; only its good training images are used.
+        out: Run folder to write.
+        recipe: Name or TOML file; without one, settings are chosen for the data and the device, and noted.
+        overrides: `section.key=value` settings on top.
+        layout: How the data lie on disk; `auto` recognises them.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        devices: Processes per node.
+        nodes: Number of nodes.
+        resume: Continue the run in `out`, with the settings it was started with.
+        progress: Called with what is being trained, steps done, steps in all, and the mean loss when known.
+        note: Called with sentences the user should see.
+
+    Returns:
+        The configuration of the run.
+
+    Raises:
+        DataError: No usable training images.
+        ConfigError: A setting is out of range.
+        CheckpointError: `out` already holds a run, or cannot be written.
+        KeyboardInterrupt: Ctrl-C; what was done is saved and `resume=True` continues exactly there.
+    """
+    run_dir = Path(out)
+    catalog = open_catalog(Path(data), layout)
+    for sentence in catalog.notes:
+        note(sentence)
+    records = catalog.select(split="train")
+    if not records:
+        raise DataError(f"data must hold good training images, got none in {data}. Name the folder that holds them.")
+    config = _run_config(run_dir, catalog, recipe, tuple(overrides), device, resume, note)
+    fabric = launch(config.training.precision, device=device, devices=devices, nodes=nodes)
+    facts = {
+        "mode": config.training.mode,
+        "categories": _count(records),
+        "data": str(Path(data).absolute()),
+        "layout": catalog.layout,
+        "seed": config.training.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processes": fabric.world_size,
+        "precision": resolve_precision(config.training.precision, device),
+        **environment(fabric.device),
+    }
+    if config.training.mode == "multi_class":
+        _train_one(config, records, run_dir, fabric, facts, progress, note)
+        return config
+    _start(run_dir, config, facts, fabric)
+    scales = []
+    for name in _count(records):
+        chosen = [record for record in records if record.category == name]
+        own = {**facts, "mode": "multi_class", "categories": _count(chosen)}
+        scales.append(_train_one(config, chosen, category_folder(run_dir, name), fabric, own, progress, note))
+    _finish(run_dir, config, facts, (max(low for low, _ in scales), max(high for _, high in scales)), fabric)
+    return config
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    *,
+    protocol: str = "dinomaly",
+    layout: str = "auto",
+    device: str = "auto",
+    encoder_weights: str | Path | None = None,
+    batch_size: int = 16,
+    progress: Progress = _silent,
+    note: Notice = _silent,
+) -> Report:
+    """Figures of a run on the test images of a data set, also written to `RUN/evaluation.json`.
+
+    Args:
+        run: Run folder.
+        data: Labelled data set; its training images are not looked at.
+        protocol: `dinomaly` (as published) or `exact`.
+        layout: How the data lie on disk; `auto` recognises them.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        encoder_weights: Where the encoder's file lies now, if not where it was at training.
+        batch_size: Images per forward pass.
+        progress: Called with what is being done, images done, images in all, and None.
+        note: Called with sentences the user should see.
+
+    Raises:
+        CheckpointError: No usable run there.
+        DataError: No test images, an unreadable file, or a category the run has no detector for.
+        ConfigError: Unknown protocol.
+    """
+    run_dir, weights = Path(run), Path(encoder_weights) if encoder_weights is not None else None
+    rules, facts = find_protocol(protocol), read_run(run_dir)
+    catalog = open_catalog(Path(data), layout, for_training=False)
+    for sentence in catalog.notes:
+        note(sentence)
+    records = catalog.select(split="test")
+    trained = tuple(facts.get("categories", ()))
+    foreign = [name for name in _count(records) if trained and name not in trained]
+    if foreign:
+        note(f"not trained on {', '.join(foreign)}: its figures say how the detector takes an unknown product")
+    chosen_device = choose_device(device)
+
+    def run_on(detector: Detector, chosen: Sequence[Record], done: int) -> Report:
+        return evaluate_detector(
+            detector.to(chosen_device),
+            chosen,
+            protocol=rules.name,
+            batch_size=batch_size,
+            progress=lambda count, _: progress("evaluate", done + count, len(records), None),
+        )
+
+    if facts["mode"] == "multi_class":
+        report = run_on(load_detector(run_dir, weights), records, 0)
+    else:
+        parts: dict[str, CategoryReport] = {}
+        done = 0
+        for name in _count(records):
+            if name in foreign:
+                raise DataError(f"category must be one the run has a detector for, got {name}; it has {trained}.")
+            chosen = [record for record in records if record.category == name]
+            detector = load_detector(category_folder(run_dir, name), weights)
+            parts |= run_on(detector, chosen, done).categories
+            done += len(chosen)
+        report = Report(protocol=rules.name, categories=parts, images=len(records))
+    write_text(run_dir / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
+    return report
+
+
+def _run_config(
+    run_dir: Path,
+    catalog: Catalog,
+    recipe: str | Path | None,
+    overrides: tuple[str, ...],
+    device: str,
+    resume: bool,
+    note: Notice,
+) -> RunConfig:
+    """The configuration of a new run, or that of the run to resume."""
+    if (run_dir / "run.json").is_file():
+        if not resume:
+            raise CheckpointError(
+                f"run folder must be new, got {run_dir}, which holds a run. Continue it with --resume, or name another."
+            )
+        config = read_config(run_dir)
+        if recipe is not None or overrides:
+            values = config_to_dict(config) if recipe is None else config_to_dict(load_config(recipe))
+            _require_same(config, _absolute_paths(parse_config(override(values, overrides))))
+        return config
+    if recipe is not None:
+        return _absolute_paths(load_config(recipe, overrides))
+    chosen, sentence = choose_config(catalog, choose_device(device))
+    note(sentence)
+    return _absolute_paths(parse_config(override(config_to_dict(chosen), overrides)))
+
+
+def _require_same(config: RunConfig, wanted: RunConfig) -> None:
+    """Refuse to resume a run with other settings, naming the first that differs."""
+    before, after = _flatten(config_to_dict(config)), _flatten(config_to_dict(wanted))
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            raise ConfigError(
+                f"{key} must stay {before.get(key)} to resume this run, got {after.get(key)}. "
+                "Leave it out, or start a new run."
+            )
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _absolute_paths(config: RunConfig) -> RunConfig:
+    """The same configuration, readable from any working directory."""
+    weights = config.detector.encoder.weights
+    if weights is None:
+        return config
+    absolute = json.dumps(str(weights.absolute()))
+    return parse_config(override(config_to_dict(config), [f"detector.encoder.weights={absolute}"]))
+
+
+def _train_one(
+    config: RunConfig,
+    records: Sequence[Record],
+    run_dir: Path,
+    fabric: Fabric,
+    facts: dict[str, Any],
+    progress: Progress,
+    note: Notice,
+) -> tuple[float, float]:
+    """Train one detector into its folder and return the scale its maps are drawn on."""
+    _start(run_dir, config, facts, fabric)
+    name = ", ".join(facts["categories"])
+    total = config.schedule.total_steps
+    detector = train_detector(
+        config,
+        records,
+        run_dir,
+        fabric,
+        progress=lambda done, loss: progress(name, done, total, loss),
+        note=note,
+    )
+    scale = _map_scale(detector, records) if fabric.is_global_zero else (0.0, 1.0)
+    _finish(run_dir, config, facts, scale, fabric)
+    return scale
+
+
+def _start(run_dir: Path, config: RunConfig, facts: dict[str, Any], fabric: Fabric) -> None:
+    """Write what the run is before it begins, unless it is being resumed."""
+    if fabric.is_global_zero and not (run_dir / "run.json").is_file():
+        create_run(run_dir, config, facts)
+    fabric.barrier()
+
+
+def _finish(
+    run_dir: Path, config: RunConfig, facts: dict[str, Any], scale: tuple[float, float], fabric: Fabric
+) -> None:
+    if fabric.is_global_zero:
+        create_run(run_dir, config, {**facts, "finished": True, "map_scale": scale})
+    fabric.barrier()
+
+
+def _map_scale(detector: Detector, records: Sequence[Record]) -> tuple[float, float]:
+    """Map values to draw as nothing and as fully anomalous: the same for all images, from normal ones alone.
+
+    Nothing is the median of normal pixels, full is three times as far above it as their 99.9th percentile.
+    """
+    stride = max(1, len(records) // _SCALE_IMAGES)
+    cache = ViewCache(detector.preprocessing, 0)
+    values = []
+    for record in records[::stride][:_SCALE_IMAGES]:
+        try:
+            values.append(predict_views(detector, cache.view(record.path)[None])[0])
+        except DataError:
+            continue  # named during training, where the setting decided to leave it out
+    low, high = np.percentile(np.stack(values), [50, 99.9])
+    return float(low), float(low + 3 * (high - low))
+
+
+def _count(records: Sequence[Record]) -> dict[str, int]:
+    """Images per category, categories sorted."""
+    names = sorted({record.category for record in records})
+    return {name: sum(record.category == name for record in records) for name in names}

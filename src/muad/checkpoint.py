@@ -1,0 +1,271 @@
+"""Run folders: what a run is, its weights, and how to have the detector back.
+
+    RUN/run.json              format version, versions, git state, device, seed, categories, encoder fingerprint
+    RUN/config.toml           the resolved configuration; a recipe in its own right
+    RUN/metrics.jsonl         one line per logged step
+    RUN/checkpoints/00000500/ weights.safetensors, state.json and, until the run is finished, optimizer.safetensors
+    RUN/categories/NAME/      in per_category mode: one such folder each
+
+Everything is written beside its place and renamed into it, so a crash at any moment leaves the last good state.
+Only tensors and JSON: nothing in a run folder can execute code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from muad.config import RunConfig, config_to_toml, load_config
+from muad.detectors import DETECTORS, Detector
+from muad.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+FORMAT_VERSION = 1
+_KEEP = 2  # the newest checkpoint and the one before it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Weights of one step on disk.
+
+    Attributes:
+        folder: Where its files lie.
+        step: Optimizer steps taken.
+    """
+
+    folder: Path
+    step: int
+
+
+def create_run(run_dir: Path, config: RunConfig, facts: Mapping[str, Any]) -> None:
+    """Write `config.toml` and `run.json` of a new run.
+
+    Raises:
+        CheckpointError: The folder cannot be written.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_text(run_dir / "config.toml", config_to_toml(config))
+        write_text(run_dir / "run.json", json.dumps({"format_version": FORMAT_VERSION, **facts}, indent=2) + "\n")
+    except OSError as error:
+        raise CheckpointError(
+            f"run folder must be writable, got {run_dir} ({error}). Free space or name another."
+        ) from None
+
+
+def read_run(run_dir: Path) -> dict[str, Any]:
+    """The facts in `run.json`.
+
+    Raises:
+        CheckpointError: No run folder, or one of another format.
+    """
+    path = run_dir / "run.json"
+    if not path.is_file():
+        raise CheckpointError(f"run must be a folder written by `muad train`, got {run_dir}, which has no run.json.")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        version = facts["format_version"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise CheckpointError(
+            f"run.json must be readable, got {path} ({error!r}). Restore it or train again."
+        ) from None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"run folder must have format version {FORMAT_VERSION}, got {version} in {run_dir}. "
+            f"Use the release of muad that wrote it ({facts.get('muad', 'unknown')}), or train again."
+        )
+    return dict(facts)
+
+
+def category_folder(run_dir: Path, category: str) -> Path:
+    """Folder of one category's detector in a `per_category` run.
+
+    Raises:
+        CheckpointError: The category's name cannot be a folder's name.
+    """
+    if not category or category in (".", "..") or any(sign in category for sign in '/\\:*?"<>|'):
+        raise CheckpointError(f"category must be usable as a folder name in per_category mode, got {category!r}.")
+    return run_dir / "categories" / category
+
+
+def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig:
+    """The configuration of a run, with the encoder's file replaced if one is given."""
+    read_run(run_dir)
+    config = load_config(run_dir / "config.toml")
+    weights = encoder_weights or config.detector.encoder.weights
+    if encoder_weights is None and weights is not None and not weights.is_file():
+        beside = run_dir / weights.name  # the run folder, with the encoder in it, was moved
+        weights = beside if beside.is_file() else weights
+    if weights == config.detector.encoder.weights:
+        return config
+    return load_config(run_dir / "config.toml", [f"detector.encoder.weights={json.dumps(str(weights))}"])
+
+
+def checkpoints(run_dir: Path) -> list[Checkpoint]:
+    """Complete checkpoints, oldest first."""
+    folder = run_dir / "checkpoints"
+    steps = [entry for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
+    return [
+        Checkpoint(folder=entry, step=int(entry.name)) for entry in sorted(steps, key=lambda entry: int(entry.name))
+    ]
+
+
+def save_checkpoint(run_dir: Path, step: int, detector: Detector, optimizer: torch.optim.Optimizer | None) -> None:
+    """Save trainable tensors after `step` steps, with the optimizer's state unless the run is finished.
+
+    Raises:
+        CheckpointError: The disk is full or the folder not writable; earlier checkpoints stay.
+    """
+    place = run_dir / "checkpoints" / f"{step:08d}"
+    draft = place.with_name(place.name + ".partial")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        weights = {name: tensor.contiguous().cpu() for name, tensor in detector.trainable_state().items()}
+        save_file(weights, draft / "weights.safetensors")
+        state: dict[str, Any] = {"step": step, "fingerprint": detector.fingerprint}
+        if optimizer is not None:
+            tensors, state["optimizer"] = _split_optimizer(optimizer)
+            save_file(tensors, draft / "optimizer.safetensors")
+        write_text(draft / "state.json", json.dumps(state) + "\n")
+        for file in draft.iterdir():
+            _flush_to_disk(file)
+        shutil.rmtree(place, ignore_errors=True)
+        draft.rename(place)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        last = checkpoints(run_dir)
+        kept = f"The checkpoint of step {last[-1].step} is intact" if last else "No earlier checkpoint exists"
+        raise CheckpointError(
+            f"checkpoint of step {step} must be written to {run_dir}, got {error}. "
+            f"{kept}; free disk space and continue with --resume."
+        ) from None
+    for old in checkpoints(run_dir)[:-_KEEP]:
+        shutil.rmtree(old.folder, ignore_errors=True)
+
+
+def load_weights(checkpoint: Checkpoint, detector: Detector) -> None:
+    """Copy saved tensors into a detector.
+
+    Raises:
+        CheckpointError: Unreadable file, another encoder, or tensors that do not fit; they are listed.
+    """
+    state = _read_state(checkpoint)
+    if state["fingerprint"] != detector.fingerprint:
+        raise CheckpointError(
+            f"encoder weights must be those the run was trained with ({state['fingerprint'][:12]}), "
+            f"got {detector.fingerprint[:12]}. Pass the original file as the encoder weights."
+        )
+    copy_tensors(_read_tensors(checkpoint.folder / "weights.safetensors"), detector.trainable_state())
+
+
+def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
+    """Give an optimizer the state it had when the checkpoint was saved.
+
+    Raises:
+        CheckpointError: The checkpoint is of a finished run or cannot be read.
+    """
+    path = checkpoint.folder / "optimizer.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint must hold the optimizer's state to resume, got {checkpoint.folder}.")
+    numbers = _read_state(checkpoint)["optimizer"]
+    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in numbers.items()}
+    for key, tensor in _read_tensors(path).items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def load_detector(run_dir: Path, encoder_weights: Path | None = None) -> Detector:
+    """The trained detector of a multi-category run (or of one category's folder), on the CPU.
+
+    Args:
+        run_dir: Folder written by training.
+        encoder_weights: Where the encoder's file lies now, if it is not where it was at training.
+
+    Raises:
+        CheckpointError: No usable run or checkpoint there, or other encoder weights.
+    """
+    config = read_config(run_dir, encoder_weights)
+    found = checkpoints(run_dir)
+    if not found:
+        raise CheckpointError(f"run must hold a checkpoint, got {run_dir} without one. Train it, or --resume it.")
+    detector = build_detector(config)
+    load_weights(found[-1], detector)
+    return detector
+
+
+def build_detector(config: RunConfig) -> Detector:
+    """An untrained detector; its initial weights come from torch's global generator."""
+    return DETECTORS[config.detector.name](config.detector)
+
+
+def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    """Copy tensors by name into equally named ones of the same shape.
+
+    Raises:
+        CheckpointError: Lists every tensor that is missing, unexpected, or of another shape.
+    """
+    faults = [f"{name} missing" for name in target if name not in source]
+    faults += [f"{name} unexpected" for name in source if name not in target]
+    faults += [
+        f"{name} {tuple(source[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in target.items()
+        if name in source and source[name].shape != tensor.shape
+    ]
+    if faults:
+        raise CheckpointError(f"weights must fit the detector, got {len(faults)} that do not: {', '.join(faults)}.")
+    for name, tensor in target.items():
+        tensor.copy_(source[name])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is either the old one or the new one, never half of it."""
+    draft = path.with_name(path.name + ".partial")
+    draft.write_text(text, encoding="utf-8")
+    _flush_to_disk(draft)
+    draft.replace(path)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _split_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[int, dict[str, float]]]:
+    """Tensors as `index.name` for safetensors, plain numbers for JSON."""
+    tensors, numbers = {}, {}
+    for index, entries in optimizer.state_dict()["state"].items():
+        numbers[index] = {name: value for name, value in entries.items() if isinstance(value, (int, float))}
+        for name, value in entries.items():
+            if name not in numbers[index]:
+                tensors[f"{index}.{name}"] = value.detach().contiguous().cpu()
+    return tensors, numbers
+
+
+def _read_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    try:
+        return dict(json.loads((checkpoint.folder / "state.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"state.json must be readable, got {checkpoint.folder} ({error}).") from None
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"weights must be a readable safetensors file, got {path} ({error}). "
+            "Delete its folder to use the checkpoint before it."
+        ) from None

@@ -1,0 +1,29 @@
+"""`muad demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muad.cli.display import progress_bar, say, show_report
+
+
+def command(
+    out: Annotated[Path, typer.Option(help="Folder for data, run and pictures; what is there is reused.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """The main job in minutes: render a toy factory, train one detector for all its products, evaluate, draw."""
+    from muad.demo import run_demo
+
+    try:
+        with progress_bar("step") as update:
+            report, picture = run_demo(out, update, say)
+    except KeyboardInterrupt:
+        say("interrupted; run the demo again and it goes on from here.")
+        raise typer.Exit(130) from None
+    show_report(report)
+    say(f"heat maps of one image per category and defect: {picture}")
+    say(f"try your own: muad predict {out / 'run'} IMAGES --out {out / 'mine'}")

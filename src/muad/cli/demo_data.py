@@ -1,0 +1,25 @@
+"""`muad demo-data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muad.cli.display import progress_bar, say
+
+
+def command(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    seed: Annotated[int, typer.Option(help="Seed of all images.", min=0)] = 0,
+    image_px: Annotated[int, typer.Option(help="Side of the images.", min=64)] = 256,
+) -> None:
+    """Write the toy factory: rendered products with exact defect masks, in MVTec AD's layout."""
+    from muad.data.toy_factory import write_toy_factory
+
+    with progress_bar("image") as update:
+        write_toy_factory(
+            out, seed=seed, image_px=image_px, progress=lambda done, total: update("render", done, total, None)
+        )
+    say(f"toy factory: {out}. Next: muad train {out} --out RUN")

@@ -1,0 +1,37 @@
+"""`muad doctor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from muad.cli.display import show
+
+
+def command(
+    timeout_s: Annotated[float, typer.Option(help="Time to wait for the hub of encoder weights.", min=0)] = 5.0,
+) -> None:
+    """Say what this machine offers: versions, device, precision, threads, memory, whether the hub is reachable."""
+    import torch
+
+    from muad.device import choose_device, describe_device, free_memory_bytes
+    from muad.nn.encoder_hub import hub_reachable
+    from muad.training.engine import resolve_precision
+    from muad.training.reproducibility import environment
+
+    device = choose_device()
+    facts = environment(device)
+    lines = {
+        "muad": facts["muad"],
+        "python": f"{facts['python']}, {facts['platform']}",
+        **{name: version or "not installed" for name, version in facts["versions"].items()},
+        "device": f"{device}: {describe_device(device)}",
+        "precision": f"{resolve_precision('auto')} (training.precision = auto)",
+        "threads": str(torch.get_num_threads()),
+        "free memory": f"{free_memory_bytes(device) / 2**30:.1f} GiB",
+        "hub": "reachable" if hub_reachable(timeout_s) else "not reachable: pass encoder files with --encoder-weights",
+    }
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        show(f"{name:<{width}}  {value}")

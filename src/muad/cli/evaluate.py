@@ -1,0 +1,35 @@
+"""`muad evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muad.cli.display import progress_bar, say, show, show_report
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    data: Annotated[Path, typer.Argument(help="Labelled data set.")],
+    protocol: Annotated[str, typer.Option(help="dinomaly (as published) or exact.")] = "dinomaly",
+    layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of a table.")] = False,
+) -> None:
+    """Measure a run on labelled test images; also written to RUN/evaluation.json."""
+    from muad import api
+
+    with progress_bar("image") as update:
+        report = api.evaluate(
+            run, data, protocol=protocol, layout=layout, device=device, encoder_weights=encoder_weights,
+            batch_size=batch_size, progress=update, note=say,
+        )  # fmt: skip
+    if as_json:
+        show(json.dumps(report.to_json(), indent=2))
+    else:
+        show_report(report)

@@ -1,0 +1,21 @@
+"""`muad fetch-encoder`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muad.cli.display import say
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="Encoder name, e.g. dinov2-reg-base.")],
+    to: Annotated[Path, typer.Option(help="File to write, ending in .safetensors.")],
+) -> None:
+    """Download an encoder's weights to a file that another, offline machine can use."""
+    from muad.nn.encoder_hub import fetch_encoder
+
+    fetch_encoder(name, to)
+    say(f"fetched: {to}. Use it with muad train ... --encoder {name} --encoder-weights {to}")

@@ -1,0 +1,39 @@
+"""The `muad` command: which commands there are, and how faults end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from muad.cli import data, demo, demo_data, doctor, evaluate, fetch_encoder, import_official, predict, recipes, train
+from muad.cli.display import say
+from muad.errors import MuadError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Visual anomaly detection: train on photographs of good parts, find the bad ones and show where.",
+)
+app.command("train")(train.command)
+app.command("evaluate")(evaluate.command)
+app.command("predict")(predict.command)
+app.add_typer(recipes.app, name="recipes", help="Settings that come with muad: one file per published result.")
+app.add_typer(data.app, name="data", help="Look at a data set.")
+app.command("demo-data")(demo_data.command)
+app.command("demo")(demo.command)
+app.command("import-official")(import_official.command)
+app.command("fetch-encoder")(fetch_encoder.command)
+app.command("doctor")(doctor.command)
+
+
+def run() -> None:
+    """Run the command line. A user's fault is one line and exit code 2; anything else is a bug and a traceback."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    try:
+        app()
+    except MuadError as error:
+        say(f"error: {error}")
+        sys.exit(2)

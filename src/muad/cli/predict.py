@@ -1,0 +1,37 @@
+"""`muad predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muad.cli.display import progress_bar, say, show
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.csv, overlays and maps.")],
+    category: Annotated[str | None, typer.Option(help="What the images show, if their folder does not say.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Also print the results as JSON.")] = False,
+) -> None:
+    """Score images and draw where they are anomalous, in their own pixels."""
+    from muad.inference import Predictor
+    from muad.outputs import find_images, rows_as_json, write_predictions
+
+    sources = find_images(paths)
+    predictor = Predictor(run, device=device, encoder_weights=encoder_weights)
+    with progress_bar("image") as update:
+        rows = write_predictions(
+            predictor, sources, out, batch_size=batch_size, category=category,
+            progress=lambda done, total: update("predict", done, total, None),
+        )  # fmt: skip
+    failed = sum(row["error"] is not None for row in rows)
+    say(f"{len(rows)} images, {failed} unreadable: {out / 'results.csv'}, {out / 'overlays'}, {out / 'maps'}")
+    if as_json:
+        show(rows_as_json(rows))

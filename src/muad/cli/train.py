@@ -1,0 +1,48 @@
+"""`muad train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muad.cli.display import progress_bar, say
+
+
+def command(
+    data: Annotated[Path, typer.Argument(help="Data set: any known layout, or a folder of good photographs.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    recipe: Annotated[str | None, typer.Option(help="Name (see `muad recipes list`) or TOML file.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. optim.lr=1e-3.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder name, e.g. dinov2-reg-base.")] = None,
+    encoder_weights: Annotated[Path | None, typer.Option(help="Local file with the encoder's weights.")] = None,
+    layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    devices: Annotated[int, typer.Option(help="Processes per node.", min=1)] = 1,
+    nodes: Annotated[int, typer.Option(help="Number of nodes.", min=1)] = 1,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable images out and name them.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")] = False,
+) -> None:
+    """Train one detector for all categories on photographs of good parts."""
+    from muad import api
+
+    overrides = list(settings or [])
+    if encoder is not None:
+        overrides.append(f"detector.encoder.name={json.dumps(encoder)}")
+    if encoder_weights is not None:
+        overrides.append(f"detector.encoder.weights={json.dumps(str(encoder_weights))}")
+    overrides += ["training.skip_bad=true"] if skip_bad else []
+    overrides += ["training.tensorboard=true"] if tensorboard else []
+    try:
+        with progress_bar("step") as update:
+            api.train(
+                data, out, recipe=recipe, overrides=overrides, layout=layout, device=device, devices=devices,
+                nodes=nodes, resume=resume, progress=update, note=say,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        say(f"interrupted; what was done is saved in {out}. Continue with --resume.")
+        raise typer.Exit(130) from None
+    say(f"trained: {out}. Next: muad evaluate {out} {data}, or muad predict {out} IMAGES --out DIR")

@@ -1,0 +1,358 @@
+"""What a run is made of: the resolved configuration, read from TOML recipes and checked before anything is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import tomli_w
+from pydantic import TypeAdapter, ValidationError
+
+from muad.detectors import DinomalyConfig
+from muad.errors import ConfigError
+
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+Mode = Literal["multi_class", "per_category"]
+_STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimConfig:
+    """StableAdamW and gradient clipping.
+
+    Attributes:
+        lr: Peak learning rate.
+        betas: Decay of the two moments.
+        eps: Added to the denominator.
+        weight_decay: Decoupled weight decay, on every trainable tensor.
+        amsgrad: Use the largest second moment seen.
+        clip_threshold: RMS of a tensor's scaled gradient above which its step is damped.
+        clip_norm: Largest global gradient norm.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-10
+    weight_decay: float = 1e-4
+    amsgrad: bool = True
+    clip_threshold: float = 1.0
+    clip_norm: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "clip_threshold", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"optim.{name} must be above 0, got {getattr(self, name)}.")
+        for name in ("eps", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optim.{name} must be at least 0, got {getattr(self, name)}.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optim.betas must be from 0 to below 1, got {list(self.betas)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """Linear warm-up, then half a cosine.
+
+    Attributes:
+        total_steps: Optimizer steps of the run.
+        warmup_steps: Steps of the rise from 0.
+        final_lr: Learning rate the cosine ends at.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    total_steps: int = 10_000
+    warmup_steps: int = 100
+    final_lr: float = 2e-4
+
+    def __post_init__(self) -> None:
+        if self.total_steps < 1:
+            raise ConfigError(f"schedule.total_steps must be at least 1, got {self.total_steps}.")
+        if not 0 <= self.warmup_steps <= self.total_steps:
+            raise ConfigError(
+                f"schedule.warmup_steps must be from 0 to schedule.total_steps {self.total_steps}, "
+                f"got {self.warmup_steps}."
+            )
+        if self.final_lr < 0:
+            raise ConfigError(f"schedule.final_lr must be at least 0, got {self.final_lr}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """How the run is carried out.
+
+    Attributes:
+        mode: One detector for all categories, or one each.
+        batch_size: Images per optimizer step over all processes together.
+        seed: Initialisation, data order and noise are functions of it.
+        precision: `auto` is bf16-mixed where the device has bf16 units, else 32-true.
+        log_every_steps: Distance between lines of metrics.jsonl.
+        save_every_steps: Distance between checkpoints.
+        skip_bad: Leave unreadable training images out and name them, instead of stopping.
+        image_cache_mib: Memory for decoded images, so that each file is decoded once if they fit.
+        tensorboard: Also write TensorBoard events into the run folder.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    mode: Mode = "multi_class"
+    batch_size: int = 16
+    seed: int = 1
+    precision: Precision = "auto"
+    log_every_steps: int = 10
+    save_every_steps: int = 500
+    skip_bad: bool = False
+    image_cache_mib: int = 2048
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "log_every_steps", "save_every_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("seed", "image_cache_mib"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"training.{name} must be at least 0, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Numbers a recipe should reproduce, as printed in its source, in [0, 1]; None where the source has none."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    source: str = ""
+    image_auroc: float | None = None
+    image_ap: float | None = None
+    image_f1_max: float | None = None
+    pixel_auroc: float | None = None
+    pixel_ap: float | None = None
+    pixel_f1_max: float | None = None
+    pixel_aupro: float | None = None
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, float) and not 0 <= value <= 1:
+                raise ConfigError(f"published.{entry.name} must be from 0 to 1, got {value}. Divide percent by 100.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """A whole run; the defaults are the authors' for MVTec AD, one model for all categories.
+
+    Attributes:
+        detector: What is trained.
+        optim: How its weights move.
+        schedule: How fast, over how many steps.
+        training: How the run is carried out.
+        published: Numbers to compare with, for recipes of published results.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    detector: DinomalyConfig = field(default_factory=DinomalyConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    published: Published = field(default_factory=Published)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes in the package."""
+    folder = resources.files("muad") / "recipes"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def recipe_text(recipe: str | Path) -> str:
+    """The TOML text of a recipe in the package, or of a file.
+
+    Raises:
+        ConfigError: Neither a recipe's name nor a readable file.
+    """
+    if str(recipe).endswith(".toml"):
+        try:
+            return Path(recipe).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"recipe must be a readable TOML file, got {recipe} ({error}).") from None
+    if str(recipe) in recipe_names():
+        return (resources.files("muad") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
+    raise ConfigError(
+        f"recipe must be a file ending in .toml or one of {', '.join(recipe_names())}, got {str(recipe)!r}."
+        f"{_closest(str(recipe), recipe_names())}"
+    )
+
+
+def load_config(recipe: str | Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
+    """The configuration of a recipe with `section.key=value` overrides applied; without a recipe, the defaults.
+
+    Raises:
+        ConfigError: Unreadable recipe, unknown key, or a value outside its range; the message names the key's path.
+    """
+    try:
+        values = tomllib.loads(recipe_text(recipe)) if recipe is not None else {}
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe must be valid TOML, got {recipe}: {error}.") from None
+    return parse_config(override(values, overrides))
+
+
+def parse_config(values: Mapping[str, Any]) -> RunConfig:
+    """Check plain values and turn them into a configuration.
+
+    Nothing is converted: a number in quotes, or `true` for 1, is a mistake to report, not to repair.
+
+    Raises:
+        ConfigError: Unknown key, wrong type, or a value outside its range.
+    """
+    try:
+        # As JSON, because only there a strict check takes lists for tuples and text for paths.
+        return TypeAdapter(RunConfig).validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Values with `section.key=value` settings applied; a value is TOML, and a bare word is a string."""
+    result = _copy(values)
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals or not path.strip():
+            raise ConfigError(f"override must look like section.key=value, got {text!r}.")
+        *sections, key = path.strip().split(".")
+        table = result
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"override must name a key, got {path!r}: {section!r} holds a value, not a section.")
+        table[key] = _toml_value(value.strip())
+    return result
+
+
+def config_to_dict(config: RunConfig) -> dict[str, Any]:
+    """Plain values without the unset ones: what `parse_config` takes back."""
+    return _plain(dataclasses.asdict(config))  # type: ignore[no-any-return]
+
+
+def config_to_toml(config: RunConfig) -> str:
+    """The configuration as a recipe file."""
+    return tomli_w.dumps(config_to_dict(config))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items() if entry is not None and entry != {}}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+
+
+def _toml_value(text: str) -> Any:  # noqa: ANN401
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+_KINDS = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "path_type": "the path of a file",
+    "tuple_type": "a list",
+    "dataclass_type": "a table of keys",
+}
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault in one line: the key's path, what it must be, what it is, and what to do about it."""
+    # An unknown key goes first: it is often why another one is missing.
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] not in _UNKNOWN)
+    fault = faults[0]
+    path = _path(fault)
+    if fault["type"] in _UNKNOWN:
+        return f"recipe key must be a known one, got {path!r}.{_closest_key(path)}"
+    if isinstance(cause := fault.get("ctx", {}).get("error"), ConfigError):
+        # A part of the configuration names its keys from itself on; the reader needs them from the top.
+        above, _, own = path.rpartition(".")
+        return f"{above}.{cause}" if above and str(cause).startswith(f"{own}.") else str(cause)
+    got = json.dumps(fault["input"], ensure_ascii=False)
+    if fault["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
+        return f"{path} must be one of {', '.join(choices)}, got {got}.{_closest(str(fault['input']), choices)}"
+    if fault["type"] == "too_long":
+        return f"{path} must be {fault['ctx']['max_length']} values, got {got}."
+    if fault["type"] == "missing" and isinstance(fault["loc"][-1], int):
+        wanted = 1 + max(int(other["loc"][-1]) for other in faults if _path(other) == path)
+        return f"{path} must be {wanted} values, got {got}."
+    if fault["type"] == "missing":
+        return f"{path} must be given, got none. Set it in the recipe, or with --set {path}=VALUE."
+    constraint = _KINDS.get(fault["type"], fault["msg"])
+    return f"{path} must be {constraint}, got {got}.{_remedy(fault['type'], path, fault['input'])}"
+
+
+def _path(fault: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails, whose places in lists are left out
+    return ".".join(part for part in fault["loc"] if isinstance(part, str))
+
+
+def _remedy(kind: str, path: str, value: Any) -> str:  # noqa: ANN401
+    if kind == "dataclass_type":
+        known = [key for key in key_paths(RunConfig) if key.startswith(f"{path}.")]
+        return f" Set a key of it, such as {known[0]}." if known else ""
+    if isinstance(value, str) and kind in ("float_type", "int_type"):
+        return " Write it as 0.001 or 1e-3, without quotes."
+    return " Put it in quotes." if kind in ("string_type", "path_type") else ""
+
+
+def key_paths(kind: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401
+    """Every key of the configuration as `section.key`."""
+    for entry in dataclasses.fields(kind):
+        nested = next((cls for cls in _nested(kind, entry.name)), None)
+        if nested is None:
+            yield prefix + entry.name
+        else:
+            yield from key_paths(nested, f"{prefix}{entry.name}.")
+
+
+def _nested(kind: Any, name: str) -> list[type]:  # noqa: ANN401
+    """The dataclasses a field may hold."""
+    hint = typing.get_type_hints(kind)[name]
+    choices = (hint, *typing.get_args(hint))
+    return [choice for choice in choices if dataclasses.is_dataclass(choice) and isinstance(choice, type)]
+
+
+def _closest_key(path: str) -> str:
+    """The key that was probably meant: of the same table if one is alike, else of any; or what the table has."""
+    table, _, key = path.rpartition(".")
+    known: dict[str, str] = {}
+    for whole in key_paths(RunConfig):
+        while whole and whole not in known:
+            known[whole], whole = whole.rpartition(".")[2], whole.rpartition(".")[0]  # noqa: PLW2901
+    siblings = [whole for whole in known if whole.rpartition(".")[0] == table]
+    for candidates in (siblings, sorted(known, key=lambda whole: whole.count("."))):
+        found = difflib.get_close_matches(key, [known[whole] for whole in candidates], n=1, cutoff=0.6)
+        if found:
+            return f" Did you mean {next(whole for whole in candidates if known[whole] == found[0])!r}?"
+    return f" Known there: {', '.join(known[whole] for whole in siblings)}."
+
+
+def _closest(word: str, choices: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean {found[0]!r}?" if found else ""

@@ -1,0 +1,230 @@
+"""Pixels of an image or a mask file, read as the eye would see them; every fault is a DataError naming the file.
+
+The rules, which hold for every layout:
+
+- The EXIF orientation is applied to images and masks alike. Of several pages or frames the first is read. Colour
+  profiles are not applied.
+- 16 bits per channel: the high byte is kept, so the whole range of 0 to 65535 becomes 0 to 255 and nothing
+  saturates. Sensors that fill 12 of 16 bits come out dark; rescale such files before use.
+- Floating point: values must lie in [0, 1], which becomes 0 to 255.
+- Transparent pixels of an image are shown over white, as viewers do; those of a mask count as no defect.
+- Images that Pillow takes for a decompression bomb (above 179 megapixels) are refused before they are decoded.
+- A mask of several channels is reduced by its maximum over the colour channels. A palette is looked up, except
+  for masks of kind `labels`, where the palette index is the label.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from muad.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from muad.types import MaskKind, Record
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+    | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""File endings, in lower case, that are read as images."""
+
+_ORIENTATION_TAG = 0x0112
+_WHITE = (255, 255, 255, 255)
+_BLACK = (0, 0, 0, 255)
+# What Pillow's decoders are known to raise on damaged files.
+_DECODER_FAULTS = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError,
+                   struct.error, zlib.error)  # fmt: skip
+# A PNG may carry its orientation behind the pixels, where only decoding finds it.
+_PNG_ORIENTATION_MARKS = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether the file's ending, in any case, is that of an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Pixels of an image file as 8-bit RGB, upright.
+
+    Raises:
+        DataError: If the file is missing, empty, damaged, too large or no image.
+    """
+    with _decoding(path, "image"), _opened(path, "image") as image:
+        return image_to_rgb(_upright(image), name=f"image {path}")
+
+
+def read_mask(path: Path, kind: MaskKind) -> UInt8[np.ndarray, "H W"]:
+    """Ground truth of an image, 0 for no defect to 255 for defect, upright.
+
+    Args:
+        path: The mask file.
+        kind: `grey`: brightness is kept, soft edges included; `labels`: any non-zero value becomes 255.
+
+    Raises:
+        DataError: If the file is missing, empty, damaged, too large or no image.
+    """
+    with _decoding(path, "mask"), _opened(path, "mask") as image:
+        if kind == "grey":
+            colours = _flattened(_upright(image), _BLACK, name=f"mask {path}")
+            return np.asarray(colours.max(axis=2))
+        is_deep_colour = len(image.getbands()) > 1 and any(";16" in str(tile[3]) for tile in image.tile)
+        if is_deep_colour:  # Pillow would drop the low byte, and small labels with it
+            msg = (
+                f"mask {path} must have one channel or 8 bits to hold labels, got 16-bit colour. "
+                "Save it as a single-channel image."
+            )
+            raise DataError(msg)
+        return np.where(_is_labelled(_upright(image)), np.uint8(255), np.uint8(0))
+
+
+def read_pair(record: Record) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]:
+    """Image of a record and its mask, which is None where the record names none.
+
+    Raises:
+        DataError: If a file cannot be read, or the mask has another size than the upright image.
+    """
+    image = read_image(record.path)
+    if record.mask_path is None:
+        return image, None
+    mask = read_mask(record.mask_path, record.mask_kind)
+    if mask.shape != image.shape[:2]:
+        msg = (
+            f"mask {record.mask_path} must have the size of its image, {_size_text(image.shape)}, got "
+            f"{_size_text(mask.shape)} (height x width). Export the mask at the size of {record.path}."
+        )
+        raise DataError(msg)
+    return image, mask
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width in pixels of the upright image, from the file's header alone wherever possible.
+
+    Raises:
+        DataError: If the file is missing, empty, damaged in its header, too large or no image.
+    """
+    with _decoding(path, "image"), _opened(path, "image") as image:
+        if image.width != image.height and _may_be_rotated(image, path) and _is_sideways(image):
+            if image.format != "TIFF":  # a TIFF is turned by the decoder itself
+                return image.width, image.height
+            image.load()
+        return image.height, image.width
+
+
+def image_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "H W 3"]:
+    """Pixels of an opened image as 8-bit RGB, under the rules of this module.
+
+    Args:
+        image: Image of any Pillow mode; its orientation is taken as it is.
+        name: What to call the image in an error.
+
+    Raises:
+        DataError: If the values have no agreed meaning as brightness (32-bit integers, floats outside [0, 1]).
+    """
+    return _flattened(image, _WHITE, name)
+
+
+@contextmanager
+def _decoding(path: Path, role: str) -> Iterator[None]:
+    """Turn every fault of reading and decoding a file into one line about that file."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        msg = (
+            f"{role} {path} must be an image, got a file that no decoder recognises (or floating-point colour). "
+            "Remove it, or convert it to 8- or 16-bit PNG."
+        )
+        raise DataError(msg) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        msg = f"{role} {path} must be small enough to decode safely, got: {error} Cut it into parts, or scale it down."
+        raise DataError(msg) from None
+    except _DECODER_FAULTS as error:
+        if isinstance(error, OSError) and error.strerror is not None:
+            msg = f"{role} {path} must be a file that can be read, got: {error.strerror}. Check the path."
+        else:
+            msg = (
+                f"{role} {path} must be a whole image, got a damaged or truncated file ({error}). Replace or remove it."
+            )
+        raise DataError(msg) from None
+
+
+@contextmanager
+def _opened(path: Path, role: str) -> Iterator[ImageFile.ImageFile]:
+    """The image with its header read and its pixels not yet decoded."""
+    with path.open("rb") as file:
+        if not file.read(1):
+            msg = f"{role} {path} must not be empty, got 0 bytes. Replace or remove it."
+            raise DataError(msg)
+        file.seek(0)
+        with Image.open(file) as image:
+            yield image
+
+
+def _upright(image: ImageFile.ImageFile) -> Image.Image:
+    """The decoded image, turned as its metadata demands."""
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "I" and image.format in {"PNG", "PPM"}:
+        return image.convert("I;16")  # these formats hold at most 16 bits
+    return image
+
+
+def _flattened(image: Image.Image, background: tuple[int, int, int, int], name: str) -> UInt8[np.ndarray, "H W 3"]:
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _deep_grey_to_8_bit(image, name)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):
+            grey[np.asarray(image) == transparent] = background[0]
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        canvas = Image.new("RGBA", image.size, background)
+        return np.array(Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB"))
+    return np.array(image.convert("RGB"))
+
+
+def _deep_grey_to_8_bit(image: Image.Image, name: str) -> UInt8[np.ndarray, "H W"]:
+    values = np.asarray(image)
+    if image.mode.startswith("I;16"):
+        return np.asarray(values >> 8, dtype=np.uint8)
+    if image.mode == "F":
+        low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+        if low >= 0.0 and high <= 1.0:  # also false for values that are not numbers
+            return np.asarray(np.rint(values * 255), dtype=np.uint8)
+        msg = f"{name} must have finite values in [0, 1] when stored as floating point, got {low:g} to {high:g}. "
+    else:
+        msg = f"{name} must have 8 or 16 bits per channel, got 32-bit integers. "
+    msg += "Convert it to 8- or 16-bit PNG."
+    raise DataError(msg)
+
+
+def _is_labelled(image: Image.Image) -> Bool[np.ndarray, "H W"]:
+    marked = np.asarray(np.asarray(image) != 0)
+    if marked.ndim == 2:
+        return marked
+    bands = image.getbands()
+    labelled = marked[:, :, [index for index, band in enumerate(bands) if band != "A"]].any(axis=2)
+    return np.asarray(labelled & marked[:, :, bands.index("A")] if "A" in bands else labelled)
+
+
+def _may_be_rotated(image: ImageFile.ImageFile, path: Path) -> bool:
+    if image.format != "PNG":
+        return True
+    data = path.read_bytes()
+    return any(mark in data for mark in _PNG_ORIENTATION_MARKS)
+
+
+def _is_sideways(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION_TAG, 1) in {5, 6, 7, 8}
+
+
+def _size_text(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"

@@ -1,0 +1,74 @@
+"""Reads images ahead of the network: threads decode while it computes, and what fits in memory is decoded once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from muad.data.images import read_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from jaxtyping import UInt8
+
+    from muad.data.transforms import Preprocessing
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class ViewCache:
+    """Preprocessed images by path, kept up to a number of bytes; afterwards files are decoded each time.
+
+    Args:
+        preprocessing: What is done to each image.
+        limit_bytes: Memory the cache may take.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, limit_bytes: int) -> None:
+        self.preprocessing = preprocessing
+        self._free_bytes = limit_bytes
+        self._views: dict[Path, UInt8[np.ndarray, "H W 3"]] = {}
+        self._lock = threading.Lock()
+
+    def view(self, path: Path) -> UInt8[np.ndarray, "H W 3"]:
+        """The view of one image.
+
+        Raises:
+            DataError: The file cannot be read as an image.
+        """
+        if path in self._views:
+            return self._views[path]
+        view = self.preprocessing.view(read_image(path))
+        with self._lock:
+            if path not in self._views and view.nbytes <= self._free_bytes:
+                self._views[path] = view
+                self._free_bytes -= view.nbytes
+        return view
+
+
+def read_ahead(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None, ahead: int = 32
+) -> Iterator[Result]:
+    """Results of `work` in order, computed by threads up to `ahead` items before they are asked for.
+
+    An exception of `work` is raised at its item's turn. Image decoders release Python's lock, so threads are enough,
+    and they start everywhere alike.
+    """
+    pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix="muad-read")
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

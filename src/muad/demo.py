@@ -1,0 +1,105 @@
+"""The main job on rendered images, from nothing to pictures; every part that is already there is reused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from muad import api
+from muad.checkpoint import read_config, read_run
+from muad.data.images import read_pair
+from muad.data.index import open_catalog
+from muad.data.toy_factory import write_toy_factory
+from muad.inference import Predictor
+from muad.metrics.report import Report
+from muad.nn.encoder import build_encoder
+from muad.outputs import draw_overlay
+
+if TYPE_CHECKING:
+    from muad.types import Record
+
+RECIPE = "toy-factory"
+_CELL_PX = 192
+
+
+def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> tuple[Report, Path]:
+    """Render, train, evaluate and draw into a folder.
+
+    Args:
+        out: Folder for `data/`, `run/` and `overlays.png`.
+        progress: Called with the part at work, how much is done, how much there is, and a loss or None.
+        note: Called with sentences the user should see.
+
+    Returns:
+        The figures, and the picture of overlays.
+
+    Raises:
+        MuadError: The folder holds something else, or cannot be written.
+    """
+    data, run, picture = out / "data", out / "run", out / "overlays.png"
+    write_toy_factory(data, progress=lambda done, total: progress("render", done, total, None))
+    if not _is_trained(run):
+        api.train(data, run, recipe=RECIPE, resume=True, progress=progress, note=note)
+    _say_if_random(run, note)
+    figures = run / "evaluation.json"
+    if figures.is_file():
+        report = Report.from_json(json.loads(figures.read_text(encoding="utf-8")))
+    else:
+        report = api.evaluate(run, data, progress=progress)
+    if not picture.is_file():
+        draw_examples(Predictor(run), open_catalog(data, for_training=False).select(split="test"), picture)
+    return report, picture
+
+
+def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Path) -> None:
+    """A sheet with a row per category: one normal image, then one of each kind of defect, each above its overlay.
+
+    True defects are outlined in white, so that one sees what was found and what was missed.
+    """
+    chosen: dict[str, dict[str, Record]] = {}
+    for record in records:
+        chosen.setdefault(record.category, {}).setdefault(record.defect_type or "", record)
+    columns = max(len(kinds) for kinds in chosen.values())
+    rows = []
+    for kinds in chosen.values():
+        cells = [_cell(predictor, record) for _, record in sorted(kinds.items())]
+        cells += [np.full_like(cells[0], 255)] * (columns - len(cells))
+        rows.append(np.concatenate(cells, axis=1))
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows)).save(picture)
+
+
+def _cell(predictor: Predictor, record: Record) -> np.ndarray:
+    image, mask = read_pair(record)
+    prediction = predictor.predict(image, category=record.category)[0]
+    overlay = image
+    if prediction.anomaly_map is not None:
+        overlay = draw_overlay(image, prediction.anomaly_map, predictor.map_scale)
+    if mask is not None:
+        inside = mask >= 128
+        edge = inside & ~(
+            np.roll(inside, 1, 0) & np.roll(inside, -1, 0) & np.roll(inside, 1, 1) & np.roll(inside, -1, 1)
+        )
+        overlay = np.where(edge[..., None], np.uint8(255), overlay)
+    pair = [Image.fromarray(half).resize((_CELL_PX, _CELL_PX)) for half in (image, overlay)]
+    framed = [np.pad(np.asarray(half), ((2, 2), (2, 2), (0, 0)), constant_values=255) for half in pair]
+    return np.concatenate(framed)
+
+
+def _is_trained(run: Path) -> bool:
+    return (run / "run.json").is_file() and bool(read_run(run).get("finished"))
+
+
+def _say_if_random(run: Path, note: Callable[[str], None]) -> None:
+    """Nobody should take figures of an untrained encoder for what the method can do."""
+    config = read_config(run).detector
+    encoder = build_encoder(config.encoder, config.crop_px)
+    if encoder.is_random:
+        note(f"encoder: {encoder.source}; nothing was learned before this demo, so expect less than with DINOv2")
+    else:
+        note(f"encoder: {encoder.name}, {encoder.source}")

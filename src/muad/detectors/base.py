@@ -1,0 +1,43 @@
+"""The contract between a detector and the rest: train, predict, what to optimise, what to feed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from muad.data.transforms import Preprocessing
+    from muad.types import Batch, Losses, Prediction
+
+
+class Detector(nn.Module, ABC):
+    """A network that scores images after training on normal ones.
+
+    Attributes:
+        preprocessing: How photographs become the images it takes.
+        fingerprint: Identifies the frozen weights that are not saved with the run.
+    """
+
+    preprocessing: Preprocessing
+    fingerprint: str
+
+    @abstractmethod
+    def forward(self, batch: Batch, step: int) -> Losses:
+        """Losses of one training step; `step` counts from 0 and drives schedules inside the loss."""
+
+    @abstractmethod
+    def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
+        """Anomaly maps and scores; the same images give the same result, whatever `self.training` says."""
+
+    @abstractmethod
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Trainable tensors as the optimizer takes them."""
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """The tensors a checkpoint holds, by name."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters() if parameter.requires_grad}

@@ -1,0 +1,20 @@
+"""What can go wrong by a user's hand. The command line prints each as one line and exits with code 2.
+
+One form: *name* must be *constraint*, got *value*; then the remedy.
+"""
+
+
+class MuadError(Exception):
+    """A fault the user can mend; anything else that is raised is a bug."""
+
+
+class ConfigError(MuadError, ValueError):
+    """A setting is outside what is allowed, or two settings contradict each other."""
+
+
+class DataError(MuadError):
+    """A file or folder of images, masks or labels cannot be used as it is."""
+
+
+class CheckpointError(MuadError):
+    """Weights or a run folder cannot be read, written or matched to a detector."""

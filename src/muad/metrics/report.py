@@ -1,0 +1,168 @@
+"""The figures of an evaluation: seven metrics per category, and their unweighted mean.
+
+Values are in [0, 1] and never rounded; None stands for a metric that is undefined, and a note says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from muad.errors import DataError
+from muad.metrics.ranking import RankMetrics
+from muad.metrics.region import PixelMetrics
+
+METRIC_NAMES = (
+    "image_auroc",
+    "image_ap",
+    "image_f1_max",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_f1_max",
+    "pixel_aupro",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryReport:
+    """The figures of one category.
+
+    Attributes:
+        image_auroc: Area under the ROC curve of the image scores.
+        image_ap: Average precision of the image scores.
+        image_f1_max: Largest F1 of the image scores over all thresholds.
+        pixel_auroc: Area under the ROC curve of all pixels of all images.
+        pixel_ap: Average precision of the pixels.
+        pixel_f1_max: Largest F1 of the pixels over all thresholds.
+        pixel_aupro: Area under the per-region overlap curve.
+        images: How many images were evaluated; None in a report read from JSON, which keeps only their sum.
+        notes: Why a figure is None, and what else the reader should know.
+    """
+
+    image_auroc: float | None = None
+    image_ap: float | None = None
+    image_f1_max: float | None = None
+    pixel_auroc: float | None = None
+    pixel_ap: float | None = None
+    pixel_f1_max: float | None = None
+    pixel_aupro: float | None = None
+    images: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in self.values().items():
+            if value is not None and not 0 <= value <= 1:
+                raise DataError(f"{name} must be in [0, 1] or None, got {value}. Pass a fraction, not percent.")
+
+    @classmethod
+    def of(cls, image: RankMetrics, pixel: PixelMetrics, images: int) -> CategoryReport:
+        """The report of a category from its image and pixel metrics.
+
+        Args:
+            image: Metrics of the image scores.
+            pixel: Metrics of the anomaly maps.
+            images: How many images were evaluated.
+        """
+        missing: dict[str, list[str]] = {}
+        if image.reason is not None:
+            missing[image.reason] = list(METRIC_NAMES[:3])
+        for name, field in zip(METRIC_NAMES[3:], ("auroc", "average_precision", "f1_max", "aupro"), strict=True):
+            if field in pixel.reasons:
+                missing.setdefault(pixel.reasons[field], []).append(name)
+        return cls(
+            image_auroc=image.auroc,
+            image_ap=image.average_precision,
+            image_f1_max=image.f1_max,
+            pixel_auroc=pixel.auroc,
+            pixel_ap=pixel.average_precision,
+            pixel_f1_max=pixel.f1_max,
+            pixel_aupro=pixel.aupro,
+            images=images,
+            notes=tuple(f"{', '.join(names)} undefined: {reason}" for reason, names in missing.items()),
+        )
+
+    def values(self) -> dict[str, float | None]:
+        """The seven figures by name, in the order of `METRIC_NAMES`."""
+        return {name: getattr(self, name) for name in METRIC_NAMES}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The figures of an evaluation.
+
+    Attributes:
+        protocol: Name of the rules under which the figures were taken.
+        categories: The figures of each category.
+        images: How many images were evaluated, over all categories.
+    """
+
+    protocol: str
+    categories: Mapping[str, CategoryReport]
+    images: int
+
+    @property
+    def mean(self) -> dict[str, float | None]:
+        """Each metric's unweighted mean over the categories where it is defined; None if it is nowhere."""
+        means: dict[str, float | None] = {}
+        for name in METRIC_NAMES:
+            values = [value for report in self.categories.values() if (value := report.values()[name]) is not None]
+            means[name] = math.fsum(values) / len(values) if values else None
+        return means
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain dictionaries: `protocol`, `categories`, `mean`, `images`."""
+        categories: dict[str, dict[str, Any]] = {}
+        for category, report in self.categories.items():
+            categories[category] = {**report.values()}
+            if report.notes:
+                categories[category]["notes"] = list(report.notes)
+        return {"protocol": self.protocol, "categories": categories, "mean": self.mean, "images": self.images}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Report:
+        """The report that `to_json` gave; the mean is taken anew.
+
+        Args:
+            data: The parsed JSON object.
+
+        Raises:
+            DataError: The object is not such a report.
+        """
+        _require_keys(data, {"protocol", "categories", "mean", "images"}, set(), "a report")
+        protocol, images = data["protocol"], data["images"]
+        if not isinstance(protocol, str):
+            raise DataError(f"protocol must be a name, got {protocol!r}. Evaluate again to write a sound report.")
+        if not isinstance(images, int):
+            raise DataError(f"images must be a whole number, got {images!r}. Evaluate again to write a sound report.")
+        if not isinstance(data["categories"], Mapping):
+            raise DataError(f"categories must be an object, got {data['categories']!r}. Evaluate again.")
+        categories = {name: _category_from_json(name, values) for name, values in data["categories"].items()}
+        return cls(protocol=protocol, categories=categories, images=images)
+
+
+def _category_from_json(category: str, data: object) -> CategoryReport:
+    entry = _require_keys(data, set(METRIC_NAMES), {"notes"}, f"categories.{category}")
+    figures: dict[str, Any] = {}
+    for name in METRIC_NAMES:
+        value = entry[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise DataError(f"categories.{category}.{name} must be a number or null, got {value!r}. Evaluate again.")
+        figures[name] = value
+    notes = entry.get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise DataError(f"categories.{category}.notes must be a list of sentences, got {notes!r}. Evaluate again.")
+    return CategoryReport(**figures, notes=tuple(notes))
+
+
+def _require_keys(data: object, required: set[str], optional: set[str], what: str) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise DataError(f"{what} must be an object, got {data!r}. Evaluate again to write a sound report.")
+    missing, unknown = sorted(required - data.keys()), sorted(data.keys() - required - optional)
+    if missing or unknown:
+        raise DataError(
+            f"{what} must have the keys {', '.join(sorted(required))}, got missing {missing}, unknown {unknown}. "
+            "Evaluate again with this version."
+        )
+    return data

@@ -1,0 +1,1 @@
+"""Network parts: the frozen encoder and the token mixers of the decoder."""

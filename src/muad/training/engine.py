@@ -1,0 +1,37 @@
+"""The Fabric engine of a run: device, processes, precision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from lightning_fabric import Fabric
+
+from muad.device import choose_device, has_fast_bf16
+
+if TYPE_CHECKING:
+    from muad.config import Precision
+
+
+def launch(precision: Precision, *, device: str = "auto", devices: int = 1, nodes: int = 1) -> Fabric:
+    """A launched engine; under `torchrun` the launcher's processes and nodes are used.
+
+    Args:
+        precision: As in `training.precision`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        devices: Processes per node.
+        nodes: Number of nodes.
+    """
+    chosen = choose_device(device)
+    resolved = resolve_precision(precision, device)
+    # A number after the colon names one card; Fabric takes it as a list.
+    which = [chosen.index] if chosen.index is not None and devices == 1 else devices
+    fabric = Fabric(accelerator=chosen.type, devices=which, num_nodes=nodes, precision=resolved, strategy="auto")
+    fabric.launch()
+    return fabric
+
+
+def resolve_precision(precision: Precision, device: str = "auto") -> Literal["32-true", "bf16-mixed"]:
+    """`auto` as what it means on this device."""
+    if precision == "auto":
+        return "bf16-mixed" if has_fast_bf16(choose_device(device)) else "32-true"
+    return precision
