@@ -34,6 +34,14 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int, float | None], None]
 Notice = Callable[[str], None]
 _SCALE_IMAGES = 64
+# What a resumed run may be given anew: none of it changes what is computed from the images that can be read, and a
+# moved encoder file is known by its fingerprint.
+_MAY_CHANGE = {
+    "detector.encoder.weights",
+    "training.image_cache_mib",
+    "training.skip_bad",
+    "training.tensorboard",
+}
 
 
 def _silent(*_: object) -> None:
@@ -80,13 +88,17 @@ def train(
     """
     run_dir = Path(out)
     catalog = open_catalog(Path(data), layout)
-    for sentence in catalog.notes:
-        note(sentence)
+    sentences = list(catalog.notes)
     records = catalog.select(split="train")
     if not records:
         raise DataError(f"data must hold good training images, got none in {data}. Name the folder that holds them.")
-    config = _run_config(run_dir, catalog, recipe, tuple(overrides), device, resume, note)
+    config = _run_config(run_dir, catalog, recipe, tuple(overrides), device, resume, sentences.append)
     fabric = launch(config.training.precision, device=device, devices=devices, nodes=nodes)
+    if fabric.is_global_zero:  # only now is it known which of several processes this is
+        for sentence in sentences:
+            note(sentence)
+    else:
+        progress = _silent
     facts = {
         "mode": config.training.mode,
         "categories": _count(records),
@@ -101,13 +113,16 @@ def train(
     if config.training.mode == "multi_class":
         _train_one(config, records, run_dir, fabric, facts, progress, note)
         return config
-    _start(run_dir, config, facts, fabric)
+    folders = {name: category_folder(run_dir, name) for name in _count(records)}
+    begun = _start(run_dir, config, facts, fabric)
+    if "finished" in begun:
+        return config
     scales = []
-    for name in _count(records):
+    for name, folder in folders.items():
         chosen = [record for record in records if record.category == name]
         own = {**facts, "mode": "multi_class", "categories": _count(chosen)}
-        scales.append(_train_one(config, chosen, category_folder(run_dir, name), fabric, own, progress, note))
-    _finish(run_dir, config, facts, (max(low for low, _ in scales), max(high for _, high in scales)), fabric)
+        scales.append(_train_one(config, chosen, folder, fabric, own, _naming(name, progress), note))
+    _finish(run_dir, config, begun, (max(low for low, _ in scales), max(high for _, high in scales)), fabric)
     return config
 
 
@@ -189,7 +204,7 @@ def _run_config(
     note: Notice,
 ) -> RunConfig:
     """The configuration of a new run, or that of the run to resume."""
-    if (run_dir / "run.json").is_file():
+    if (run_dir / "run.json").is_file() and (resume or _holds_work(run_dir)):
         if not resume:
             raise CheckpointError(
                 f"run folder must be new, got {run_dir}, which holds a run. Continue it with --resume, or name another."
@@ -197,7 +212,9 @@ def _run_config(
         config = read_config(run_dir)
         if recipe is not None or overrides:
             values = config_to_dict(config) if recipe is None else config_to_dict(load_config(recipe))
-            _require_same(config, _absolute_paths(parse_config(override(values, overrides))))
+            wanted = _absolute_paths(parse_config(override(values, overrides)))
+            _require_same(config, wanted)
+            return wanted
         return config
     if recipe is not None:
         return _absolute_paths(load_config(recipe, overrides))
@@ -207,9 +224,9 @@ def _run_config(
 
 
 def _require_same(config: RunConfig, wanted: RunConfig) -> None:
-    """Refuse to resume a run with other settings, naming the first that differs."""
+    """Refuse to resume a run with settings that change its result, naming the first that differs."""
     before, after = _flatten(config_to_dict(config)), _flatten(config_to_dict(wanted))
-    for key in sorted(before.keys() | after.keys()):
+    for key in sorted((before.keys() | after.keys()) - _MAY_CHANGE):
         if before.get(key) != after.get(key):
             raise ConfigError(
                 f"{key} must stay {before.get(key)} to resume this run, got {after.get(key)}. "
@@ -233,6 +250,11 @@ def _absolute_paths(config: RunConfig) -> RunConfig:
     return parse_config(override(config_to_dict(config), [f"detector.encoder.weights={absolute}"]))
 
 
+def _naming(category: str, progress: Progress) -> Progress:
+    """The same progress, saying which category it is of."""
+    return lambda what, done, total, loss: progress(f"{what} {category}", done, total, loss)
+
+
 def _train_one(
     config: RunConfig,
     records: Sequence[Record],
@@ -243,27 +265,38 @@ def _train_one(
     note: Notice,
 ) -> tuple[float, float]:
     """Train one detector into its folder and return the scale its maps are drawn on."""
-    _start(run_dir, config, facts, fabric)
-    name = ", ".join(facts["categories"])
-    total = config.schedule.total_steps
-    detector = train_detector(
-        config,
-        records,
-        run_dir,
-        fabric,
-        progress=lambda done, loss: progress(name, done, total, loss),
-        note=note,
-    )
+    begun = _start(run_dir, config, facts, fabric)
+    if "finished" in begun:
+        low, high = begun["map_scale"]
+        return low, high
+    detector = train_detector(config, records, run_dir, fabric, progress=progress, note=note)
     scale = _map_scale(detector, records) if fabric.is_global_zero else (0.0, 1.0)
-    _finish(run_dir, config, facts, scale, fabric)
+    _finish(run_dir, config, begun, scale, fabric)
     return scale
 
 
-def _start(run_dir: Path, config: RunConfig, facts: dict[str, Any], fabric: Fabric) -> None:
-    """Write what the run is before it begins, unless it is being resumed."""
-    if fabric.is_global_zero and not (run_dir / "run.json").is_file():
+def _start(run_dir: Path, config: RunConfig, facts: dict[str, Any], fabric: Fabric) -> dict[str, Any]:
+    """Write what the run is before it begins; of one that is being resumed, return what was written.
+
+    Raises:
+        DataError: The run was started on other images, so that it could not go on as it began.
+    """
+    before = read_run(run_dir) if _holds_work(run_dir) else facts
+    fabric.barrier()  # every process has looked before the first one writes
+    if before["categories"] != facts["categories"]:
+        raise DataError(
+            f"data must be what {run_dir} was started on, {before['categories']}, got {facts['categories']}. "
+            "Restore them, or start a new run."
+        )
+    if fabric.is_global_zero and before is facts:
         create_run(run_dir, config, facts)
     fabric.barrier()
+    return before
+
+
+def _holds_work(run_dir: Path) -> bool:
+    """Whether anything was trained there; a run that failed before its first checkpoint may simply be started again."""
+    return any(run_dir.glob("checkpoints/*/state.json")) or any(run_dir.glob("categories/*/checkpoints/*/state.json"))
 
 
 def _finish(

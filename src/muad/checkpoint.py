@@ -1,9 +1,10 @@
 """Run folders: what a run is, its weights, and how to have the detector back.
 
-    RUN/run.json              format version, versions, git state, device, seed, categories, encoder fingerprint
+    RUN/run.json              format version, versions, git state, device, seed, categories
     RUN/config.toml           the resolved configuration; a recipe in its own right
     RUN/metrics.jsonl         one line per logged step
-    RUN/checkpoints/00000500/ weights.safetensors, state.json and, until the run is finished, optimizer.safetensors
+    RUN/checkpoints/00000500/ weights.safetensors, state.json (step, encoder fingerprint) and, until the run is
+                              finished, optimizer.safetensors
     RUN/categories/NAME/      in per_category mode: one such folder each
 
 Everything is written beside its place and renamed into it, so a crash at any moment leaves the last good state.
@@ -16,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 _KEEP = 2  # the newest checkpoint and the one before it
+_DRAFT = ".partial"
+_FALL_BACK = "Delete its folder to use the checkpoint before it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +60,11 @@ def create_run(run_dir: Path, config: RunConfig, facts: Mapping[str, Any]) -> No
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        write_text(run_dir / "config.toml", config_to_toml(config))
-        write_text(run_dir / "run.json", json.dumps({"format_version": FORMAT_VERSION, **facts}, indent=2) + "\n")
     except OSError as error:
-        raise CheckpointError(
-            f"run folder must be writable, got {run_dir} ({error}). Free space or name another."
-        ) from None
+        raise CheckpointError(f"run folder must be writable, got {run_dir} ({error}). Name another.") from None
+    write_text(run_dir / "config.toml", config_to_toml(config))
+    # Last, because a folder that has it is a run.
+    write_text(run_dir / "run.json", json.dumps({"format_version": FORMAT_VERSION, **facts}, indent=2) + "\n")
 
 
 def read_run(run_dir: Path) -> dict[str, Any]:
@@ -104,9 +107,9 @@ def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig
     read_run(run_dir)
     config = load_config(run_dir / "config.toml")
     weights = encoder_weights or config.detector.encoder.weights
-    if encoder_weights is None and weights is not None and not weights.is_file():
-        beside = run_dir / weights.name  # the run folder, with the encoder in it, was moved
-        weights = beside if beside.is_file() else weights
+    if encoder_weights is None and weights is not None:
+        own = run_dir / weights.name  # wherever the run folder, with the encoder in it, was moved or copied to
+        weights = own if own.is_file() else weights
     if weights == config.detector.encoder.weights:
         return config
     return load_config(run_dir / "config.toml", [f"detector.encoder.weights={json.dumps(str(weights))}"])
@@ -115,7 +118,7 @@ def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig
 def checkpoints(run_dir: Path) -> list[Checkpoint]:
     """Complete checkpoints, oldest first."""
     folder = run_dir / "checkpoints"
-    steps = [entry for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
+    steps = [entry for entry in folder.iterdir() if entry.name.isdecimal()] if folder.is_dir() else []
     return [
         Checkpoint(folder=entry, step=int(entry.name)) for entry in sorted(steps, key=lambda entry: int(entry.name))
     ]
@@ -128,9 +131,10 @@ def save_checkpoint(run_dir: Path, step: int, detector: Detector, optimizer: tor
         CheckpointError: The disk is full or the folder not writable; earlier checkpoints stay.
     """
     place = run_dir / "checkpoints" / f"{step:08d}"
-    draft = place.with_name(place.name + ".partial")
+    draft = place.with_name(place.name + _DRAFT)
+    for left_by_a_crash in place.parent.glob(f"*{_DRAFT}"):
+        shutil.rmtree(left_by_a_crash, ignore_errors=True)
     try:
-        shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         weights = {name: tensor.contiguous().cpu() for name, tensor in detector.trainable_state().items()}
         save_file(weights, draft / "weights.safetensors")
@@ -138,10 +142,9 @@ def save_checkpoint(run_dir: Path, step: int, detector: Detector, optimizer: tor
         if optimizer is not None:
             tensors, state["optimizer"] = _split_optimizer(optimizer)
             save_file(tensors, draft / "optimizer.safetensors")
-        write_text(draft / "state.json", json.dumps(state) + "\n")
+        (draft / "state.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
         for file in draft.iterdir():
             _flush_to_disk(file)
-        shutil.rmtree(place, ignore_errors=True)
         draft.rename(place)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
@@ -152,7 +155,9 @@ def save_checkpoint(run_dir: Path, step: int, detector: Detector, optimizer: tor
             f"{kept}; free disk space and continue with --resume."
         ) from None
     for old in checkpoints(run_dir)[:-_KEEP]:
-        shutil.rmtree(old.folder, ignore_errors=True)
+        # Renamed first: half of a deleted checkpoint must not look like a whole one.
+        with suppress(OSError):
+            shutil.rmtree(old.folder.rename(old.folder.with_name(old.folder.name + _DRAFT)))
 
 
 def load_weights(checkpoint: Checkpoint, detector: Detector) -> None:
@@ -161,7 +166,7 @@ def load_weights(checkpoint: Checkpoint, detector: Detector) -> None:
     Raises:
         CheckpointError: Unreadable file, another encoder, or tensors that do not fit; they are listed.
     """
-    state = _read_state(checkpoint)
+    state = _read_state(checkpoint, "fingerprint")
     if state["fingerprint"] != detector.fingerprint:
         raise CheckpointError(
             f"encoder weights must be those the run was trained with ({state['fingerprint'][:12]}), "
@@ -179,11 +184,12 @@ def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> 
     path = checkpoint.folder / "optimizer.safetensors"
     if not path.is_file():
         raise CheckpointError(f"checkpoint must hold the optimizer's state to resume, got {checkpoint.folder}.")
-    numbers = _read_state(checkpoint)["optimizer"]
+    numbers = _read_state(checkpoint, "optimizer")["optimizer"]
     state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in numbers.items()}
     for key, tensor in _read_tensors(path).items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
+        # A copy: what is read is a view of the file, which is going to be deleted.
+        state.setdefault(int(index), {})[name] = tensor.clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -231,15 +237,25 @@ def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is either the old one or the new one, never half of it."""
-    draft = path.with_name(path.name + ".partial")
-    draft.write_text(text, encoding="utf-8")
-    _flush_to_disk(draft)
-    draft.replace(path)
+    """Write a text file so that it is either the old one or the new one, never half of it.
+
+    Raises:
+        CheckpointError: The disk is full or the folder not writable; the old file stays.
+    """
+    draft = path.with_name(path.name + _DRAFT)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        _flush_to_disk(draft)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path.name} must be writable, got {path} ({error}). Free disk space or name another folder."
+        ) from None
 
 
 def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
+    with path.open("rb+") as file:  # Windows syncs only what is open for writing
         os.fsync(file.fileno())
 
 
@@ -254,11 +270,15 @@ def _split_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor
     return tensors, numbers
 
 
-def _read_state(checkpoint: Checkpoint) -> dict[str, Any]:
+def _read_state(checkpoint: Checkpoint, needed: str) -> dict[str, Any]:
+    path = checkpoint.folder / "state.json"
     try:
-        return dict(json.loads((checkpoint.folder / "state.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"state.json must be readable, got {checkpoint.folder} ({error}).") from None
+        state = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"state.json must be readable, got {path} ({error}). {_FALL_BACK}") from None
+    if needed not in state:
+        raise CheckpointError(f"state.json must hold {needed!r}, got {path} without it. {_FALL_BACK}")
+    return state
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -266,6 +286,5 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"weights must be a readable safetensors file, got {path} ({error}). "
-            "Delete its folder to use the checkpoint before it."
+            f"{path.name} must be a readable safetensors file, got {path} ({error}). {_FALL_BACK}"
         ) from None

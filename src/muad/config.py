@@ -22,6 +22,7 @@ from muad.errors import ConfigError
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Mode = Literal["multi_class", "per_category"]
+Cache = Literal["auto", "off", "memory", "disk"]
 _STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -50,12 +51,12 @@ class OptimConfig:
     clip_norm: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("lr", "clip_threshold", "clip_norm"):
+        # Without eps a tensor whose gradient is 0, such as the key bias under a softmax, would become NaN.
+        for name in ("lr", "eps", "clip_threshold", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"optim.{name} must be above 0, got {getattr(self, name)}.")
-        for name in ("eps", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"optim.{name} must be at least 0, got {getattr(self, name)}.")
+        if self.weight_decay < 0:
+            raise ConfigError(f"optim.weight_decay must be at least 0, got {self.weight_decay}.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas must be from 0 to below 1, got {list(self.betas)}.")
 
@@ -101,6 +102,8 @@ class TrainingConfig:
         save_every_steps: Distance between checkpoints.
         skip_bad: Leave unreadable training images out and name them, instead of stopping.
         image_cache_mib: Memory for decoded images, so that each file is decoded once if they fit.
+        cache: Where features of the frozen encoder are kept so that each image is encoded once; `auto` takes memory
+            if they fit, else disk.
         tensorboard: Also write TensorBoard events into the run folder.
     """
 
@@ -114,15 +117,17 @@ class TrainingConfig:
     save_every_steps: int = 500
     skip_bad: bool = False
     image_cache_mib: int = 2048
+    cache: Cache = "auto"
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "log_every_steps", "save_every_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("seed", "image_cache_mib"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"training.{name} must be at least 0, got {getattr(self, name)}.")
+        if self.image_cache_mib < 0:
+            raise ConfigError(f"training.image_cache_mib must be at least 0, got {self.image_cache_mib}.")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"training.seed must be from 0 to below 2^63, got {self.seed}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

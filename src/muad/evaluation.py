@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
 
     from muad.data.transforms import Preprocessing
-    from muad.detectors import Detector
+    from muad.detectors.base import Scorer
     from muad.types import Record
 
 Progress = Callable[[int, int], None]
@@ -77,7 +77,7 @@ def find_protocol(name: str) -> Protocol:
 
 
 def evaluate_detector(
-    detector: Detector,
+    detector: Scorer,
     records: Sequence[Record],
     *,
     protocol: str = "dinomaly",
@@ -119,7 +119,7 @@ def evaluate_detector(
 
 
 def predict_views(
-    detector: Detector, views: UInt8[np.ndarray, "b H W 3"]
+    detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]
 ) -> tuple[Float[np.ndarray, "b h w"], Float[np.ndarray, " b"]]:
     """Anomaly maps and scores of preprocessed images, on the detector's device."""
     device = next(detector.parameters()).device
@@ -146,7 +146,7 @@ def _batches(
 ) -> Iterator[tuple[UInt8[np.ndarray, "b H W 3"], UInt8[np.ndarray, "b H W"]]]:
     def read(record: Record) -> tuple[np.ndarray, np.ndarray]:
         image, mask = read_pair(record)
-        view = preprocessing.view(image)
+        view = preprocessing.view(image, f"image {record.path}")
         return view, np.zeros(view.shape[:2], np.uint8) if mask is None else preprocessing.view(mask)
 
     pending = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from muad.detectors import Detector
 
 ImageLike = Path | str | np.ndarray | Image.Image
+_KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,13 @@ class ImagePrediction:
     error: str | None = None
 
 
+class _Seen(NamedTuple):
+    """An image that was read, or the reason why not, and its view."""
+
+    prediction: ImagePrediction
+    view: UInt8[np.ndarray, "H W 3"] | None
+
+
 class Predictor:
     """A trained run, ready to judge images.
 
@@ -62,6 +71,7 @@ class Predictor:
 
     Raises:
         CheckpointError: No usable run there.
+        ConfigError: No such device.
     """
 
     def __init__(self, run: str | Path, *, device: str = "auto", encoder_weights: str | Path | None = None) -> None:
@@ -73,18 +83,21 @@ class Predictor:
         self._device = choose_device(device)
         self._weights = Path(encoder_weights) if encoder_weights is not None else None
         self._detectors: dict[str | None, Detector] = {}
-        if not self._per_category:
-            self._detector(None)
+        # All detectors of a run see images alike, so the first one tells how.
+        self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, batch_size: int = 16, category: str | None = None
     ) -> list[ImagePrediction]:
-        """Predictions of all images, in order.
+        """Predictions of all images, in order; the list keeps every image and map, so use `stream` for thousands.
 
         Args:
             images: Paths, RGB or grey uint8 arrays `[H, W, 3]` or `[H, W]`, PIL images, or one of them.
             batch_size: Images per forward pass.
             category: What they show; needed where each category has a detector of its own and the path does not say.
+
+        Raises:
+            ConfigError: Unknown or missing category, or an array of another kind than stated above.
         """
         if isinstance(images, (str, Path, np.ndarray, Image.Image)):
             images = [images]
@@ -93,67 +106,73 @@ class Predictor:
     def stream(
         self, images: Iterable[ImageLike], *, batch_size: int = 16, category: str | None = None
     ) -> Iterator[ImagePrediction]:
-        """Like `predict`, one by one, holding only a few batches in memory; unreadable images come with `error` set.
-
-        Raises:
-            ConfigError: Unknown category, or an array of another kind than stated above.
-        """
+        """Like `predict`, one by one, holding two batches in memory; unreadable images come with `error` set."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
         if category is not None and self.categories and category not in self.categories:
             raise ConfigError(f"category must be one of {', '.join(self.categories)}, got {category!r}.")
-        read = read_ahead(lambda item: self._read(item, category), images, ahead=2 * batch_size)
+        return self._stream(images, batch_size, category)
+
+    def category_of(self, path: Path | None, category: str | None = None) -> str | None:
+        """What an image is judged as: the given category, else the innermost folder of its path named like one.
+
+        Raises:
+            ConfigError: Neither says, and the run has one detector for each category.
+        """
+        if category is None and len(self.categories) == 1:
+            category = self.categories[0]
+        if category is None and path is not None:
+            folders = path.absolute().parent.parts
+            category = next((name for name in reversed(folders) if name in self.categories), None)
+        if category is None and self._per_category:
+            raise ConfigError(
+                f"category must be given for {path or 'an array'}, got none: this run has one detector per "
+                f"category. Name one of {', '.join(self.categories)}, or put the image in a folder of that name."
+            )
+        return category
+
+    def _stream(self, images: Iterable[ImageLike], batch_size: int, category: str | None) -> Iterator[ImagePrediction]:
+        read = read_ahead(lambda item: self._read(item, category), images, ahead=batch_size)
         while group := list(islice(read, batch_size)):
             yield from self._predict_group(group)
 
-    def _read(self, item: ImageLike, category: str | None) -> ImagePrediction:
+    def _read(self, item: ImageLike, category: str | None) -> _Seen:
         path = Path(item) if isinstance(item, (str, Path)) else None
-        category = category or (self._category_of(path) if path is not None else None)
+        category = self.category_of(path, category)
         try:
             image = read_image(path) if path is not None else _as_rgb(item)
+            view = self._preprocessing.view(image, f"image {path}" if path is not None else "image")
         except DataError as error:
-            return ImagePrediction(path=path, category=category, error=str(error))
-        return ImagePrediction(path=path, category=category, image=image)
+            return _Seen(ImagePrediction(path=path, category=category, error=str(error)), None)
+        return _Seen(ImagePrediction(path=path, category=category, image=image), view)
 
-    def _category_of(self, path: Path) -> str | None:
-        """The trained category whose name is a folder of the path, the innermost first."""
-        folders = path.absolute().parent.parts
-        found = next((name for name in reversed(folders) if name in self.categories), None)
-        return self.categories[0] if found is None and len(self.categories) == 1 else found
-
-    def _predict_group(self, group: Sequence[ImagePrediction]) -> Iterator[ImagePrediction]:
-        """Predict a batch, one forward pass per detector that is needed."""
-        done: dict[int, ImagePrediction] = {}
-        for key in {self._key(item) for item in group if item.error is None}:
-            places = [place for place, item in enumerate(group) if item.error is None and self._key(item) == key]
-            detector = self._detector(key)
-            images = [image for place in places if (image := group[place].image) is not None]
-            views = np.stack([detector.preprocessing.view(image) for image in images])
-            maps, scores = predict_views(detector, views)
-            for place, image, anomaly_map, score in zip(places, images, maps, scores, strict=True):
-                done[place] = ImagePrediction(
-                    path=group[place].path,
-                    category=group[place].category,
-                    score=float(score),
-                    anomaly_map=detector.preprocessing.to_original(anomaly_map, image.shape[:2]),
-                    image=image,
-                )
-        for place, item in enumerate(group):
-            yield done.get(place, item)
-
-    def _key(self, item: ImagePrediction) -> str | None:
-        if not self._per_category:
-            return None
-        if item.category is None:
-            raise ConfigError(
-                f"category must be given for {item.path or 'an array'}, got none: this run has one detector per "
-                f"category. Name one of {', '.join(self.categories)}, or put the image in a folder of that name."
-            )
-        return item.category
+    def _predict_group(self, group: Sequence[_Seen]) -> Iterator[ImagePrediction]:
+        """Predict a batch, one forward pass per detector that is needed; maps are enlarged as they are asked for."""
+        results: dict[int, tuple[np.ndarray, float]] = {}
+        keys = [seen.prediction.category if self._per_category else None for seen in group]
+        for key in dict.fromkeys(key for key, seen in zip(keys, group, strict=True) if seen.view is not None):
+            places = [place for place, seen in enumerate(group) if seen.view is not None and keys[place] == key]
+            views = np.stack([view for place in places if (view := group[place].view) is not None])
+            maps, scores = predict_views(self._detector(key), views)
+            results |= dict(zip(places, zip(maps, scores.tolist(), strict=True), strict=True))
+        for place, (prediction, _) in enumerate(group):
+            if place not in results or prediction.image is None:
+                yield prediction
+                continue
+            anomaly_map, score = results[place]
+            restored = self._preprocessing.to_original(anomaly_map, prediction.image.shape[:2])
+            yield dataclasses.replace(prediction, anomaly_map=restored, score=score)
 
     def _detector(self, category: str | None) -> Detector:
-        if category not in self._detectors:
+        """The detector for a category, from memory or from disk; the ones used last stay in memory."""
+        detector = self._detectors.pop(category, None)
+        if detector is None:
             folder = self.run if category is None else category_folder(self.run, category)
-            self._detectors[category] = load_detector(folder, self._weights).to(self._device)
-        return self._detectors[category]
+            detector = load_detector(folder, self._weights).to(self._device)
+        self._detectors[category] = detector
+        for oldest in list(self._detectors)[:-_KEPT_DETECTORS]:
+            del self._detectors[oldest]
+        return detector
 
 
 def _as_rgb(item: np.ndarray | Image.Image | str | Path) -> UInt8[np.ndarray, "H W 3"]:

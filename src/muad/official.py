@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from muad.checkpoint import build_detector, copy_tensors, create_run, save_checkpoint
 from muad.config import RunConfig
-from muad.errors import CheckpointError, ConfigError
+from muad.errors import CheckpointError, ConfigError, MuadError
 from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
-from muad.nn.encoder_weights import read_tensors
+from muad.nn.encoder_weights import infer_layout, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,8 +45,9 @@ def import_official(
 ) -> RunConfig:
     """Make a run folder of a checkpoint of the authors' code.
 
-    Width, depth, patch and registers are read from the file. The encoder it holds is kept in the run folder, so that
-    the run needs nothing else; a file without one needs `encoder_weights` or the hub.
+    Width, depth, patch and registers are read from the file, blocks to tap from the configuration. The encoder it holds
+    is kept in the run folder, so that the run needs nothing else; a file without one needs `encoder_weights` or the
+    hub.
 
     Args:
         file: `.pth`, `.bin` or `.safetensors` with `bottleneck.0.*`, `decoder.N.*` and perhaps `encoder.*`.
@@ -58,9 +60,13 @@ def import_official(
         The configuration of the run.
 
     Raises:
-        CheckpointError: Not such a file, or tensors that do not fit, listed.
-        ConfigError: The number of heads does not divide the width.
+        CheckpointError: Not such a file, tensors that do not fit, listed, or a folder that is not empty.
+        ConfigError: The number of heads does not divide the width, or the configuration does not fit the encoder.
     """
+    if run_dir.exists() and not (run_dir.is_dir() and not any(run_dir.iterdir())):
+        raise CheckpointError(f"run folder must be new or empty, got {run_dir}, which is not. Name another.")
+    if not file.is_file():
+        raise CheckpointError(f"official checkpoint must be an existing file, got {file}.")
     tensors = read_tensors(file)
     encoder = {key.removeprefix("encoder."): t for key, t in tensors.items() if key.startswith("encoder.")}
     trainable = {key: t for key, t in tensors.items() if not key.startswith("encoder.")}
@@ -76,48 +82,50 @@ def import_official(
         raise ConfigError(
             f"heads must divide the width {width}, got {heads}. Give the number the model was built with."
         )
+    given = config.detector.encoder
+    if encoder and encoder_weights is not None:
+        raise ConfigError(
+            f"encoder weights must be left out for a checkpoint that holds its encoder, got {encoder_weights}."
+        )
     if encoder:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in encoder.items()}, run_dir / ENCODER_FILE)
         encoder_config = EncoderConfig(
-            name="custom", weights=run_dir / ENCODER_FILE, layout=_layout(encoder, width, heads)
+            name="custom",
+            weights=run_dir.absolute() / ENCODER_FILE,
+            layout=infer_layout(encoder, heads),
+            tap_layers=given.tap_layers,
+            position_interpolation=given.position_interpolation,
         )
     elif width in _NAMED:
-        encoder_config = EncoderConfig(name=_NAMED[width], weights=encoder_weights)
+        encoder_config = EncoderConfig(
+            name=_NAMED[width],
+            weights=encoder_weights.absolute() if encoder_weights is not None else None,
+            tap_layers=given.tap_layers,
+            position_interpolation=given.position_interpolation,
+        )
     else:
         raise CheckpointError(
             f"official checkpoint must hold its encoder or have width {', '.join(map(str, _NAMED))}, got {width}."
         )
-    detector_config = dataclasses.replace(config.detector, encoder=encoder_config)
-    config = dataclasses.replace(config, detector=detector_config)
-    detector = build_detector(config)
-    load_official_weights(detector, trainable)
-    facts = {"mode": "multi_class", "imported_from": file.name, "fingerprint": detector.fingerprint, "finished": True}
-    create_run(run_dir, config, facts)
-    save_checkpoint(run_dir, config.schedule.total_steps, detector, None)
+    config = dataclasses.replace(config, detector=dataclasses.replace(config.detector, encoder=encoder_config))
+    try:
+        if encoder:
+            _write_encoder(encoder, run_dir / ENCODER_FILE)
+        detector = build_detector(config)
+        load_official_weights(detector, trainable)
+        save_checkpoint(run_dir, config.schedule.total_steps, detector, None)
+        facts = {"mode": "multi_class", "imported_from": file.name, "finished": True}
+        create_run(run_dir, config, facts)
+    except MuadError:
+        shutil.rmtree(run_dir, ignore_errors=True)  # half a run would be in the way of the next attempt
+        raise
     return config
 
 
-def _layout(encoder: Mapping[str, Tensor], width: int, heads: int) -> VitLayout:
-    """Shape of the encoder in the file.
-
-    Raises:
-        CheckpointError: It is not a plain vision transformer.
-    """
+def _write_encoder(encoder: Mapping[str, Tensor], file: Path) -> None:
     try:
-        blocks = {int(name.split(".")[1]) for name in encoder if name.startswith("blocks.")}
-        registers = encoder["register_tokens"].shape[1] if "register_tokens" in encoder else 0
-        return VitLayout(
-            width=width,
-            depth=max(blocks) + 1,
-            heads=heads,
-            patch_px=encoder["patch_embed.proj.weight"].shape[-1],
-            registers=registers,
-            class_token="cls_token" in encoder,
-            layer_scale=any(name.endswith("ls1.gamma") for name in encoder),
-            position_grid=round((encoder["pos_embed"].shape[1] - 1) ** 0.5),
-        )
-    except (KeyError, ValueError, IndexError) as error:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in encoder.items()}, file)
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"encoder in the official checkpoint must be a plain vision transformer, got one without {error}."
+            f"{file.name} must be writable, got {file} ({error}). Free space or name another."
         ) from None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from muad.data.images import IMAGE_SUFFIXES
+from muad.data.images import IMAGE_SUFFIXES, is_image_file
 from muad.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from muad.inference import ImagePrediction, Predictor
 
 _COLUMNS = ("path", "category", "score", "width", "height", "map", "overlay", "error")
-_STRONGEST = 0.75  # share of colour where the map is fully anomalous; the part stays visible under it
+_COVER = 0.7  # share of colour where the map is fully anomalous; the part stays visible under it
+_WEAK, _STRONG = np.array((255.0, 225.0, 0.0)), np.array((255.0, 0.0, 70.0))  # yellow to red
+_UNSEEN = 0.45  # brightness of what the detector never looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,29 +36,37 @@ class Source:
 
 
 def find_images(paths: Sequence[Path]) -> list[Source]:
-    """Every image among files and folders, folders searched through, in the order given and sorted within.
+    """Every image among files and folders, each once, in the order given and sorted within folders.
+
+    Outputs are named by the way from the innermost folder that holds everything, so that `line1/0001.png` and
+    `line2/0001.png` stay apart. Hidden files and folders are left out.
 
     Raises:
         DataError: A path does not exist, or a folder holds no image.
     """
-    sources: list[Source] = []
-    taken: set[Path] = set()
+    files: dict[Path, Path] = {}  # by absolute path, so that none is taken twice
     for path in paths:
-        if path.is_dir():
-            files = sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file() and not file.name.startswith(".")
-            )
-            if not files:
-                raise DataError(f"path must hold images ({', '.join(sorted(IMAGE_SUFFIXES))}), got {path} without any.")
-            found = [(file, file.relative_to(path)) for file in files]
-        elif path.exists():
-            found = [(path, Path(path.name))]
-        else:
-            raise DataError(f"path must be an existing image or folder, got {path}.")
-        sources += [Source(path=file, name=_free_name(name, taken)) for file, name in found]
-    return sources
+        if not path.exists():
+            raise DataError(f"path must be an existing image or folder, got {path}. Check the path.")
+        found = _images_below(path) if path.is_dir() else [path]
+        if not found:
+            raise DataError(f"path must hold images ({', '.join(sorted(IMAGE_SUFFIXES))}), got {path} without any.")
+        for file in found:
+            files.setdefault(Path(os.path.abspath(file)), file)  # noqa: PTH100  resolve() would follow links
+    bases = [Path(os.path.abspath(path if path.is_dir() else path.parent)) for path in paths]  # noqa: PTH100
+    base = Path(os.path.commonpath(bases)) if bases else Path()
+    taken: set[Path] = set()
+    return [Source(path=file, name=_free_name(absolute.relative_to(base), taken)) for absolute, file in files.items()]
+
+
+def _images_below(folder: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if is_image_file(file)
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and file.is_file()
+    )
 
 
 def write_predictions(
@@ -76,10 +86,13 @@ def write_predictions(
         The rows of `results.csv`.
 
     Raises:
+        ConfigError: A category is unknown, or missing where it is needed; before anything is computed.
         DataError: The output folder cannot be written; what is there stays.
     """
-    rows: list[dict[str, Any]] = []
+    for source in sources:
+        predictor.category_of(source.path, category)
     predictions = predictor.stream((source.path for source in sources), batch_size=batch_size, category=category)
+    rows: list[dict[str, Any]] = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         with (out / "results.csv").open("w", encoding="utf-8", newline="") as file:
@@ -91,7 +104,10 @@ def write_predictions(
                 rows.append(row)
                 progress(len(rows), len(sources))
     except OSError as error:
-        raise DataError(f"output folder must be writable, got {out} ({error}). Free space or name another.") from None
+        done = f" {len(rows)} of {len(sources)} images are done and stay." if rows else ""
+        raise DataError(
+            f"output folder must be writable, got {out} ({error.strerror or error}). Free space or name another.{done}"
+        ) from None
     return rows
 
 
@@ -130,11 +146,11 @@ def draw_overlay(
     seen = ~np.isnan(anomaly_map)
     low, high = scale or (float(np.nanmin(anomaly_map)), float(np.nanmax(anomaly_map)))
     strength = np.clip((np.nan_to_num(anomaly_map, nan=low) - low) / max(high - low, 1e-12), 0, 1)
-    # Reversed TURBO channels are RGB; its lower half (blue) would tint normal parts, so colours start at green.
-    colours = cv2.applyColorMap((110 + 145 * strength).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    weight = (_STRONGEST * strength)[..., None]
+    colours = _WEAK + (_STRONG - _WEAK) * strength[..., None]
+    # Flat at both ends: the small ups and downs of a good part do not tint it.
+    weight = (_COVER * strength**2 * (3 - 2 * strength))[..., None]
     blended = image * (1 - weight) + colours * weight
-    return np.where(seen[..., None], blended, image * 0.45).astype(np.uint8)
+    return np.where(seen[..., None], blended, image * _UNSEEN).astype(np.uint8)
 
 
 def rows_as_json(rows: Sequence[dict[str, Any]]) -> str:

@@ -80,15 +80,17 @@ class Batch:
     """Training images as the detector sees them.
 
     Attributes:
-        images: Preprocessed and normalised images.
+        images: Preprocessed and normalised images; empty (no rows) where `features` stand in for them.
         seeds: One seed per image; all randomness spent on an image comes from its seed, so that a run does not
             depend on how images are spread over processes.
         categories: Category of each image.
+        features: What the detector's `encode` made of the images, if it was kept.
     """
 
     images: Float[Tensor, "b 3 H W"]
     seeds: tuple[int, ...]
     categories: tuple[str, ...]
+    features: Float[Tensor, "b k n d"] | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -41,7 +41,7 @@ def test_an_images_noise_does_not_depend_on_its_batch(make_detector, make_batch)
 
     def decoded(part: slice) -> torch.Tensor:
         noise = [torch.Generator().manual_seed(seed) for seed in batch.seeds[part]]
-        return detector.features(batch.images[part], noise)[1][0]
+        return detector.decode(detector.encode(batch.images[part]), noise)[1][0]
 
     assert decoded(slice(2, 4)).allclose(decoded(slice(0, 4))[2:], atol=1e-6)
 
@@ -190,7 +190,7 @@ def test_shallow_layers_meet_the_last_decoder_blocks(make_detector, make_batch, 
     outputs: list[torch.Tensor] = []
     for block in detector.decoder:
         block.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-    encoded, decoded = detector.features(images)
+    encoded, decoded = detector.decode(detector.encode(images))
     taps, prefix = detector.encoder(images), detector.encoder.prefix_tokens
     for group, target, restored in zip(detector.layer_groups, encoded, decoded, strict=True):
         # Encoder layer i goes with the (4 - i)-th of four decoder blocks, counted from 1.
@@ -201,11 +201,11 @@ def test_shallow_layers_meet_the_last_decoder_blocks(make_detector, make_batch, 
 def test_class_and_register_tokens_take_part_in_the_attention(make_detector, make_batch) -> None:
     """Dropping them would be another model: they feed the decoder although they are not compared."""
     detector, images = make_detector(), make_batch().images
-    encoded, decoded = detector.features(images)
+    encoded, decoded = detector.decode(detector.encode(images))
     assert encoded[0].shape == decoded[0].shape == (4, 8 * 6, 32)
     seen = []
     detector.decoder[0].register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape[1]))
-    detector.features(images)
+    detector.decode(detector.encode(images))
     assert seen == [8 * 6 + detector.encoder.prefix_tokens]
 
 
@@ -263,5 +263,5 @@ def test_a_mask_that_hides_everything_is_refused(make_detector) -> None:
 def test_concatenation_may_have_another_depth(make_detector, make_batch) -> None:
     detector = make_detector(grouping="concatenation", decoder_depth=2)
     assert len(detector.decoder) == 2
-    encoded, decoded = detector.features(make_batch().images)
+    encoded, decoded = detector.decode(detector.encode(make_batch().images))
     assert [t.shape for t in encoded] == [t.shape for t in decoded] == [(4, 48, 64)]

@@ -50,7 +50,7 @@ def test_recorded_map_and_score_are_the_authors(recorded_detector: Dinomaly) -> 
 
 def test_distance_is_one_minus_the_cosine_averaged_over_groups(make_detector, make_batch) -> None:
     detector, images = make_detector(), make_batch().images
-    encoded, decoded = detector.features(images)
+    encoded, decoded = detector.decode(detector.encode(images))
     expected = torch.zeros(4, 8, 6)
     for a, b in zip(encoded, decoded, strict=True):
         cosine = (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))

@@ -52,7 +52,7 @@ def grid(tokens: torch.Tensor, detector: Dinomaly) -> torch.Tensor:
 def test_fused_features_are_the_authors(detector: Dinomaly, golden: Golden) -> None:
     restore(detector, golden)
     with torch.no_grad():
-        encoded, decoded = detector.features(golden["image"])
+        encoded, decoded = detector.decode(detector.encode(golden["image"]))
     for group in range(2):
         assert relative_error(grid(encoded[group], detector), golden[f"encoder_group.{group}"]) < 1e-5
         assert relative_error(grid(decoded[group], detector), golden[f"decoder_group.{group}"]) < 1e-5
@@ -72,7 +72,7 @@ def test_the_three_stages_of_the_map_and_the_score_are_the_authors(detector: Din
 @pytest.mark.parametrize("easy_fraction", [0.0, 0.45, 0.9])
 def test_hard_mined_loss_is_the_authors(detector: Dinomaly, golden: Golden, easy_fraction: float) -> None:
     restore(detector, golden)
-    encoded, decoded = detector.features(golden["image"])
+    encoded, decoded = detector.decode(detector.encode(golden["image"]))
     losses = [hard_mined_cosine_loss(a, b, easy_fraction, 0.1) for a, b in zip(encoded, decoded, strict=True)]
     assert relative_error(torch.stack(losses).mean().detach(), golden[f"loss.p{easy_fraction:.2f}"]) < 1e-5
 

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from muad.cli.display import say, show
+from muad.cli.display import plain_table, say, show, show_table
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -36,7 +34,10 @@ def summary(
     if as_json:
         show(json.dumps(dataclasses.asdict(found), indent=2))
         return
-    table = Table("category", "split", "normal", "anomalous", "with mask", "defect types", "height x width, px")
+    table = plain_table()
+    table.add_column("category", no_wrap=True)
+    for heading in ("split", "normal", "anomalous", "with\nmask", "defect types", "height x\nwidth, px"):
+        table.add_column(heading, overflow="fold")
     for row in found.splits:
         smallest, largest = row.smallest_px, row.largest_px
         size = (
@@ -46,6 +47,6 @@ def summary(
         )
         counts = (str(row.normal), str(row.anomalous), str(row.with_mask))
         table.add_row(row.category, row.split, *counts, ", ".join(row.defect_types) or "-", size)
-    Console().print(table)
+    show_table(table)
     for line in (*found.notes, *found.published, *found.problems):
         say(line)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import progress_bar, say, show_report
+from muad.cli.display import progress_bar, quiet_engine, say, show_report
 
 
 def command(
@@ -18,6 +18,7 @@ def command(
     """The main job in minutes: render a toy factory, train one detector for all its products, evaluate, draw."""
     from muad.demo import run_demo
 
+    quiet_engine()
     try:
         with progress_bar("step") as update:
             report, picture = run_demo(out, update, say)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import typer
 
-from muad.cli import data, demo, demo_data, doctor, evaluate, fetch_encoder, import_official, predict, recipes, train
+from muad.cli import (
+    cache,
+    data,
+    demo,
+    demo_data,
+    doctor,
+    evaluate,
+    fetch_encoder,
+    import_official,
+    predict,
+    probe_encoder,
+    recipes,
+    train,
+)
 from muad.cli.display import say
 from muad.errors import MuadError
 
@@ -26,14 +38,15 @@ app.command("demo-data")(demo_data.command)
 app.command("demo")(demo.command)
 app.command("import-official")(import_official.command)
 app.command("fetch-encoder")(fetch_encoder.command)
+app.command("probe-encoder")(probe_encoder.command)
+app.add_typer(cache.app, name="cache", help="Features of the frozen encoder kept on disk for later runs.")
 app.command("doctor")(doctor.command)
 
 
 def run() -> None:
     """Run the command line. A user's fault is one line and exit code 2; anything else is a bug and a traceback."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         app()
     except MuadError as error:
-        say(f"error: {error}")
+        say(f"error: {' '.join(str(error).split())}")
         sys.exit(2)

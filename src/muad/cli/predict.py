@@ -9,6 +9,8 @@ import typer
 
 from muad.cli.display import progress_bar, say, show
 
+_NAMED = 5  # faults named one by one; all are in results.csv
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
@@ -31,7 +33,10 @@ def command(
             predictor, sources, out, batch_size=batch_size, category=category,
             progress=lambda done, total: update("predict", done, total, None),
         )  # fmt: skip
-    failed = sum(row["error"] is not None for row in rows)
-    say(f"{len(rows)} images, {failed} unreadable: {out / 'results.csv'}, {out / 'overlays'}, {out / 'maps'}")
+    unreadable = [row["error"] for row in rows if row["error"] is not None]
+    for error in unreadable[:_NAMED]:
+        say(f"not predicted: {error}")
+    said = f"{len(rows) - len(unreadable)} images predicted, {len(unreadable)} not"
+    say(f"{said}: {out / 'results.csv'}, {out / 'overlays'}, {out / 'maps'}")
     if as_json:
         show(rows_as_json(rows))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from muad.cli.display import show
+from muad.cli.display import plain_table, show, show_table
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -18,15 +16,19 @@ def list_recipes() -> None:
     """Every recipe with what it trains and the image AUROC its source prints."""
     from muad.config import load_config, recipe_names
 
-    table = Table("recipe", "encoder", "input", "mode", "steps", "published image AUROC")
+    table = plain_table()
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("encoder", no_wrap=True)
+    for heading in ("resize", "crop", "steps", "AUROC"):
+        table.add_column(heading, justify="right")
     for name in recipe_names():
         config = load_config(name)
         detector, published = config.detector, config.published.image_auroc
-        size = f"{detector.resize_px[0]} -> {detector.crop_px[0]}"
         figure = "-" if published is None else f"{published:.3f}"
         steps = str(config.schedule.total_steps)
-        table.add_row(name, detector.encoder.name, size, config.training.mode, steps, figure)
-    Console().print(table)
+        sizes = (str(detector.resize_px[0]), str(detector.crop_px[0]))
+        table.add_row(name, detector.encoder.name, *sizes, steps, figure)
+    show_table(table)
 
 
 @app.command("show")

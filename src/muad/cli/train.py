@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import progress_bar, say
+from muad.cli.display import progress_bar, quiet_engine, say
 
 
 def command(
@@ -29,6 +29,7 @@ def command(
     """Train one detector for all categories on photographs of good parts."""
     from muad import api
 
+    quiet_engine()
     overrides = list(settings or [])
     if encoder is not None:
         overrides.append(f"detector.encoder.name={json.dumps(encoder)}")

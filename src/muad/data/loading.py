@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,11 +41,11 @@ class ViewCache:
         """The view of one image.
 
         Raises:
-            DataError: The file cannot be read as an image.
+            DataError: The file cannot be read as an image, or it is too small.
         """
         if path in self._views:
             return self._views[path]
-        view = self.preprocessing.view(read_image(path))
+        view = self.preprocessing.view(read_image(path), f"image {path}")
         with self._lock:
             if path not in self._views and view.nbytes <= self._free_bytes:
                 self._views[path] = view
@@ -55,11 +55,11 @@ class ViewCache:
 
 def read_ahead(
     work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None, ahead: int = 32
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Results of `work` in order, computed by threads up to `ahead` items before they are asked for.
 
-    An exception of `work` is raised at its item's turn. Image decoders release Python's lock, so threads are enough,
-    and they start everywhere alike.
+    An exception of `work` is raised at its item's turn; closing the generator drops what was read ahead. Image decoders
+    release Python's lock, so threads are enough, and they start everywhere alike.
     """
     pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix="muad-read")
     waiting: deque[Future[Result]] = deque()

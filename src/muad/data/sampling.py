@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 import torch
@@ -24,7 +25,7 @@ def batch_indices(step: int, *, count: int, batch_size: int, seed: int) -> list[
     batches = count // batch_size
     if batches:
         epoch, batch = divmod(step, batches)
-        return _permutation(epoch, count, seed)[batch * batch_size : (batch + 1) * batch_size]
+        return list(_permutation(epoch, count, seed)[batch * batch_size : (batch + 1) * batch_size])
     first = step * batch_size
     positions = range(first, first + batch_size)
     return [_permutation(position // count, count, seed)[position % count] for position in positions]
@@ -50,6 +51,7 @@ def share_of(process: int, processes: int, batch_size: int) -> range:
     return range(process * each, (process + 1) * each)
 
 
-def _permutation(epoch: int, count: int, seed: int) -> list[int]:
+@lru_cache(maxsize=4)  # the steps of one epoch share it; a batch larger than the set needs several
+def _permutation(epoch: int, count: int, seed: int) -> tuple[int, ...]:
     generator = torch.Generator().manual_seed(image_seed(seed, -1, epoch))
-    return torch.randperm(count, generator=generator).tolist()
+    return tuple(torch.randperm(count, generator=generator).tolist())

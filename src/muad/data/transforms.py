@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from muad.errors import ConfigError
+from muad.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MIN_SIDE_PX = 16
+"""Images must be at least this high and wide: of a smaller one, a patch of the encoder would see less than a pixel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +51,23 @@ class Preprocessing:
         (height, width), (crop_height, crop_width) = self.resize_px, self.crop_px
         return round((height - crop_height) / 2.0), round((width - crop_width) / 2.0)
 
-    def view(self, image: UInt8[np.ndarray, "H0 W0 c"]) -> UInt8[np.ndarray, "H W c"]:
+    def view(self, image: UInt8[np.ndarray, "H0 W0 *c"], name: str = "image") -> UInt8[np.ndarray, "H W *c"]:
         """The resized, cropped part of an image or mask that the detector looks at, still in 0 to 255.
 
         Bilinear with antialiasing when shrinking, computed by Pillow: the official pipeline, grey level for grey level.
+
+        Args:
+            image: RGB image or mask.
+            name: What to call it in an error.
+
+        Raises:
+            DataError: It is smaller than MIN_SIDE_PX.
         """
+        if min(image.shape[:2]) < MIN_SIDE_PX:
+            raise DataError(
+                f"{name} must be at least {MIN_SIDE_PX} px high and wide, got {image.shape[0]}x{image.shape[1]} "
+                "(height x width). Remove it, or take a larger picture."
+            )
         height, width = self.resize_px
         resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
         top, left = self._offset

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jaxtyping import Float
     from torch import Tensor
 
     from muad.data.transforms import Preprocessing
     from muad.types import Batch, Losses, Prediction
+
+
+class Scorer(Protocol):
+    """What evaluation needs: how to prepare photographs, and what is anomalous in them."""
+
+    preprocessing: Preprocessing
+
+    def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
+        """Anomaly maps and scores of normalised images."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its tensors, which lie on the device it computes on."""
 
 
 class Detector(nn.Module, ABC):
@@ -21,14 +35,20 @@ class Detector(nn.Module, ABC):
     Attributes:
         preprocessing: How photographs become the images it takes.
         fingerprint: Identifies the frozen weights that are not saved with the run.
+        encoding: Says what `encode` keeps of them, for naming kept features.
     """
 
     preprocessing: Preprocessing
     fingerprint: str
+    encoding: str = ""
 
     @abstractmethod
     def forward(self, batch: Batch, step: int) -> Losses:
         """Losses of one training step; `step` counts from 0 and drives schedules inside the loss."""
+
+    def encode(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b k n d"] | None:  # noqa: ARG002
+        """What a frozen part makes of images, the same at every step, so that it can be kept; None without one."""
+        return None
 
     @abstractmethod
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:

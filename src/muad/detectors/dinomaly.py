@@ -186,8 +186,11 @@ class Dinomaly(Detector):
         taps, width = len(self.encoder.tap_layers), self.encoder.width
         depth = config.decoder_depth or taps
         self.layer_groups = layer_groups(config.grouping, taps, depth)
+        self.targets_cover_all = config.grouping in ("two_groups", "one_group", "layer_to_layer")
         # A convolution needs a plain grid, so the class and register tokens leave before the bottleneck.
         self.patches_only = config.attention.startswith("conv")
+        positions = config.encoder.position_interpolation
+        self.encoding = f"{self.encoder.tap_layers} {self.layer_groups} {positions} {self.patches_only}"
         self.bottleneck = Bottleneck(width, config.dropout_rate)
         # Sparse groupings never read the last blocks: these would neither learn nor change anything, so are not built.
         self.unread = 0 if config.grouping == "concatenation" else min(map(min, self.layer_groups))
@@ -216,31 +219,41 @@ class Dinomaly(Detector):
         """One group: the authors decay every trainable tensor alike, biases and norms included."""
         return [{"name": "decoder", "params": [p for p in self.parameters() if p.requires_grad]}]
 
-    def features(
-        self, images: Float[Tensor, "b 3 H W"], noise: Sequence[Generator] | None = None
+    @torch.no_grad()
+    def encode(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b k n d"]:
+        """All the frozen encoder has to say of images: fused targets, then the bottleneck's input if it is another."""
+        layers = self.encoder(images)
+        if self.patches_only:
+            layers = [layer[:, self.encoder.prefix_tokens :] for layer in layers]
+        if self.config.grouping == "concatenation":
+            kept = [layers[layer] for layer in self.layer_groups[0]]
+        else:
+            kept = [_mean([layers[layer] for layer in group]) for group in self.layer_groups]
+        # Equal groups that cover all layers have the mean of all layers as their mean: it need not be kept.
+        return torch.stack(kept if self.targets_cover_all else [*kept, _mean(layers)], dim=1)
+
+    def decode(
+        self, encoded: Float[Tensor, "b k n d"], noise: Sequence[Generator] | None = None
     ) -> tuple[list[Float[Tensor, "b n d"]], list[Float[Tensor, "b n d"]]]:
         """Encoder and decoder features to compare: one pair of patch-token tensors per layer group.
 
         Args:
-            images: Normalised images.
+            encoded: From `encode`.
             noise: One random generator per image for the bottleneck, or None for none.
         """
-        encoded = self.encoder(images)
-        prefix = self.encoder.prefix_tokens
-        if self.patches_only:
-            encoded, prefix = [layer[:, prefix:] for layer in encoded], 0
-        tokens = self.bottleneck(_mean(encoded), noise)
+        kept = list(encoded.unbind(1))
+        tokens = self.bottleneck(_mean(kept) if self.targets_cover_all else kept.pop(), noise)
         decoded = []
         for block in self.decoder:
             tokens = block(tokens)
             decoded.append(tokens)
         decoded.reverse()  # shallow encoder layers meet the last decoder blocks
         if self.head is not None:
-            targets = [torch.cat([encoded[layer] for layer in self.layer_groups[0]], dim=-1)]
-            restored = [self.head(decoded[0])]
+            targets, restored = [torch.cat(kept, dim=-1)], [self.head(decoded[0])]
         else:
-            targets = [_mean([encoded[layer] for layer in group]) for group in self.layer_groups]
+            targets = kept
             restored = [_mean([decoded[layer - self.unread] for layer in group]) for group in self.layer_groups]
+        prefix = 0 if self.patches_only else self.encoder.prefix_tokens
         return [target[:, prefix:] for target in targets], [output[:, prefix:] for output in restored]
 
     # -------------------------------------------------------------------------------------------------- loss
@@ -248,8 +261,9 @@ class Dinomaly(Detector):
     def forward(self, batch: Batch, step: int) -> Losses:
         """Hard-mined cosine loss, averaged over the layer groups."""
         # DEVIATION: noise is drawn from each image's seed, not from one stream, so that processes and resumes agree.
-        noise = [torch.Generator(batch.images.device).manual_seed(seed) for seed in batch.seeds]
-        encoded, decoded = self.features(batch.images, noise)
+        features = self.encode(batch.images) if batch.features is None else batch.features
+        noise = [torch.Generator(features.device).manual_seed(seed) for seed in batch.seeds]
+        encoded, decoded = self.decode(features, noise)
         config = self.config
         easy_fraction = min(config.easy_fraction * step / config.easy_ramp_steps, config.easy_fraction)
         easy_weight = config.easy_weight if config.hard_mining else 1.0
@@ -271,7 +285,7 @@ class Dinomaly(Detector):
 
     def distance_map(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b h w"]:
         """Cosine distance between encoder and decoder at every patch, averaged over the groups; 0 to 2."""
-        encoded, decoded = self.features(images)
+        encoded, decoded = self.decode(self.encode(images))
         distances = [cosine_distance(target, output) for target, output in zip(encoded, decoded, strict=True)]
         return _mean(distances).reshape(-1, *self.encoder.grid)
 

@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 
 from muad.errors import CheckpointError
+from muad.nn.encoder_families import VitLayout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,3 +188,33 @@ def _with_dinov3_biases(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _shorten(found: list[str]) -> str:
     rest = len(found) - _LISTED
     return ", ".join(found[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def infer_layout(tensors: Mapping[str, Tensor], heads: int | None = None) -> VitLayout:
+    """Shape of the vision transformer whose tensors, in the naming of DINO and DINOv2 releases, these are.
+
+    Args:
+        tensors: All of its tensors.
+        heads: Attention heads, which no tensor tells; width / 64 unless given.
+
+    Raises:
+        CheckpointError: They are not those of a plain vision transformer.
+    """
+    try:
+        blocks = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
+        if not blocks:
+            raise KeyError("blocks.0")
+        width = tensors["patch_embed.proj.weight"].shape[0]
+        return VitLayout(
+            width=width,
+            depth=max(blocks) + 1,
+            heads=heads or max(1, width // 64),
+            patch_px=tensors["patch_embed.proj.weight"].shape[-1],
+            registers=tensors["register_tokens"].shape[1] if "register_tokens" in tensors else 0,
+            class_token="cls_token" in tensors,
+            layer_scale=any(name.endswith("ls1.gamma") for name in tensors),
+            position_grid=round((tensors["pos_embed"].shape[1] - int("cls_token" in tensors)) ** 0.5),
+        )
+    except (KeyError, ValueError, IndexError) as error:
+        msg = f"encoder weights must be those of a plain vision transformer, got a file without {error}."
+        raise CheckpointError(msg) from None

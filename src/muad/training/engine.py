@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal
 
+import torch.distributed as dist
 from lightning_fabric import Fabric
 
 from muad.device import choose_device, has_fast_bf16
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def launch(precision: Precision, *, device: str = "auto", devices: int = 1, nodes: int = 1) -> Fabric:
-    """A launched engine; under `torchrun` the launcher's processes and nodes are used.
+    """A launched engine; under `torchrun` the launcher decides about processes and nodes.
 
     Args:
         precision: As in `training.precision`.
@@ -23,6 +25,9 @@ def launch(precision: Precision, *, device: str = "auto", devices: int = 1, node
     """
     chosen = choose_device(device)
     resolved = resolve_precision(precision, device)
+    if dist.is_available() and dist.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
     # A number after the colon names one card; Fabric takes it as a list.
     which = [chosen.index] if chosen.index is not None and devices == 1 else devices
     fabric = Fabric(accelerator=chosen.type, devices=which, num_nodes=nodes, precision=resolved, strategy="auto")

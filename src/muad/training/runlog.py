@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 
-from muad.errors import ConfigError, MuadError
+from muad.checkpoint import write_text
+from muad.errors import CheckpointError, ConfigError, MuadError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jaxtyping import Float
+    from lightning_fabric import Fabric
+    from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
 
     from muad.types import Losses
@@ -28,62 +33,75 @@ class RunLog:
     Args:
         run_dir: Where `metrics.jsonl` and TensorBoard events go.
         start: First step of this session; lines of later steps, from before a crash, are removed.
-        writing: Whether this process writes; all processes check their losses.
+        fabric: Launched engine; its first process writes, all of them see and check the mean over all.
         tensorboard: Also write TensorBoard events.
     """
 
-    def __init__(self, run_dir: Path, start: int, *, writing: bool, tensorboard: bool) -> None:
+    def __init__(self, run_dir: Path, start: int, fabric: Fabric, *, tensorboard: bool) -> None:
         self.path = run_dir / "metrics.jsonl"
-        self.writing = writing
-        self._pending: list[tuple[int, float, Losses]] = []
+        self._fabric = fabric
+        self._pending: list[tuple[int, float, Losses, Tensor]] = []
         self._since = time.perf_counter()
-        self._events = _event_writer(run_dir) if tensorboard and writing else None
-        if writing and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+        self._events = _event_writer(run_dir, start) if tensorboard and fabric.is_global_zero else None
+        if fabric.is_global_zero and self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [line for line in lines if _step_of(line) < start]
-            self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            if kept != lines:
+                write_text(self.path, "".join(f"{line}\n" for line in kept))
 
-    def add(self, step: int, learning_rate: float, losses: Losses) -> None:
+    def add(self, step: int, learning_rate: float, losses: Losses, gradient_norm: Float[Tensor, ""]) -> None:
         """Remember one step."""
-        self._pending.append((step, learning_rate, losses))
+        self._pending.append((step, learning_rate, losses, gradient_norm))
 
     def flush(self) -> float | None:
         """Check and write what was added since the last call; returns the mean loss, or None if nothing was added.
 
         Raises:
-            TrainingError: A loss is not finite; the message names the term and the step.
+            TrainingError: A loss or the gradient is not finite; the message names the term and the step.
+            CheckpointError: The line cannot be written.
         """
         if not self._pending:
             return None
-        names = tuple(self._pending[0][2].terms)
-        rows = [torch.stack([losses.total.detach(), *losses.terms.values()]) for _, _, losses in self._pending]
-        table = torch.stack(rows).float().cpu()
-        for (step, _, _), row in zip(self._pending, table, strict=True):
-            for name, value in zip((*names, "total"), (*row[1:].tolist(), row[0].item()), strict=True):
-                if not torch.isfinite(torch.tensor(value)):
+        names = (*self._pending[0][2].terms, "loss", "gradient_norm")
+        table = self._table()
+        for (step, *_), row in zip(self._pending, table.tolist(), strict=True):
+            for name, value in zip(names, row, strict=True):
+                if not math.isfinite(value):
                     raise TrainingError(
-                        f"loss must be finite, got {name} = {value} at step {step}. Continue from the last checkpoint "
+                        f"{name} must be finite, got {value} at step {step}. Continue from the last checkpoint "
                         "with a lower optim.lr, detector.attention_eps = 1e-6, or training.precision = '32-true'."
                     )
-        step, learning_rate, _ = self._pending[-1]
+        means = dict(zip(names, table.mean(0).tolist(), strict=True))
+        step, learning_rate, *_ = self._pending[-1]
         seconds = (time.perf_counter() - self._since) / len(self._pending)
-        mean = table.mean(0)
-        line = {
-            "step": step,
-            "loss": mean[0].item(),
-            **dict(zip(names, mean[1:].tolist(), strict=True)),
-            "learning_rate": learning_rate,
-            "seconds_per_step": seconds,
-        }
-        if self.writing:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        if self._events is not None:
-            for name in ("loss", *names, "learning_rate", "seconds_per_step"):
-                self._events.add_scalar(name, line[name], step)
+        line = {"step": step, **means, "learning_rate": learning_rate, "seconds_per_step": seconds}
+        if self._fabric.is_global_zero:
+            self._write(line)
         self._pending.clear()
         self._since = time.perf_counter()
-        return float(mean[0])
+        return float(means["loss"])
+
+    def _table(self) -> Float[Tensor, "steps terms"]:
+        """Losses and gradient norm of the pending steps, averaged over all processes."""
+        rows = [
+            torch.stack([term.float() for term in (*losses.terms.values(), losses.total.detach(), norm)])
+            for _, _, losses, norm in self._pending
+        ]
+        # Every process gets the same table, so that all of them stop at a loss that is not finite.
+        return cast("Tensor", self._fabric.all_reduce(torch.stack(rows), reduce_op="mean")).cpu()
+
+    def _write(self, line: dict[str, float]) -> None:
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path.name} must be writable, got {self.path} ({error}). "
+                "Free disk space and continue with --resume."
+            ) from None
+        if self._events is not None:
+            for name in line.keys() - {"step"}:
+                self._events.add_scalar(name, line[name], int(line["step"]))
 
     def __enter__(self) -> Self:
         return self
@@ -100,11 +118,12 @@ def _step_of(line: str) -> float:
         return float("inf")  # a half-written last line
 
 
-def _event_writer(run_dir: Path) -> SummaryWriter:
+def _event_writer(run_dir: Path, start: int) -> SummaryWriter:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ConfigError(
             "training.tensorboard must be false without the tensorboard package, got true. Install muad[tensorboard]."
         ) from None
-    return SummaryWriter(str(run_dir / "tensorboard"))
+    # What a killed session logged after its last checkpoint is hidden by what this one logs for the same steps.
+    return SummaryWriter(str(run_dir / "tensorboard"), purge_step=start)

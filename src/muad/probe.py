@@ -1,0 +1,163 @@
+"""Judge an encoder: the same short Dinomaly run and the same nearest-neighbour baseline for every candidate."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from muad.api import Progress
+from muad.config import RunConfig, ScheduleConfig, TrainingConfig
+from muad.data.index import open_catalog
+from muad.data.loading import ViewCache, read_ahead
+from muad.detectors import Dinomaly, DinomalyConfig
+from muad.detectors.nearest_neighbour import NearestNeighbour
+from muad.errors import ConfigError
+from muad.evaluation import evaluate_detector
+from muad.metrics.report import METRIC_NAMES, Report
+from muad.nn.encoder import EncoderConfig
+from muad.nn.encoder_families import FAMILIES, TIMM_PREFIX
+from muad.nn.encoder_weights import infer_layout, read_tensors
+from muad.training import train_detector
+from muad.training.engine import launch
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from muad.types import Record
+
+_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What was measured of one encoder.
+
+    Attributes:
+        encoder: As asked for.
+        dinomaly: One report for each seed of the Dinomaly run.
+        nearest_neighbour: The baseline's report; it has no seed worth repeating.
+        steps: Length of each Dinomaly run.
+        image_px: Side of the images.
+    """
+
+    encoder: str
+    dinomaly: tuple[Report, ...]
+    nearest_neighbour: Report
+    steps: int
+    image_px: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, and mean and spread over the seeds."""
+        return {
+            "encoder": self.encoder,
+            "steps": self.steps,
+            "image_px": self.image_px,
+            "dinomaly": [report.to_json() for report in self.dinomaly],
+            "dinomaly_mean": {name: spread(self.dinomaly, name) for name in METRIC_NAMES},
+            "nearest_neighbour": self.nearest_neighbour.to_json(),
+        }
+
+
+def spread(reports: Sequence[Report], metric: str, category: str | None = None) -> tuple[float, float] | None:
+    """Mean and sample standard deviation over seeds of one metric, of a category or of the mean over all."""
+    values = [
+        report.mean[metric] if category is None else report.categories[category].values()[metric] for report in reports
+    ]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else 0.0
+
+
+def encoder_named(name: str) -> EncoderConfig:
+    """The encoder of a known name, or of a weights file whose tensors tell its shape.
+
+    Raises:
+        ConfigError: Neither.
+        CheckpointError: The file does not hold a vision transformer.
+    """
+    if name in FAMILIES or name.startswith(TIMM_PREFIX):
+        return EncoderConfig(name=name)
+    file = Path(name)
+    if file.is_file():
+        return EncoderConfig(name="custom", weights=file.absolute(), layout=infer_layout(read_tensors(file)))
+    raise ConfigError(f"encoder must be a weights file or one of {', '.join(FAMILIES)}, got {name!r}.")
+
+
+def probe_encoder(
+    encoder: EncoderConfig,
+    data: Path,
+    *,
+    name: str,
+    seeds: int = 1,
+    steps: int = 400,
+    image_px: int = 224,
+    device: str = "auto",
+    progress: Progress,
+    note: Callable[[str], None],
+) -> Probe:
+    """Train and measure on all categories of a data set together.
+
+    Args:
+        encoder: The candidate.
+        data: Data set with train and test split.
+        name: What to call it in the result.
+        seeds: How many Dinomaly runs, with seeds 1, 2, …
+        steps: Length of each, at batch 16.
+        image_px: Side of the images, a multiple of the patch; nothing is cropped.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        progress: Called with what is being done, how much is done, how much there is, and a loss or None.
+        note: Called with sentences the user should see.
+    """
+    catalog = open_catalog(data)
+    train, test = catalog.select(split="train"), catalog.select(split="test")
+    detector = DinomalyConfig(
+        encoder=encoder,
+        resize_px=(image_px, image_px),
+        crop_px=(image_px, image_px),
+        attention_eps=1e-6,
+        align_corners=False,
+        easy_ramp_steps=max(1, steps // 10),
+    )
+    reports = []
+    for seed in range(1, seeds + 1):
+        config = RunConfig(
+            detector=detector,
+            schedule=ScheduleConfig(total_steps=steps, warmup_steps=steps // 10),
+            training=TrainingConfig(seed=seed, batch_size=_BATCH_SIZE, save_every_steps=steps),
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            fabric = launch(config.training.precision, device=device)
+            trained = train_detector(config, train, Path(folder), fabric, progress=progress, note=note)
+        reports.append(evaluate_detector(trained, test, progress=_evaluating(f"seed {seed}", progress)))
+    frozen = Dinomaly(detector).to(fabric.device)
+    baseline = NearestNeighbour(frozen)
+    for category in catalog.categories:
+        own = [record for record in train if record.category == category]
+        baseline.remember(_batches(own, frozen, f"remember {category}", progress))
+    nearest = evaluate_detector(baseline, test, progress=_evaluating("nearest neighbour", progress))
+    return Probe(encoder=name, dinomaly=tuple(reports), nearest_neighbour=nearest, steps=steps, image_px=image_px)
+
+
+def _evaluating(name: str, progress: Progress) -> Callable[[int, int], None]:
+    return lambda done, total: progress(f"evaluate {name}", done, total, None)
+
+
+def _batches(
+    records: Sequence[Record], frozen: Dinomaly, name: str, progress: Progress
+) -> Iterator[Float[Tensor, "b 3 H W"]]:
+    """Normalised images of some records, a batch at a time, on the encoder's device."""
+    cache = ViewCache(frozen.preprocessing, 0)
+    device = next(frozen.parameters()).device
+    views = read_ahead(lambda record: cache.view(record.path), records, ahead=2 * _BATCH_SIZE)
+    for begin in range(0, len(records), _BATCH_SIZE):
+        count = min(_BATCH_SIZE, len(records) - begin)
+        yield frozen.preprocessing.normalise(np.stack([next(views) for _ in range(count)])).to(device)
+        progress(name, begin + count, len(records), None)

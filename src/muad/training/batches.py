@@ -1,0 +1,141 @@
+"""What each step is trained on: images decoded ahead, or features that were kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from muad.data.loading import ViewCache, read_ahead
+from muad.data.sampling import batch_indices, image_seed, share_of
+from muad.errors import DataError
+from muad.training.feature_cache import FeatureCache, prepare_features
+from muad.types import Batch, Record
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from muad.config import RunConfig
+    from muad.detectors import Detector
+
+Progress = Callable[[str, int, int, float | None], None]
+Notice = Callable[[str], None]
+
+
+def training_batches(
+    config: RunConfig,
+    records: Sequence[Record],
+    detector: Detector,
+    fabric: Fabric,
+    *,
+    start: int,
+    progress: Progress,
+    note: Notice,
+) -> Generator[tuple[int, Batch], None, None]:
+    """This process's share of every global batch from step `start` on, each with its step.
+
+    Args:
+        config: The whole run.
+        records: Training images.
+        detector: On its device; says how images are prepared, and encodes them if its features are kept.
+        fabric: Launched engine.
+        start: First step.
+        progress: Called while features are encoded.
+        note: Called with sentences the user should see.
+
+    Raises:
+        DataError: An image cannot be read, and `training.skip_bad` is off.
+        CheckpointError: Features cannot be written.
+    """
+    training, steps = config.training, range(start, config.schedule.total_steps)
+    if not steps:
+        return
+    positions = share_of(fabric.global_rank, fabric.world_size, training.batch_size)
+    uncached = TrainingReader(records, ViewCache(detector.preprocessing, 0), note, training.skip_bad)
+    features = prepare_features(
+        detector,
+        records,
+        lambda index: uncached.read(index)[0],
+        fabric,
+        mode=training.cache,
+        batch_size=training.batch_size,
+        looks=len(steps) * training.batch_size,
+        progress=lambda done, total: progress("encode", done, total, None),
+        note=note,
+    )
+
+    def drawn(step: int) -> list[int]:
+        indices = batch_indices(step, count=len(records), batch_size=training.batch_size, seed=training.seed)
+        return indices[positions.start : positions.stop]
+
+    plan = (drawn(step) for step in steps)
+    if features is None:
+        cache = ViewCache(detector.preprocessing, training.image_cache_mib * 2**20)
+        reader = TrainingReader(records, cache, note, training.skip_bad)
+        made = _from_images(reader, detector, fabric, plan, len(positions))
+    else:
+        made = _from_features(features, records, detector, fabric, plan)
+    with closing(made):
+        for step, batch in zip(steps, made, strict=True):
+            batch.seeds = tuple(image_seed(training.seed, step, position) for position in positions)
+            yield step, batch
+
+
+class TrainingReader:
+    """Reads training images by index; with `skip_bad` an unreadable one is named once and the next one stands in."""
+
+    def __init__(self, records: Sequence[Record], cache: ViewCache, note: Notice, skip_bad: bool) -> None:
+        self.records = records
+        self.cache = cache
+        self.note = note
+        self.skip_bad = skip_bad
+        self._bad: set[int] = set()
+        self._naming = threading.Lock()
+
+    def read(self, index: int) -> tuple[np.ndarray, Record]:
+        """View and record of one image, or of the next readable one after it."""
+        for offset in range(len(self.records)):
+            candidate = (index + offset) % len(self.records)
+            if candidate in self._bad:
+                continue
+            try:
+                return self.cache.view(self.records[candidate].path), self.records[candidate]
+            except DataError as error:
+                if not self.skip_bad:
+                    raise DataError(f"{error} Or train with --skip-bad to leave such files out.") from None
+                with self._naming:  # several threads may have met it at once
+                    if candidate not in self._bad:
+                        self._bad.add(candidate)
+                        self.note(f"left out of training: {error}")
+        raise DataError(f"training images must be readable, got {len(self.records)} that are not. See the notes above.")
+
+
+def _from_images(
+    reader: TrainingReader, detector: Detector, fabric: Fabric, plan: Iterator[list[int]], size: int
+) -> Generator[Batch, None, None]:
+    """Batches without seeds from image files, decoded ahead by threads."""
+    flat = (index for indices in plan for index in indices)
+    with closing(read_ahead(reader.read, flat, ahead=2 * size)) as images:
+        for first in images:
+            drawn = [first, *(next(images) for _ in range(size - 1))]
+            views = detector.preprocessing.normalise(np.stack([view for view, _ in drawn]))
+            categories = tuple(record.category for _, record in drawn)
+            yield Batch(images=fabric.to_device(views), seeds=(), categories=categories)
+
+
+def _from_features(
+    features: FeatureCache,
+    records: Sequence[Record],
+    detector: Detector,
+    fabric: Fabric,
+    plan: Iterator[list[int]],
+) -> Generator[Batch, None, None]:
+    """Batches without seeds from kept features; the images themselves are not needed."""
+    no_images = detector.preprocessing.normalise(np.empty((0, *detector.preprocessing.crop_px, 3), np.uint8))
+    for indices in plan:
+        taken = features.take(indices, fabric.device)
+        categories = tuple(records[index].category for index in indices)
+        yield Batch(images=fabric.to_device(no_images), seeds=(), categories=categories, features=taken)

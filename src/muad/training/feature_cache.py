@@ -1,0 +1,266 @@
+"""Encode every training image once: the encoder is frozen and nothing is augmented, so its features never change.
+
+Features lie in the device's memory, in the machine's, or in a memory-mapped file that later runs on the same images,
+encoder and precision find again by its key. Under bf16 they are stored in bf16, otherwise in float32, so that a
+float32 run computes what it would have computed without the cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from muad.data.loading import read_ahead
+from muad.device import free_memory_bytes
+from muad.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+    from lightning_fabric import Fabric
+    from torch import Tensor
+
+    from muad.detectors import Detector
+    from muad.types import Record
+
+CacheMode = Literal["auto", "off", "memory", "disk"]
+Reader = Callable[[int], np.ndarray]
+Progress = Callable[[int, int], None]
+Notice = Callable[[str], None]
+_MEMORY_SHARE = 0.4  # of what is free, so that the run itself still fits
+_DISK_SHARE = 0.5
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureCache:
+    """Features of all training images, in the order of the records.
+
+    Attributes:
+        features: Wherever they lie.
+        place: `memory` or `disk`.
+    """
+
+    features: Float[Tensor, "count k n d"]
+    place: Literal["memory", "disk"]
+
+    def take(self, indices: Sequence[int], device: torch.device) -> Float[Tensor, "b k n d"]:
+        """Features of some images on the device."""
+        rows = torch.tensor(indices, device=self.features.device)
+        return self.features.index_select(0, rows).to(device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedSet:
+    """One file of features on disk, as `muad cache list` shows it."""
+
+    folder: Path
+    bytes: int
+    images: int
+    used: float
+
+
+def cache_root() -> Path:
+    """Folder of cached features: MUAD_CACHE, or the user's cache folder."""
+    if "MUAD_CACHE" in os.environ:
+        return Path(os.environ["MUAD_CACHE"]) / "features"
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(base) / "muad" / "features"
+
+
+def prepare_features(
+    detector: Detector,
+    records: Sequence[Record],
+    read: Reader,
+    fabric: Fabric,
+    *,
+    mode: CacheMode,
+    batch_size: int,
+    looks: int,
+    progress: Progress,
+    note: Notice,
+) -> FeatureCache | None:
+    """Features of all records, encoded now or found on disk; None where they do not fit or would not pay.
+
+    Args:
+        detector: On its device; without a frozen part there is nothing to keep.
+        records: Training images.
+        read: Gives the preprocessed view of the image at an index.
+        fabric: Launched engine.
+        mode: `auto` takes memory if they fit there, else disk, else none.
+        batch_size: Images per forward pass.
+        looks: How many images the run will draw; fewer than there are is not worth encoding all.
+        progress: Called with images encoded and in all.
+        note: Called with sentences the user should see.
+    """
+    if mode == "off" or (mode == "auto" and looks <= len(records)):
+        return None
+    first = _encode(detector, fabric, [read(0)])
+    if first is None:
+        return None
+    size = first[0].numel() * first.element_size() * len(records)
+    place = _choose_place(mode, size, fabric, note)
+    if place is None:
+        return None
+
+    def fill(store: Tensor, indices: Sequence[int]) -> None:
+        _fill(store, detector, fabric, read, indices, batch_size, progress)
+
+    if place == "memory":
+        note(f"features of {len(records)} images: {size / 2**20:.0f} MiB in memory, encoded once")
+        store = torch.empty(len(records), *first.shape[1:], dtype=first.dtype, device=fabric.device)
+        fill(store, range(len(records)))
+        return FeatureCache(features=store, place="memory")
+    folder = cache_root() / _key(detector, records, first.dtype)
+    state = "found" if (folder / "features.json").is_file() else "encoded once"
+    note(f"features of {len(records)} images: {size / 2**20:.0f} MiB in {folder}, {state}")
+    try:
+        return FeatureCache(features=_find_or_write(folder, first, len(records), fabric, fill), place="disk")
+    except OSError as error:
+        raise CheckpointError(
+            f"features must be written to {folder}, got {error}. Free space, set MUAD_CACHE to another folder, or "
+            "use training.cache = 'off'."
+        ) from None
+
+
+def cached_sets() -> list[CachedSet]:
+    """Complete feature files, the least recently used first."""
+    found = []
+    for description in cache_root().glob("*/features.json"):
+        file = description.with_name("features.bin")
+        facts = json.loads(description.read_text(encoding="utf-8"))
+        size, used = file.stat().st_size, description.stat().st_mtime
+        found.append(CachedSet(folder=description.parent, bytes=size, images=facts["images"], used=used))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def clear_cache() -> int:
+    """Delete every feature file, finished or not; returns the bytes freed."""
+    root = cache_root()
+    freed = sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) if root.is_dir() else 0
+    shutil.rmtree(root, ignore_errors=True)
+    return freed
+
+
+def _encode(
+    detector: Detector, fabric: Fabric, views: Sequence[UInt8[np.ndarray, "H W 3"]]
+) -> Float[Tensor, "b k n d"] | None:
+    """Features of a few views in the type they are stored in, on the device."""
+    with torch.no_grad(), fabric.autocast():
+        encoded = detector.encode(fabric.to_device(detector.preprocessing.normalise(np.stack(views))))
+    if encoded is None:
+        return None
+    with fabric.autocast():
+        lowered = torch.is_autocast_enabled(fabric.device.type)
+    return encoded.to(torch.bfloat16 if lowered else torch.float32)
+
+
+def _fill(
+    store: Float[Tensor, "count k n d"],
+    detector: Detector,
+    fabric: Fabric,
+    read: Reader,
+    indices: Sequence[int],
+    batch_size: int,
+    progress: Progress,
+) -> None:
+    """Encode the images of some indices into their rows, decoding ahead."""
+    views = read_ahead(read, indices, ahead=2 * batch_size)
+    for begin in range(0, len(indices), batch_size):
+        rows = list(indices[begin : begin + batch_size])
+        encoded = _encode(detector, fabric, [next(views) for _ in rows])
+        if encoded is not None:
+            store[rows] = encoded.to(store.device)
+        progress(begin + len(rows), len(indices))
+
+
+def _choose_place(mode: CacheMode, size: int, fabric: Fabric, note: Notice) -> Literal["memory", "disk"] | None:
+    """Where features of that many bytes go."""
+    root = cache_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(root).free * _DISK_SHARE
+    except OSError:
+        disk = 0.0
+    memory = free_memory_bytes(fabric.device) * _MEMORY_SHARE
+    # Processes of one machine share a file; in memory each would hold, and make, its own copy of everything.
+    if mode == "memory" or (mode == "auto" and fabric.world_size == 1 and size <= memory):
+        return "memory"
+    if mode == "disk" or size <= disk:
+        return "disk"
+    note(
+        f"features not kept: {size / 2**30:.1f} GiB would not fit ({memory / 2**30:.1f} GiB of memory and "
+        f"{disk / 2**30:.1f} GiB of {root} may be used); every step encodes its images anew"
+    )
+    return None
+
+
+def _find_or_write(
+    folder: Path,
+    first: Float[Tensor, "1 k n d"],
+    count: int,
+    fabric: Fabric,
+    fill: Callable[[Tensor, Sequence[int]], None],
+) -> Float[Tensor, "count k n d"]:
+    """The memory-mapped features in a folder, written now by the processes of this machine if they are not there.
+
+    The file is filled under another name and renamed when it is whole, so that an interrupted or concurrent run can
+    never leave or see half of it.
+    """
+    description = folder / "features.json"
+    found = fabric.broadcast(description.is_file()) if fabric.world_size > 1 else description.is_file()
+    if not found:
+        # Every process must agree on the name before the first of a machine makes the file.
+        draft = folder.with_name(f"{folder.name}.{fabric.broadcast(os.getpid())}.partial")
+        machine = fabric.world_size // getattr(fabric._strategy, "num_nodes", 1)
+        try:
+            if fabric.local_rank == 0:
+                draft.mkdir(parents=True, exist_ok=True)
+                _map(draft / "features.bin", count, first, shared=True)
+            fabric.barrier()
+            fill(_map(draft / "features.bin", count, first, shared=True), range(fabric.local_rank, count, machine))
+            fabric.barrier()
+            if fabric.local_rank == 0:
+                facts = {"format": _FORMAT, "images": count, "shape": first.shape[1:], "dtype": str(first.dtype)}
+                (draft / "features.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
+                with contextlib.suppress(OSError):  # another run was quicker
+                    draft.rename(folder)
+            fabric.barrier()
+        finally:
+            if fabric.local_rank == 0:
+                shutil.rmtree(draft, ignore_errors=True)
+    os.utime(description)
+    return _map(folder / "features.bin", count, first, shared=False)
+
+
+def _map(path: Path, count: int, first: Float[Tensor, "1 k n d"], *, shared: bool) -> Float[Tensor, "count k n d"]:
+    """A tensor whose memory is the file, which `shared` makes as large as it must be."""
+    numel = count * first.numel()
+    return torch.from_file(str(path), shared=shared, size=numel, dtype=first.dtype).view(count, *first.shape[1:])
+
+
+def _key(detector: Detector, records: Sequence[Record], dtype: torch.dtype) -> str:
+    """Name of the features: a digest of encoder, what is kept of it, preprocessing, type and every file's bytes."""
+    digest = hashlib.sha256()
+    digest.update(repr((_FORMAT, detector.fingerprint, detector.preprocessing, str(dtype))).encode())
+    digest.update(detector.encoding.encode())
+    for content in read_ahead(lambda record: _content(record.path), records):
+        digest.update(content)
+    return digest.hexdigest()[:32]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b"unreadable"
