@@ -21,6 +21,7 @@ from muad.metrics.report import CategoryReport, Report
 from muad.training import train_detector
 from muad.training.choose import choose_config
 from muad.training.engine import launch, resolve_precision
+from muad.training.estimate import Estimate
 from muad.training.reproducibility import environment
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def train(
     if fabric.is_global_zero:  # only now is it known which of several processes this is
         for sentence in sentences:
             note(sentence)
+        progress = Estimate(progress, note)
     else:
         progress = _silent
     facts = {

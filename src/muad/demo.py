@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -59,7 +60,7 @@ def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> 
 def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Path) -> None:
     """A sheet with a row per category: one normal image, then one of each kind of defect, each above its overlay.
 
-    True defects are outlined in white, so that one sees what was found and what was missed.
+    True defects are outlined in white, at a distance, so that one sees what was found and what was missed.
     """
     chosen: dict[str, dict[str, Record]] = {}
     for record in records:
@@ -81,11 +82,8 @@ def _cell(predictor: Predictor, record: Record) -> np.ndarray:
     if prediction.anomaly_map is not None:
         overlay = draw_overlay(image, prediction.anomaly_map, predictor.map_scale)
     if mask is not None:
-        inside = mask >= 128
-        edge = inside & ~(
-            np.roll(inside, 1, 0) & np.roll(inside, -1, 0) & np.roll(inside, 1, 1) & np.roll(inside, -1, 1)
-        )
-        overlay = np.where(edge[..., None], np.uint8(255), overlay)
+        near, far = (cv2.dilate((mask >= 128).astype(np.uint8), np.ones((side, side))) for side in (7, 11))
+        overlay = np.where((far > near)[..., None], np.uint8(255), overlay)
     pair = [Image.fromarray(half).resize((_CELL_PX, _CELL_PX)) for half in (image, overlay)]
     framed = [np.pad(np.asarray(half), ((2, 2), (2, 2), (0, 0)), constant_values=255) for half in pair]
     return np.concatenate(framed)

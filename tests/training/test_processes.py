@@ -37,13 +37,14 @@ def difference(one: Path, other: Path) -> float:
     return (apart / sum(float(tensor.square().sum()) for tensor in expected.values())) ** 0.5
 
 
+@pytest.mark.parametrize("cache", ["off", "disk"])
 def test_two_processes_train_what_one_does(
-    train_tiny: Callable[..., object], tiny_recipe: Path, photos: Path, tmp_path: Path
+    train_tiny: Callable[..., object], tiny_recipe: Path, photos: Path, tmp_path: Path, cache: str
 ) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "muad"]
     command += ["train", str(photos), "--out", str(tmp_path / "two"), "--recipe", str(tiny_recipe), "--device", "cpu"]
-    command += [part for setting in SETTINGS for part in ("--set", setting)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command += [part for setting in (*SETTINGS, f"training.cache={cache}") for part in ("--set", setting)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MUAD_CACHE": str(tmp_path / "kept")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     train_tiny(tmp_path / "one", *SETTINGS)

@@ -64,7 +64,7 @@ def training_batches(
         batch_size=training.batch_size,
         looks=len(steps) * training.batch_size,
         progress=lambda done, total: progress("encode", done, total, None),
-        note=note,
+        note=note if fabric.is_global_zero else lambda _: None,
     )
 
     def drawn(step: int) -> list[int]:

@@ -1,0 +1,120 @@
+"""`muad predict`: results, pictures, and going on past what cannot be read."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLUMNS = ["path", "category", "score", "width", "height", "map", "overlay", "error"]
+
+
+@pytest.fixture
+def photos(tiny_data: Path, tmp_path: Path) -> Path:
+    """Three images that can be read and three that cannot."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, source in enumerate(sorted((tiny_data / "pill_blister" / "test").glob("*/000.png"))[:3]):
+        copyfile(source, folder / f"{number}.PNG")
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("no image", encoding="utf-8")
+    Image.new("RGB", (8, 40)).save(folder / "tiny.png")
+    return folder
+
+
+def _rows(out: Path) -> list[dict[str, str]]:
+    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        assert reader.fieldnames == COLUMNS
+        return list(reader)
+
+
+def test_what_can_be_read_is_predicted_and_the_rest_is_reported(
+    muad: Callable[..., Any], tiny_run: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = muad("predict", tiny_run, photos, "--out", out, "--batch-size", "2", "--device", "cpu")
+    assert done.code == 0, done.err
+    assert done.out == ""
+    assert "3 images predicted, 3 not" in done.err
+    rows = {Path(row["path"]).name: row for row in _rows(out)}
+    assert sorted(rows) == ["0.PNG", "1.PNG", "2.PNG", "empty.jpg", "text.png", "tiny.png"]
+    for name in ("0.PNG", "1.PNG", "2.PNG"):
+        assert float(rows[name]["score"]) > 0
+        assert rows[name]["error"] == ""
+        assert (rows[name]["width"], rows[name]["height"]) == ("64", "64")
+        assert np.asarray(Image.open(out / rows[name]["overlay"])).shape == (64, 64, 3)
+        anomaly_map = np.asarray(Image.open(out / rows[name]["map"]))
+        assert anomaly_map.shape == (64, 64)
+        assert anomaly_map.dtype == np.float32
+    for name, told in (("empty.jpg", "0 bytes"), ("text.png", "must be an image"), ("tiny.png", "at least 16 px")):
+        assert rows[name]["score"] == ""
+        assert told in rows[name]["error"]
+        assert f"not predicted: {rows[name]['error']}" in done.err
+
+
+def test_json_is_all_there_is_on_stdout(
+    muad: Callable[..., Any], tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = tiny_data / "printed_board" / "test" / "good"
+    rows = json.loads(muad("predict", tiny_run, folder, "--out", tmp_path / "out", "--json").out)
+    assert [list(row) for row in rows] == [COLUMNS] * 3
+    assert {row["category"] for row in rows} == {"printed_board"}
+    written = _rows(tmp_path / "out")
+    assert [float(row["score"]) for row in written] == [row["score"] for row in rows]
+
+
+def test_a_detector_per_category_is_chosen_by_folder_or_option(
+    muad: Callable[..., Any], tiny_runs: Path, tiny_data: Path, photos: Path, tmp_path: Path
+) -> None:
+    folder = tiny_data / "pill_blister" / "test" / "good"
+    by_folder = json.loads(muad("predict", tiny_runs, folder, "--out", tmp_path / "a", "--json").out)
+    assert {row["category"] for row in by_folder} == {"pill_blister"}
+    given = muad("predict", tiny_runs, folder, "--out", tmp_path / "b", "--category", "printed_board", "--json")
+    assert [row["score"] for row in json.loads(given.out)] != [row["score"] for row in by_folder]
+    fault = muad("predict", tiny_runs, photos, "--out", tmp_path / "c").error
+    assert "Name one of pill_blister, printed_board" in fault
+    assert not (tmp_path / "c").exists()
+
+
+def test_an_unknown_category_is_told_before_anything_is_written(
+    muad: Callable[..., Any], tiny_run: Path, tiny_runs: Path, photos: Path, tmp_path: Path
+) -> None:
+    for run in (tiny_run, tiny_runs):
+        fault = muad("predict", run, photos, "--out", tmp_path / "out", "--category", "screw").error
+        assert fault == "category must be one of pill_blister, printed_board, got 'screw'."
+        assert not (tmp_path / "out").exists()
+
+
+def test_paths_without_images_are_told(muad: Callable[..., Any], tiny_run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    out = ("--out", tmp_path / "out")
+    assert "must be an existing image or folder" in muad("predict", tiny_run, photos, tmp_path / "no.png", *out).error
+    assert "must hold images" in muad("predict", tiny_run, tmp_path / "empty", *out).error
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_told(
+    muad: Callable[..., Any], tiny_run: Path, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        assert f"output folder must be writable, got {out}" in muad("predict", tiny_run, photos, "--out", out).error
+
+
+def test_rows_already_written_stay_when_writing_fails(
+    muad: Callable[..., Any], tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    """A file lies where the second image's overlay should go."""
+    out = tmp_path / "out"
+    (out / "overlays" / "001.png").mkdir(parents=True)
+    folder = tiny_data / "printed_board" / "test" / "good"
+    fault = muad("predict", tiny_run, folder, "--out", out, "--batch-size", "1").error
+    assert "1 of 3 images are done and stay." in fault
+    assert [Path(row["path"]).name for row in _rows(out)] == ["000.png"]
+    assert (out / "overlays" / "000.png").is_file()

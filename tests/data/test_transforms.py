@@ -1,0 +1,116 @@
+"""Preprocessing: torchvision's pixels going in, the photograph's pixels coming out."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from muad.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from muad.errors import ConfigError, DataError
+
+SIZES = [(64, 64), (37, 90), (301, 120)]
+VIEWS = [((448, 448), (392, 392)), ((56, 70), (56, 70)), ((57, 64), (42, 41))]
+
+
+def _photograph(size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(size[0]).integers(0, 256, (*size, 3), np.uint8)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("resize", "crop"), VIEWS)
+def test_the_encoder_sees_what_torchvision_would_give_it(
+    size: tuple[int, int], resize: tuple[int, int], crop: tuple[int, int]
+) -> None:
+    reference = transforms.Compose(
+        [
+            transforms.Resize(resize),
+            transforms.ToTensor(),
+            transforms.CenterCrop(crop),
+            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+    image = _photograph(size)
+    preprocessing = Preprocessing(resize_px=resize, crop_px=crop)
+    seen = preprocessing.normalise(preprocessing.view(image)[None])[0]
+    torch.testing.assert_close(seen, reference(Image.fromarray(image)), rtol=0, atol=0)
+    assert seen.is_contiguous()
+
+
+def test_a_mask_is_cut_like_its_image() -> None:
+    preprocessing = Preprocessing(resize_px=(64, 48), crop_px=(40, 40))
+    mask = _photograph((90, 70))[..., 0]
+    image = np.stack([mask] * 3, axis=2)
+    np.testing.assert_array_equal(preprocessing.view(mask), preprocessing.view(image)[..., 0])
+
+
+@pytest.mark.parametrize("size", [(97, 97), (60, 250), (400, 130)])
+@pytest.mark.parametrize(("resize", "crop"), VIEWS)
+@pytest.mark.parametrize("map_px", [28, 256])
+def test_a_hot_spot_comes_back_to_the_place_it_was_seen_at(
+    size: tuple[int, int], resize: tuple[int, int], crop: tuple[int, int], map_px: int
+) -> None:
+    """Its centre of mass, computed by hand: cell to view, view to resized image, resized image to photograph."""
+    preprocessing = Preprocessing(resize_px=resize, crop_px=crop)
+    offset = [round((whole - part) / 2) for whole, part in zip(resize, crop, strict=True)]
+    for cell in ((map_px // 2, map_px // 2), (map_px // 4, map_px // 2), (3 * map_px // 4, map_px // 3)):
+        rows, columns = np.mgrid[:map_px, :map_px]
+        far = ((rows - cell[0]) ** 2 + (columns - cell[1]) ** 2) * (24 / map_px) ** 2
+        anomaly_map = np.exp(-far / 2).astype(np.float32)
+        restored = preprocessing.to_original(anomaly_map, size)
+        weights = np.nan_to_num(restored)
+        for axis in (0, 1):
+            places = np.arange(size[axis]) + 0.5
+            found = (weights.sum(axis=1 - axis) * places).sum() / weights.sum()
+            seen_at = (cell[axis] + 0.5) * crop[axis] / map_px + offset[axis]
+            assert found == pytest.approx(seen_at * size[axis] / resize[axis], abs=0.05)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (61, 250), (400, 130)])
+def test_a_spot_in_the_photograph_and_the_peak_of_its_map_agree(size: tuple[int, int]) -> None:
+    """The view itself as the map: what is bright in the photograph must be high at the same place."""
+    preprocessing = Preprocessing(resize_px=(112, 112), crop_px=(98, 98))
+    for place in ((0.3, 0.3), (0.5, 0.7), (0.8, 0.2)):
+        row, column = (int(share * side) for share, side in zip(place, size, strict=True))
+        image = np.zeros((*size, 3), np.uint8)
+        image[row - 1 : row + 2, column - 1 : column + 2] = 255
+        restored = preprocessing.to_original(preprocessing.view(image)[..., 0].astype(np.float32), size)
+        peak = np.unravel_index(np.nanargmax(restored), size)
+        assert abs(peak[0] - row) <= 2 + size[0] / 112
+        assert abs(peak[1] - column) <= 2 + size[1] / 112
+
+
+def test_what_the_crop_hid_is_nan_and_the_rest_is_not() -> None:
+    preprocessing = Preprocessing(resize_px=(100, 200), crop_px=(50, 150))
+    restored = preprocessing.to_original(np.ones((8, 8), np.float32), (200, 400))
+    seen = ~np.isnan(restored)
+    assert seen[50:150, 50:350].all()
+    assert seen.sum() == 100 * 300
+
+
+def test_without_a_crop_every_pixel_has_a_value() -> None:
+    preprocessing = Preprocessing(resize_px=(64, 64), crop_px=(64, 64))
+    anomaly_map = np.random.default_rng(0).random((16, 16), np.float32)
+    restored = preprocessing.to_original(anomaly_map, (333, 77))
+    assert restored.shape == (333, 77)
+    assert restored.dtype == np.float32
+    assert anomaly_map.min() <= restored.min() <= restored.max() <= anomaly_map.max()
+
+
+def test_a_map_of_the_photographs_size_comes_back_unchanged() -> None:
+    preprocessing = Preprocessing(resize_px=(64, 48), crop_px=(64, 48))
+    anomaly_map = np.random.default_rng(0).random((64, 48), np.float32)
+    np.testing.assert_allclose(preprocessing.to_original(anomaly_map, (64, 48)), anomaly_map, atol=1e-6)
+
+
+def test_an_image_too_small_is_refused_by_name() -> None:
+    preprocessing = Preprocessing(resize_px=(64, 64), crop_px=(64, 64))
+    assert preprocessing.view(np.zeros((16, 16, 3), np.uint8)).shape == (64, 64, 3)
+    with pytest.raises(DataError, match=r"^image a\.png must be at least 16 px high and wide, got 16x15 "):
+        preprocessing.view(np.zeros((16, 15, 3), np.uint8), "image a.png")
+
+
+@pytest.mark.parametrize("crop", [(65, 64), (64, 0)])
+def test_a_crop_outside_the_image_is_refused(crop: tuple[int, int]) -> None:
+    with pytest.raises(ConfigError, match=r"detector\.crop_px must be from 1 to detector\.resize_px"):
+        Preprocessing(resize_px=(64, 64), crop_px=crop)

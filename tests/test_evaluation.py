@@ -1,0 +1,166 @@
+"""Evaluation: what counts as a defect pixel, what is left out, and that the report says so."""
+
+from pathlib import Path
+from shutil import copytree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from muad import evaluate, open_catalog
+from muad.checkpoint import load_detector
+from muad.data.images import read_image
+from muad.detectors import Detector
+from muad.errors import ConfigError, DataError
+from muad.evaluation import PROTOCOLS, evaluate_detector, find_protocol, ground_truth, predict_views
+from muad.metrics.ranking import rank_metrics
+from muad.metrics.region import pixel_metrics
+from muad.metrics.report import METRIC_NAMES
+from muad.types import Record
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_run: Path) -> Detector:
+    return load_detector(tiny_run)
+
+
+@pytest.fixture
+def data(tiny_data: Path, tmp_path: Path) -> Path:
+    return Path(copytree(tiny_data, tmp_path / "data"))
+
+
+def _test_records(data: Path) -> tuple[Record, ...]:
+    return open_catalog(data, for_training=False).select(split="test")
+
+
+def test_any_takes_the_nearest_mask_pixel_and_every_trace_of_it() -> None:
+    masks = np.zeros((1, 4, 4), np.uint8)
+    masks[0, 0, 0] = 1  # sampled: 4 to 2 pixels takes rows and columns 0 and 2
+    masks[0, 1, 3] = 255  # not sampled
+    assert ground_truth(masks, (2, 2), "any").tolist() == [[[True, False], [False, False]]]
+
+
+def test_half_takes_pixels_of_which_half_is_defect() -> None:
+    masks = np.zeros((1, 4, 4), np.uint8)
+    masks[0, 0, :2] = 128  # half of the first cell, just above half brightness
+    masks[0, 0, 2:] = 127  # not defect
+    masks[0, 2, 0] = 255  # a quarter
+    masks[0, 2:, 2:] = 255
+    assert ground_truth(masks, (2, 2), "half").tolist() == [[[True, False], [False, True]]]
+
+
+@pytest.mark.parametrize("rule", ["any", "half"])
+def test_at_the_same_size_a_clean_mask_stays_as_it_is(rule: str) -> None:
+    masks = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (3, 9, 7))
+    np.testing.assert_array_equal(ground_truth(masks, (9, 7), rule), masks > 0)  # type: ignore[arg-type]
+
+
+def test_half_keeps_the_area_where_maps_are_no_divisor_of_the_view() -> None:
+    masks = np.zeros((1, 392, 392), np.uint8)
+    masks[0, 100:300, 50:250] = 255
+    found = ground_truth(masks, (256, 256), "half")
+    assert found.mean() == pytest.approx((masks > 0).mean(), rel=0.02)
+
+
+def test_the_report_is_the_metrics_of_the_maps(detector: Detector, tiny_data: Path) -> None:
+    records = [record for record in _test_records(tiny_data) if record.category == "printed_board"]
+    report = evaluate_detector(detector, records, protocol="exact", batch_size=4).categories["printed_board"]
+    views = np.stack([detector.preprocessing.view(read_image(record.path)) for record in records])
+    maps, scores = predict_views(detector, views)
+    masks = [
+        np.zeros((56, 56), np.uint8)
+        if record.mask_path is None
+        else detector.preprocessing.view(np.asarray(Image.open(record.mask_path)))
+        for record in records
+    ]
+    pixel = pixel_metrics(maps, ground_truth(np.stack(masks), maps.shape[1:], "half"), aupro="exact")
+    image = rank_metrics(np.array([record.is_anomalous for record in records]), scores)
+    assert report.image_auroc == pytest.approx(image.auroc)
+    assert report.pixel_ap == pytest.approx(pixel.average_precision, rel=1e-4)
+    assert report.pixel_aupro == pytest.approx(pixel.aupro, rel=1e-4)
+    assert report.images == 9
+
+
+def test_progress_counts_to_the_end(detector: Detector, tiny_data: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    evaluate_detector(
+        detector, _test_records(tiny_data), batch_size=5, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(5, 18), (9, 18), (14, 18), (18, 18)]
+
+
+def test_protocols_differ_where_they_say(detector: Detector, tiny_data: Path) -> None:
+    records = _test_records(tiny_data)
+    published, exact = (evaluate_detector(detector, records, protocol=name) for name in PROTOCOLS)
+    assert (published.protocol, exact.protocol) == ("dinomaly", "exact")
+    assert published.mean["image_auroc"] == exact.mean["image_auroc"]
+    assert published.mean["pixel_ap"] != exact.mean["pixel_ap"]
+    with pytest.raises(ConfigError, match="protocol must be one of dinomaly, exact, got 'paper'"):
+        find_protocol("paper")
+
+
+def test_a_category_of_one_label_gives_null_and_says_why(detector: Detector, data: Path) -> None:
+    for defect in (data / "pill_blister" / "test").iterdir():
+        if defect.name != "good":
+            for file in defect.iterdir():
+                file.unlink()
+            defect.rmdir()
+    report = evaluate_detector(detector, _test_records(data))
+    one_label, other = report.categories["pill_blister"], report.categories["printed_board"]
+    assert set(one_label.values().values()) == {None}
+    assert any("image_auroc" in note for note in one_label.notes)
+    assert report.mean == other.values()
+    assert report.to_json()["categories"]["pill_blister"]["image_auroc"] is None  # type: ignore[index, call-overload]
+
+
+def test_anomalous_images_without_a_mask_count_at_image_level_alone(
+    detector: Detector, data: Path, tiny_data: Path
+) -> None:
+    for mask in (data / "pill_blister" / "ground_truth" / "crack").iterdir():
+        mask.unlink()
+    before = evaluate_detector(detector, _test_records(tiny_data)).categories["pill_blister"]
+    after = evaluate_detector(detector, _test_records(data)).categories["pill_blister"]
+    assert after.image_auroc == before.image_auroc
+    assert after.pixel_ap != before.pixel_ap
+    assert after.notes == ("pixel metrics leave out 1 anomalous images without a mask",)
+
+
+def test_a_category_without_masks_is_evaluated_at_image_level(detector: Detector, data: Path) -> None:
+    for mask in (data / "pill_blister" / "ground_truth").glob("*/*"):
+        mask.unlink()
+    report = evaluate_detector(detector, _test_records(data)).categories["pill_blister"]
+    assert report.image_auroc is not None
+    assert [getattr(report, name) for name in METRIC_NAMES[3:]] == [None] * 4
+    assert report.notes[0].startswith("pixel metrics leave out 6 anomalous images")
+
+
+def test_a_mask_of_another_size_is_refused(detector: Detector, data: Path) -> None:
+    mask = next((data / "pill_blister" / "ground_truth" / "stain").iterdir())
+    Image.new("L", (64, 32)).save(mask)
+    with pytest.raises(DataError, match="must have the size of its image, 64x64, got 32x64"):
+        evaluate_detector(detector, _test_records(data))
+
+
+def test_an_image_too_small_is_named(detector: Detector, data: Path) -> None:
+    victim = data / "pill_blister" / "test" / "good" / "000.png"
+    Image.new("RGB", (64, 15)).save(victim)
+    with pytest.raises(DataError, match=r"000\.png must be at least 16 px high and wide, got 15x64"):
+        evaluate_detector(detector, _test_records(data))
+
+
+def test_nothing_to_evaluate_is_refused(detector: Detector, tiny_data: Path) -> None:
+    with pytest.raises(DataError, match="must hold test images to evaluate on"):
+        evaluate_detector(detector, open_catalog(tiny_data).select(split="train"))
+
+
+def test_one_detector_per_category_gives_one_report(tiny_runs: Path, tiny_data: Path, tmp_path: Path) -> None:
+    run = Path(copytree(tiny_runs, tmp_path / "run"))
+    report = evaluate(run, tiny_data, device="cpu")
+    assert report.images == 18
+    for name, figures in report.categories.items():
+        records = [record for record in _test_records(tiny_data) if record.category == name]
+        alone = evaluate_detector(load_detector(run / "categories" / name), records)
+        assert alone.categories[name] == figures
+    copytree(tiny_data / "pill_blister", tmp_path / "data" / "other")
+    with pytest.raises(DataError, match="category must be one the run has a detector for, got other"):
+        evaluate(run, tmp_path / "data", device="cpu")

@@ -1,0 +1,179 @@
+"""Predictor: the same image gives the same answer however it comes in, and the map lies on the photograph."""
+
+import dataclasses
+import json
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from muad import Predictor
+from muad.checkpoint import load_detector
+from muad.data.images import read_image
+from muad.errors import CheckpointError, ConfigError
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_run: Path) -> Predictor:
+    return Predictor(tiny_run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def paths(tiny_data: Path) -> list[Path]:
+    return sorted(tiny_data.glob("*/test/*/*.png"))
+
+
+def test_paths_strings_arrays_and_pil_images_give_the_same(predictor: Predictor, paths: list[Path]) -> None:
+    by_path = predictor.predict(paths[0])[0]
+    pixels = read_image(paths[0])
+    for form in (str(paths[0]), pixels, Image.open(paths[0]), Image.open(paths[0]).convert("RGBA")):
+        (other,) = predictor.predict(form)
+        assert other.score == by_path.score
+        np.testing.assert_array_equal(other.anomaly_map, by_path.anomaly_map)
+        np.testing.assert_array_equal(other.image, pixels)
+    assert by_path.path == paths[0]
+    assert predictor.predict(pixels)[0].path is None
+
+
+def test_a_grey_array_is_an_image_without_colour(predictor: Predictor) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8)
+    assert predictor.predict(grey)[0].score == predictor.predict(np.stack([grey] * 3, axis=2))[0].score
+
+
+def test_predictions_do_not_depend_on_batch_size_or_order(predictor: Predictor, paths: list[Path]) -> None:
+    alone = predictor.predict(paths, batch_size=1)
+    together = predictor.predict(paths[::-1], batch_size=5)[::-1]
+    assert [found.path for found in together] == paths
+    for one, other in zip(alone, together, strict=True):
+        assert other.score == pytest.approx(one.score, rel=1e-5)
+        np.testing.assert_allclose(other.anomaly_map, one.anomaly_map, rtol=1e-4, atol=1e-6)
+
+
+def test_score_and_map_are_those_of_the_detector(predictor: Predictor, tiny_run: Path, paths: list[Path]) -> None:
+    detector = load_detector(tiny_run)
+    view = detector.preprocessing.view(read_image(paths[3]))
+    expected = detector.predict(detector.preprocessing.normalise(view[None]))
+    (found,) = predictor.predict(paths[3])
+    assert found.score == expected.score.item()
+    restored = detector.preprocessing.to_original(expected.anomaly_map[0].numpy(), (64, 64))
+    np.testing.assert_array_equal(found.anomaly_map, restored)
+
+
+def test_maps_have_the_size_of_their_photographs_and_end_where_the_crop_does(predictor: Predictor) -> None:
+    random = np.random.default_rng(1)
+    images = [random.integers(0, 255, (*size, 3), np.uint8) for size in ((32, 64), (200, 50), (64, 64))]
+    for image, found in zip(images, predictor.predict(images), strict=True):
+        assert found.anomaly_map is not None
+        assert found.anomaly_map.shape == image.shape[:2]
+        assert found.anomaly_map.dtype == np.float32
+        height, width = image.shape[:2]
+        seen = ~np.isnan(found.anomaly_map)
+        # 56 of 64 px are kept, so a sixteenth is hidden on each side.
+        assert not seen[: height // 16].any()
+        assert not seen[:, : width // 16].any()
+        assert seen[height // 16 : height - height // 16, width // 16 : width - width // 16].all()
+
+
+def test_unreadable_images_keep_their_place(predictor: Predictor, paths: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    small = np.zeros((15, 90, 3), np.uint8)
+    first, broken, tiny, last = predictor.predict([paths[0], tmp_path / "broken.png", small, paths[1]], batch_size=3)
+    assert first.score is not None
+    assert last.score is not None
+    assert (broken.score, broken.anomaly_map, broken.image) == (None, None, None)
+    assert "broken.png must be an image" in str(broken.error)
+    assert tiny.error == (
+        "image must be at least 16 px high and wide, got 15x90 (height x width). Remove it, or take a larger picture."
+    )
+    assert predictor.predict([tmp_path / "broken.png"])[0].error == broken.error
+
+
+def test_no_images_give_no_predictions(predictor: Predictor) -> None:
+    assert predictor.predict([]) == []
+
+
+def test_a_stream_holds_few_images_at_a_time(predictor: Predictor) -> None:
+    given: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def camera() -> Iterator[np.ndarray]:
+        for number in range(60):
+            image = np.full((32, 32, 3), number, np.uint8)
+            given.append(weakref.ref(image))
+            yield image
+
+    done = 0
+    for found in predictor.stream(camera(), batch_size=4):
+        most = max(most, sum(image() is not None for image in given))
+        done += found.score is not None
+        del found
+    assert done == 60
+    assert most <= 3 * 4  # the batch, the next one, and what threads have in hand
+
+
+def test_a_stream_is_checked_before_it_is_asked_for_anything(predictor: Predictor) -> None:
+    with pytest.raises(ConfigError, match="category must be one of pill_blister, printed_board, got 'screw'"):
+        predictor.stream([], category="screw")
+    with pytest.raises(ConfigError, match="batch_size must be at least 1, got 0"):
+        predictor.stream([], batch_size=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((32, 32, 3), np.float32),
+        np.zeros((32, 32, 4), np.uint8),
+        np.zeros((32, 32), bool),
+        np.zeros((2, 32, 32, 3), np.uint8),
+        b"bytes",
+    ],
+)
+def test_arrays_of_another_kind_are_refused(wrong: object, predictor: Predictor) -> None:
+    with pytest.raises(ConfigError, match="image must be a path, a PIL image or a uint8 array"):
+        predictor.predict([wrong])  # type: ignore[list-item]
+
+
+def test_categories_come_from_the_innermost_folder(predictor: Predictor, tmp_path: Path) -> None:
+    assert predictor.category_of(tmp_path / "printed_board" / "test" / "good" / "1.png") == "printed_board"
+    assert predictor.category_of(tmp_path / "printed_board" / "pill_blister" / "1.png") == "pill_blister"
+    assert predictor.category_of(tmp_path / "1.png") is None
+    assert predictor.category_of(tmp_path / "printed_board" / "1.png", "pill_blister") == "pill_blister"
+
+
+def test_each_category_is_judged_by_its_own_detector(tiny_runs: Path, paths: list[Path]) -> None:
+    both = Predictor(tiny_runs, device="cpu")
+    mixed = both.predict([paths[0], paths[-1], paths[1]])
+    assert [found.category for found in mixed] == ["pill_blister", "printed_board", "pill_blister"]
+    for found in mixed:
+        alone = Predictor(tiny_runs / "categories" / str(found.category), device="cpu").predict(found.image)[0]
+        assert alone.score == pytest.approx(found.score, rel=1e-5)
+        assert alone.category == found.category
+
+
+def test_an_array_needs_its_category_where_each_has_a_detector(tiny_runs: Path, paths: list[Path]) -> None:
+    both, image = Predictor(tiny_runs, device="cpu"), read_image(paths[0])
+    with pytest.raises(ConfigError, match="category must be given for an array, got none"):
+        both.predict(image)
+    assert both.predict(image, category="pill_blister")[0].score == pytest.approx(both.predict(paths[0])[0].score)
+
+
+def test_a_folder_that_is_no_run_or_of_another_version_is_refused(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"which has no run\.json"):
+        Predictor(tmp_path)
+    run = Path(copytree(tiny_run, tmp_path / "run"))
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    (run / "run.json").write_text(json.dumps(facts | {"format_version": 2}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="must have format version 1, got 2"):
+        Predictor(run)
+    with pytest.raises(ConfigError, match="device must be one of"):
+        Predictor(tiny_run, device="abacus")
+
+
+def test_predictions_are_frozen(predictor: Predictor, paths: list[Path]) -> None:
+    (found,) = predictor.predict(paths[0])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.score = 0.0  # type: ignore[misc]
