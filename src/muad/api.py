@@ -19,7 +19,7 @@ from muad.errors import CheckpointError, ConfigError, DataError
 from muad.evaluation import evaluate_detector, find_protocol, predict_views
 from muad.metrics.report import CategoryReport, Report
 from muad.training import train_detector
-from muad.training.choose import choose_config
+from muad.training.choose import choose_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
 from muad.training.reproducibility import environment
@@ -220,9 +220,11 @@ def _run_config(
         return config
     if recipe is not None:
         return _absolute_paths(load_config(recipe, overrides))
-    chosen, sentence = choose_config(catalog, choose_device(device))
-    note(sentence)
-    return _absolute_paths(parse_config(override(config_to_dict(chosen), overrides)))
+    asked = override({}, overrides).get("schedule", {}).get("total_steps")
+    chosen = choose_config(catalog, choose_device(device), asked if isinstance(asked, int) else None)
+    config = _absolute_paths(parse_config(override(config_to_dict(chosen), overrides)))
+    note(describe_choice(config, catalog, choose_device(device)))
+    return config
 
 
 def _require_same(config: RunConfig, wanted: RunConfig) -> None:

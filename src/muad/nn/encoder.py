@@ -66,7 +66,7 @@ class EncoderConfig:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    name: str = "random-vit-tiny"
+    name: str = "muad-tiny"
     weights: Path | None = None
     tap_layers: tuple[int, ...] | None = None
     position_interpolation: Literal["official", "antialias"] = "official"

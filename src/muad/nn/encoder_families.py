@@ -233,7 +233,7 @@ FAMILIES: dict[str, EncoderFamily] = {
     # DEVIATION: it normalises every encoder's images by ImageNet's statistics; BEiT was trained with mean and std 0.5.
     "beit-base": _beit("beit_base_patch16_224.in22k_ft_in22k", "Microsoft, BEiT", _HALF, _HALF),
     "beitv2-base": _beit("beitv2_base_patch16_224.in1k_ft_in22k", "Microsoft, BEiT v2", IMAGENET_MEAN, IMAGENET_STD),
-    "muad-tiny": _tiny(origin="package", layer_scale=True, position_grid=16, source="shipped with muad"),
+    "muad-tiny": _tiny(origin="package", layer_scale=True, position_grid=20, source="shipped with muad"),
     "random-vit-tiny": _tiny(origin="seed", layer_scale=False, position_grid=16, source="seeded random weights"),
 }
 

@@ -1,0 +1,348 @@
+"""DiffusionAD: one-step diffusion reconstructs, a segmenter trained on synthetic anomalies compares.
+
+In reading order: configuration, network, reconstruction, losses, anomaly map and score. A diffusion network learns to
+predict the noise in noised normal images. An image is noised at a small and at a large scale; one estimate from each,
+blended, is what the image would be without its anomaly. A second network tells from both where they differ in earnest;
+it learns from anomalies drawn into normal images, and its gradient reaches the first network.
+
+Zhang et al., DiffusionAD: Norm-guided One-step Denoising Diffusion for Anomaly Detection, TPAMI 2025,
+arXiv:2303.08730; official code HuiZhang0812/DiffusionAD (MIT), written anew here. Names:
+
+| here | official code | paper |
+|---|---|---|
+| `denoiser` | `UNetModel` | reconstruction sub-network |
+| `segmenter` | `SegmentationSubNetwork` | segmentation sub-network |
+| `small`, `large` | `normal_t`, `noisier_t` | smaller and larger noise scale |
+| `guidance_weight` | `condition_w` | w |
+| `norm_guided` | `norm_guided_one_step_denoising` | norm-guided one-step denoising |
+| `is_anomalous` | `anomaly_label` | y |
+
+Departures from it are listed in docs/fidelity.md. Read next: diffusion.py, data/synthesis/anomalies.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+from muad.data.synthesis import Synthesis, SynthesisConfig
+from muad.data.transforms import Preprocessing
+from muad.detectors.base import Detector
+from muad.diffusion import (
+    TIMESTEPS,
+    add_noise,
+    denoise_iteratively,
+    linear_alphas_cumprod,
+    matched_timesteps,
+    norm_guided,
+    one_step,
+)
+from muad.errors import ConfigError
+from muad.nn.denoiser import Denoiser, DenoiserConfig
+from muad.nn.segmenter import DIVISOR_PX, Segmenter
+from muad.types import Batch, Losses, Prediction
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+    from torch import Tensor
+
+Reconstruction = Literal["norm_guided", "one_step", "iterative", "autoencoder"]
+_TIMESTEP_STREAM, _NOISE_STREAM = 0x51ED270B, 0x2545F491  # told apart from each other and from the synthesis
+
+
+# ------------------------------------------------------------------------------------------------ configuration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusionAdConfig:
+    """Everything the paper varies. The defaults are the authors' for MVTec AD.
+
+    Attributes:
+        name: Which detector this configures.
+        resize_px: Height and width images are resized to; nothing is cut off.
+        mode: `parity`: grey levels are in [0, 1], as in the authors' code; `clean`: in [-1, 1], as the clamping and
+            the schedule expect. Timesteps and guidance always mean what they mean in parity mode: in clean mode the
+            timesteps of equal signal-to-noise ratio and the weight of equal blend are used.
+        reconstruction: `norm_guided`, or one of the paper's ablation: `one_step` at the small scale; `iterative`, the
+            same with a walk of many steps when predicting; `autoencoder`, the same network without noise.
+        denoiser: Size of the diffusion network.
+        segmenter_width: Channels of the segmenter's first stage.
+        small_timesteps: Range of the small scale in training, both ends included.
+        large_timesteps: Range of the large scale in training, both ends included.
+        predict_timesteps: Small and large scale when predicting.
+        guidance_weight: Strength of the guidance; 0 is `one_step` at twice the cost.
+        iterative_steps: Steps of the walk of `iterative`.
+        noise_weight: Factor on the noise loss: the paper's equation has 0.5, the authors' code 1.
+        focal_weight: Factor on the focal loss.
+        smooth_l1_weight: Factor on the smooth L1 loss.
+        segmenter_lr_factor: Learning rate of the segmenter as a multiple of the denoiser's.
+        synthesis: How anomalies are drawn into training images.
+        top_pixels: Number of largest pixels of the map whose mean is the score.
+        noise_seed: Of the noise used when predicting, which is the same for every image.
+        noise_draws: Number of noises whose maps are averaged.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+    name: Literal["diffusion_ad"] = "diffusion_ad"
+    resize_px: tuple[int, int] = (256, 256)
+    mode: Literal["parity", "clean"] = "parity"
+    reconstruction: Reconstruction = "norm_guided"
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    segmenter_width: int = 64
+    small_timesteps: tuple[int, int] = (0, 299)
+    large_timesteps: tuple[int, int] = (300, 999)
+    predict_timesteps: tuple[int, int] = (200, 400)
+    guidance_weight: float = 1.0
+    iterative_steps: int = 20
+    noise_weight: float = 1.0
+    focal_weight: float = 5.0
+    smooth_l1_weight: float = 1.0
+    segmenter_lr_factor: float = 0.1
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    top_pixels: int = 50
+    noise_seed: int = 0
+    noise_draws: int = 1
+
+    def __post_init__(self) -> None:
+        divisor = max(DIVISOR_PX, self.denoiser.divisor_px)
+        fits = all(length >= divisor and length % divisor == 0 for length in self.resize_px)
+        _require(fits, "resize_px", f"multiples of {divisor}", list(self.resize_px))
+        _require(self.segmenter_width >= 1, "segmenter_width", "at least 1", self.segmenter_width)
+        for name in ("small_timesteps", "large_timesteps"):
+            low, high = getattr(self, name)
+            _require(0 <= low <= high < TIMESTEPS, name, f"a rising pair from 0 to {TIMESTEPS - 1}", [low, high])
+        small, large = self.predict_timesteps
+        _require(0 <= small <= large < TIMESTEPS, "predict_timesteps", "a rising pair from 0 to 999", [small, large])
+        steps = self.iterative_steps
+        _require(1 <= steps <= small + 1, "iterative_steps", f"from 1 to {small + 1}, the small scale", steps)
+        for name in ("guidance_weight", "noise_weight", "focal_weight", "smooth_l1_weight", "noise_seed"):
+            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        _require(self.segmenter_lr_factor > 0, "segmenter_lr_factor", "above 0", self.segmenter_lr_factor)
+        _require(self.top_pixels >= 1, "top_pixels", "at least 1", self.top_pixels)
+        _require(self.noise_draws >= 1, "noise_draws", "at least 1", self.noise_draws)
+
+
+def _require(holds: bool, name: str, constraint: str, value: object) -> None:
+    if not holds:
+        raise ConfigError(f"detector.{name} must be {constraint}, got {value}.")
+
+
+# ------------------------------------------------------------------------------------------------------ network
+
+
+class DiffusionAd(Detector):
+    """Diffusion network and segmenter, trained together.
+
+    Args:
+        config: Architecture, losses, synthesis and scoring.
+
+    Raises:
+        ConfigError: The diffusers package is not installed.
+    """
+
+    def __init__(self, config: DiffusionAdConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.fingerprint = "nothing frozen"
+        self.preprocessing = Preprocessing(
+            resize_px=config.resize_px, crop_px=config.resize_px, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+        )
+        self.denoiser = Denoiser(config.denoiser, config.resize_px)
+        self.segmenter = Segmenter(config.segmenter_width)
+        self.synthesis = Synthesis(config.synthesis)
+        self.alphas_cumprod = linear_alphas_cumprod()  # stays on the CPU, like all timesteps
+        clean = config.mode == "clean"
+        self.timesteps = matched_timesteps(self.alphas_cumprod, 2.0) if clean else torch.arange(TIMESTEPS)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Two groups with learning rates of their own, as the authors' two optimizers."""
+        return [
+            {"name": "denoiser", "params": list(self.denoiser.parameters()), "lr_factor": 1.0},
+            {
+                "name": "segmenter",
+                "params": list(self.segmenter.parameters()),
+                "lr_factor": self.config.segmenter_lr_factor,
+            },
+        ]
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """All tensors, with the running statistics of the segmenter's batch norm."""
+        return dict(self.state_dict())
+
+    # ----------------------------------------------------------------------------------------- reconstruction
+
+    def scale(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+        """Images in [0, 1] as the networks take them."""
+        return images if self.config.mode == "parity" else 2 * images - 1
+
+    def alpha_bar(self, timesteps: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Of timesteps as the configuration counts them."""
+        return self.alphas_cumprod[self.timesteps[timesteps]]
+
+    def predict_noise(self, noised: Float[Tensor, "b 3 H W"], timesteps: Int[Tensor, " b"]) -> Float[Tensor, "b 3 H W"]:
+        """The denoiser's answer in float32, whatever precision it runs in."""
+        predicted: Tensor = self.denoiser(noised, self.timesteps[timesteps].to(noised.device))
+        return predicted.float()
+
+    def reconstruct(
+        self, images: Float[Tensor, "b 3 H W"], timesteps: Int[Tensor, "2 b"], noise: Float[Tensor, "2 b 3 H W"]
+    ) -> tuple[Float[Tensor, "b 3 H W"], Float[Tensor, " b"]]:
+        """What images would be without an anomaly, and the mean squared error of each image's predicted noise.
+
+        Args:
+            images: As `scale` gives them.
+            timesteps: Small and large scale of every image, on the CPU, as the configuration counts them.
+            noise: For both.
+        """
+        if self.config.reconstruction == "autoencoder":
+            output = self.predict_noise(images, torch.zeros_like(timesteps[0]))
+            return output.clamp(-1, 1), F.mse_loss(output, images, reduction="none").mean(dim=(1, 2, 3))
+        small = self.alpha_bar(timesteps[0])
+        noised_small = add_noise(images, noise[0], small)
+        if self.config.reconstruction != "norm_guided":
+            predicted = self.predict_noise(noised_small, timesteps[0])
+            error = F.mse_loss(predicted, noise[0], reduction="none").mean(dim=(1, 2, 3))
+            return one_step(noised_small, predicted, small), error
+        large = self.alpha_bar(timesteps[1])
+        noised_large = add_noise(images, noise[1], large)
+        # One batch of twice the size: the same numbers as two passes, for a better use of the device.
+        predicted = self.predict_noise(torch.cat([noised_small, noised_large]), timesteps.flatten())
+        errors = F.mse_loss(predicted, noise.flatten(0, 1), reduction="none").mean(dim=(1, 2, 3))
+        predicted_small, predicted_large = predicted.chunk(2)
+        weight = self.config.guidance_weight * (1 - self.alphas_cumprod[timesteps[0]]) / (1 - small)
+        guided = norm_guided(
+            noised_small, predicted_small, one_step(noised_large, predicted_large, large), small, weight
+        )
+        return guided, errors.view(2, -1).sum(dim=0)
+
+    def walk(self, images: Float[Tensor, "b 3 H W"], noise: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+        """The reconstruction in many steps from the small scale down, for the paper's ablation."""
+        # DEVIATION: a few deterministic steps; the authors' walk takes every timestep and adds noise at each.
+        count, start = self.config.iterative_steps, self.config.predict_timesteps[0]
+        asked = torch.linspace(start, 0, count).round().long() if count > 1 else torch.tensor([start])
+        table = self.alphas_cumprod[self.timesteps]
+        noised = add_noise(images, noise, table[start].expand(len(images)))
+
+        def predict_noise(noised: Tensor, timestep: int) -> Tensor:
+            return self.predict_noise(noised, torch.full((len(noised),), timestep))
+
+        return denoise_iteratively(noised, predict_noise, table, asked.tolist())
+
+    def segment(
+        self, images: Float[Tensor, "b 3 H W"], reconstructions: Float[Tensor, "b 3 H W"]
+    ) -> Float[Tensor, "b 1 H W"]:
+        """Logit of being anomalous for every pixel, in float32."""
+        with torch.autocast(images.device.type, enabled=False):
+            logits: Tensor = self.segmenter(torch.cat([images, reconstructions], dim=1))
+        return logits
+
+    # ------------------------------------------------------------------------------------------------- losses
+
+    def forward(self, batch: Batch, step: int) -> Losses:  # noqa: ARG002  nothing here changes over the run
+        """Noise loss of normal images, focal and smooth L1 loss of all masks."""
+        # DEVIATION: all that is random about an image comes from its seed; the authors leave torch unseeded.
+        made = self.synthesis(batch.images, batch.seeds, batch.categories)
+        timesteps, noise = self._draw(made.images, batch.seeds)
+        images = self.scale(made.images)
+        reconstructions, errors = self.reconstruct(images, timesteps, noise)
+        logits = self.segment(images, reconstructions)
+        config = self.config
+        terms = {
+            "noise": normal_mean(errors, made.is_anomalous),
+            "focal": focal_loss(logits, made.masks),
+            "smooth_l1": F.smooth_l1_loss(logits.sigmoid(), made.masks),
+        }
+        total = (
+            config.noise_weight * terms["noise"]
+            + config.focal_weight * terms["focal"]
+            + config.smooth_l1_weight * terms["smooth_l1"]
+        )
+        realised = made.is_anomalous.float().mean()
+        logged = {name: term.detach() for name, term in terms.items()}
+        return Losses(total=total, terms={**logged, "anomalous_fraction": realised})
+
+    def _draw(
+        self, images: Float[Tensor, "b 3 H W"], seeds: Sequence[int]
+    ) -> tuple[Int[Tensor, "2 b"], Float[Tensor, "2 b 3 H W"]]:
+        """Timesteps and noise of both scales for every image."""
+        ranges = (self.config.small_timesteps, self.config.large_timesteps)
+        generators = [torch.Generator().manual_seed(seed ^ _TIMESTEP_STREAM) for seed in seeds]
+        drawn = [
+            torch.cat([torch.randint(low, high + 1, (1,), generator=g) for g in generators]) for low, high in ranges
+        ]
+        noise = torch.empty(2, *images.shape, device=images.device)
+        for index, seed in enumerate(seeds):
+            generator = torch.Generator(images.device).manual_seed(seed ^ _NOISE_STREAM)
+            noise[:, index] = torch.randn(2, *images.shape[1:], generator=generator, device=images.device)
+        return torch.stack(drawn), noise
+
+    # ------------------------------------------------------------------------------- anomaly map and score
+
+    @torch.no_grad()
+    def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
+        """Probability of being anomalous for every pixel, and the mean of its largest values."""
+        images = self.scale(images)
+        maps = torch.zeros_like(images[:, 0])
+        with _evaluating(self):
+            for draw in range(self.config.noise_draws):
+                logits = self.segment(images, self._reconstruct_for_prediction(images, draw))
+                maps += logits.sigmoid()[:, 0] / self.config.noise_draws
+        return Prediction(anomaly_map=maps, score=top_mean(maps, self.config.top_pixels))
+
+    def _reconstruct_for_prediction(self, images: Float[Tensor, "b 3 H W"], draw: int) -> Float[Tensor, "b 3 H W"]:
+        # DEVIATION: the authors' noise is unseeded. Here it is the same for all images, drawn on the CPU: a score
+        # depends on its image alone, and scores differ by their images alone.
+        generator = torch.Generator().manual_seed(self.config.noise_seed + draw)
+        noise = torch.randn(2, 1, *images.shape[1:], generator=generator).to(images.device)
+        noise = noise.expand(-1, len(images), -1, -1, -1)
+        if self.config.reconstruction == "iterative":
+            return self.walk(images, noise[0])
+        timesteps = torch.tensor(self.config.predict_timesteps)[:, None].expand(-1, len(images))
+        return self.reconstruct(images, timesteps, noise)[0]
+
+
+def normal_mean(values: Float[Tensor, " b"], is_anomalous: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
+    """Mean over the normal images of all processes; 0, with gradients of 0, if there is none.
+
+    On several processes each returns its share times their number, so that the mean over them is right.
+    """
+    is_normal = (~is_anomalous).to(values.dtype)
+    count, processes = is_normal.sum(), 1
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(count)
+        processes = dist.get_world_size()
+    return (values * is_normal).sum() * processes / count.clamp(min=1)
+
+
+def focal_loss(logits: Float[Tensor, "b 1 H W"], masks: Float[Tensor, "b 1 H W"]) -> Float[Tensor, ""]:
+    """Mean of 0.5 (1 - p)^4 times the binary cross-entropy, p being the probability given to the truth.
+
+    References:
+        Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, with gamma 4 and alpha 0.5 on both sides.
+    """
+    entropy = F.binary_cross_entropy_with_logits(logits.float(), masks, reduction="none")
+    return (0.5 * (1 - torch.exp(-entropy)) ** 4 * entropy).mean()
+
+
+def top_mean(anomaly_map: Float[Tensor, "b H W"], pixels: int) -> Float[Tensor, " b"]:
+    """Mean of the largest values of each map."""
+    values = anomaly_map.flatten(1)
+    return values.topk(min(pixels, values.shape[1]), dim=1).values.mean(dim=1)
+
+
+@contextmanager
+def _evaluating(detector: DiffusionAd) -> Iterator[None]:
+    """Batch norm by its running statistics for a while, whatever the detector is doing otherwise."""
+    training = detector.training
+    detector.eval()
+    try:
+        yield
+    finally:
+        detector.train(training)

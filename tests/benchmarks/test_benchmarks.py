@@ -1,0 +1,79 @@
+"""What the benchmark compares with gives the same figures; only so is a ratio worth something."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from muad.detectors import Dinomaly, DinomalyConfig
+from muad.metrics.region import pixel_metrics
+from muad.nn.encoder import EncoderConfig
+from muad.nn.encoder_families import VitLayout
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A module of the benchmarks, which are scripts and not a package."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(BENCHMARKS) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def maps_and_masks() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    masks = np.zeros((6, 32, 32), bool)
+    masks[0, 3:9, 4:12] = masks[2, 20:30, 20:30] = masks[2, 2:5, 2:5] = True
+    return (generator.random((6, 32, 32)) + 0.5 * masks).astype(np.float32), masks
+
+
+def test_the_reference_path_is_the_detector(load) -> None:
+    layout = VitLayout(width=32, depth=5, heads=2, patch_px=7, registers=2, position_grid=6)
+    encoder = EncoderConfig(name="random-custom", layout=layout, tap_layers=(1, 2, 3, 4))
+    detector = Dinomaly(DinomalyConfig(encoder=encoder, resize_px=(56, 42), crop_px=(56, 42), map_px=32))
+    images = torch.randn(2, 3, 56, 42, generator=torch.Generator().manual_seed(0))
+    expected = detector.predict(images)
+    maps, scores = load("reference_path").ReferencePath(detector)(images)
+    assert maps.allclose(expected.anomaly_map, atol=1e-5)
+    assert scores.allclose(expected.score, atol=1e-5)
+
+
+def test_the_plain_metrics_are_ours(load, maps_and_masks) -> None:
+    maps, masks = maps_and_masks
+    plain = load("plain_metrics")
+    found = pixel_metrics(maps, masks, aupro="thresholds_200")
+    sklearn = plain.sklearn_metrics(maps, masks)
+    assert sklearn["auroc"] == pytest.approx(found.auroc, abs=1e-9)
+    assert sklearn["ap"] == pytest.approx(found.average_precision, abs=1e-9)
+    assert sklearn["f1"] == pytest.approx(found.f1_max, abs=1e-6)
+    assert plain.plain_aupro(maps, masks, 200)["aupro"] == pytest.approx(found.aupro, abs=1e-5)
+
+
+def test_a_row_that_failed_and_one_without_its_reference_are_reported(load) -> None:
+    figures = {"ms": 50.0, "noisy": False, "deviation": 4e-4, "setup_s": 1.0, "peak_mib": 700.0}
+    results = [
+        {"row": ["inference", "S", 392, "reference, float32 eager", 1], **figures, "ms": 300.0},
+        {"row": ["inference", "S", 392, "torch bf16", 1], **figures},
+        {"row": ["inference", "S", 392, "openvino int8", 1], "failed": "package openvino must be installed"},
+        {"row": ["inference", "B", 392, "torch bf16", 8], **figures},
+    ]
+    text = load("report").write_report(results, {"processor": "a CPU"}, minutes=1.0)
+    assert "| S | 392 | 1 | torch bf16 | 6.0 | 50.0 | 4.0e-04 | 1.0 | 700 |" in text
+    assert "| S | 392 | 1 | openvino int8 | package openvino must be installed | | | | |" in text
+    assert "| B | 392 | 8 | torch bf16 |  | 50.0 |" in text
+
+
+def test_every_planned_row_is_one_the_rows_know(load) -> None:
+    rows, bench = load("rows"), load("bench")
+    planned = bench.plan(list(bench.SECTIONS), quick=False)
+    names = {row[3] for row in planned if row[0] == "inference"}
+    assert names <= {rows.REFERENCE, *rows.VARIANTS}
+    assert len({str(row) for row in planned}) == len(planned)
