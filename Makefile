@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests clean
+.PHONY: demo test check tests bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/muad demo --out demo
@@ -26,6 +26,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# Timings side by side, written to docs/performance.md; wants a quiet machine for a quarter of an hour.
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -1,6 +1,6 @@
 """A detector of your own, measured like any other: how far is each pixel from the mean normal image?
 
-`python examples/own_detector.py DATA`. Evaluation asks a detector for `preprocessing` and `predict`, no more.
+`python examples/own_detector.py DATA`. Evaluation asks a detector for `preprocessing`, `device` and `predict`.
 """
 
 import sys
@@ -16,15 +16,15 @@ from muad.evaluation import evaluate_detector
 from muad.types import Prediction
 
 
-class MeanImage(torch.nn.Module):
+class MeanImage:
     """Knows the mean of the normal images, pixel by pixel."""
 
     preprocessing = Preprocessing(resize_px=(64, 64), crop_px=(64, 64))
+    device = torch.device("cpu")
 
     def __init__(self, paths: list[Path]) -> None:
-        super().__init__()
         views = np.stack([self.preprocessing.view(read_image(path)) for path in paths])
-        self.mean = torch.nn.Parameter(self.preprocessing.normalise(views).mean(0), requires_grad=False)
+        self.mean = self.preprocessing.normalise(views).mean(0)
 
     def predict(self, images: torch.Tensor) -> Prediction:
         """Distance to the mean as map, its largest hundredth as score."""

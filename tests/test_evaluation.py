@@ -160,7 +160,7 @@ def test_one_detector_per_category_gives_one_report(tiny_runs: Path, tiny_data: 
     for name, figures in report.categories.items():
         records = [record for record in _test_records(tiny_data) if record.category == name]
         alone = evaluate_detector(load_detector(run / "categories" / name), records)
-        assert alone.categories[name] == figures
+        assert alone.categories[name].values() == pytest.approx(figures.values(), abs=1e-4)
     copytree(tiny_data / "pill_blister", tmp_path / "data" / "other")
     with pytest.raises(DataError, match="category must be one the run has a detector for, got other"):
         evaluate(run, tmp_path / "data", device="cpu")

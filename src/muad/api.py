@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from muad.checkpoint import category_folder, create_run, load_detector, read_config, read_run, write_text
+from muad.checkpoint import category_folder, create_run, read_config, read_run, write_text
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
 from muad.data.index import open_catalog
 from muad.data.loading import ViewCache
 from muad.device import choose_device
 from muad.errors import CheckpointError, ConfigError, DataError
 from muad.evaluation import evaluate_detector, find_protocol, predict_views
+from muad.inference import load_scorer
 from muad.metrics.report import CategoryReport, Report
 from muad.training import train_detector
 from muad.training.choose import choose_config, describe_choice
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from lightning_fabric import Fabric
 
+    from muad.acceleration import Acceleration
     from muad.detectors import Detector
     from muad.types import Catalog, Record
 
@@ -136,6 +138,7 @@ def evaluate(
     layout: str = "auto",
     device: str = "auto",
     encoder_weights: str | Path | None = None,
+    acceleration: Acceleration | None = None,
     batch_size: int = 16,
     progress: Progress = _silent,
     note: Notice = _silent,
@@ -149,6 +152,7 @@ def evaluate(
         layout: How the data lie on disk; `auto` recognises them.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
+        acceleration: Backend and precision; None for torch in the precision of the training.
         batch_size: Images per forward pass.
         progress: Called with what is being done, images done, images in all, and None.
         note: Called with sentences the user should see.
@@ -170,9 +174,9 @@ def evaluate(
         note(f"not trained on {', '.join(foreign)}: its figures say how the detector takes an unknown product")
     chosen_device = choose_device(device)
 
-    def run_on(detector: Detector, chosen: Sequence[Record], done: int) -> Report:
+    def run_on(folder: Path, chosen: Sequence[Record], done: int) -> Report:
         return evaluate_detector(
-            detector.to(chosen_device),
+            load_scorer(folder, chosen_device, weights, acceleration, batch_size=batch_size, note=note),
             chosen,
             protocol=rules.name,
             batch_size=batch_size,
@@ -180,7 +184,7 @@ def evaluate(
         )
 
     if facts["mode"] == "multi_class":
-        report = run_on(load_detector(run_dir, weights), records, 0)
+        report = run_on(run_dir, records, 0)
     else:
         parts: dict[str, CategoryReport] = {}
         done = 0
@@ -188,8 +192,7 @@ def evaluate(
             if name in foreign:
                 raise DataError(f"category must be one the run has a detector for, got {name}; it has {trained}.")
             chosen = [record for record in records if record.category == name]
-            detector = load_detector(category_folder(run_dir, name), weights)
-            parts |= run_on(detector, chosen, done).categories
+            parts |= run_on(category_folder(run_dir, name), chosen, done).categories
             done += len(chosen)
         report = Report(protocol=rules.name, categories=parts, images=len(records))
     write_text(run_dir / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")

@@ -122,8 +122,7 @@ def predict_views(
     detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]
 ) -> tuple[Float[np.ndarray, "b h w"], Float[np.ndarray, " b"]]:
     """Anomaly maps and scores of preprocessed images, on the detector's device."""
-    device = next(detector.parameters()).device
-    prediction = detector.predict(detector.preprocessing.normalise(views).to(device))
+    prediction = detector.predict(detector.preprocessing.normalise(views).to(detector.device))
     return prediction.anomaly_map.float().cpu().numpy(), prediction.score.float().cpu().numpy()
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
-from muad.checkpoint import category_folder, load_detector, read_run
+from muad.acceleration import AcceleratedDetector, Acceleration
+from muad.checkpoint import category_folder, load_detector, read_config, read_run
 from muad.data.images import image_to_rgb, read_image
+from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
+from muad.detectors import Dinomaly
 from muad.device import choose_device
 from muad.errors import ConfigError, DataError
 from muad.evaluation import predict_views
@@ -22,9 +26,11 @@ from muad.evaluation import predict_views
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
-    from muad.detectors import Detector
+    from muad.data.transforms import Preprocessing
+    from muad.detectors.base import Scorer
 
 ImageLike = Path | str | np.ndarray | Image.Image
+_CALIBRATION_IMAGES = 64
 _KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
 
 
@@ -64,6 +70,8 @@ class Predictor:
         run: Run folder.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
+        acceleration: Backend and precision; None for torch in the precision of the training.
+        note: Called with sentences the user should see.
 
     Attributes:
         categories: Categories the run was trained on.
@@ -74,15 +82,23 @@ class Predictor:
         ConfigError: No such device.
     """
 
-    def __init__(self, run: str | Path, *, device: str = "auto", encoder_weights: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        run: str | Path,
+        *,
+        device: str = "auto",
+        encoder_weights: str | Path | None = None,
+        acceleration: Acceleration | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.run = Path(run)
         facts = read_run(self.run)
         self.categories: tuple[str, ...] = tuple(facts.get("categories", ()))
         self.map_scale: tuple[float, float] | None = tuple(facts["map_scale"]) if "map_scale" in facts else None
         self._per_category = facts.get("mode") == "per_category"
-        self._device = choose_device(device)
+        self._device, self._acceleration, self._note = choose_device(device), acceleration, note
         self._weights = Path(encoder_weights) if encoder_weights is not None else None
-        self._detectors: dict[str | None, Detector] = {}
+        self._detectors: dict[str | None, Scorer] = {}
         # All detectors of a run see images alike, so the first one tells how.
         self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
 
@@ -163,16 +179,75 @@ class Predictor:
             restored = self._preprocessing.to_original(anomaly_map, prediction.image.shape[:2])
             yield dataclasses.replace(prediction, anomaly_map=restored, score=score)
 
-    def _detector(self, category: str | None) -> Detector:
+    def _detector(self, category: str | None) -> Scorer:
         """The detector for a category, from memory or from disk; the ones used last stay in memory."""
         detector = self._detectors.pop(category, None)
         if detector is None:
             folder = self.run if category is None else category_folder(self.run, category)
-            detector = load_detector(folder, self._weights).to(self._device)
+            detector = load_scorer(folder, self._device, self._weights, self._acceleration, note=self._note)
         self._detectors[category] = detector
         for oldest in list(self._detectors)[:-_KEPT_DETECTORS]:
             del self._detectors[oldest]
         return detector
+
+
+def load_scorer(
+    run: Path,
+    device: torch.device,
+    encoder_weights: Path | None = None,
+    acceleration: Acceleration | None = None,
+    *,
+    batch_size: int = 16,
+    note: Callable[[str], None] = lambda _: None,
+) -> Scorer:
+    """The trained detector of a run (or of one category's folder), made fast where that is known to change nothing.
+
+    Args:
+        run: Run folder.
+        device: Where to compute.
+        encoder_weights: Where the encoder's file lies now, if not where it was at training.
+        acceleration: Backend and precision; None for torch, in float32 if the run was trained so.
+        batch_size: How many images usually come together.
+        note: Called with sentences the user should see.
+
+    Raises:
+        CheckpointError: No usable run there.
+        ConfigError: The backend is not installed, or does not go with the detector.
+    """
+    detector = load_detector(run, encoder_weights).to(device)
+    if not isinstance(detector, Dinomaly):
+        return detector
+    if acceleration is None:
+        trained = read_config(run, encoder_weights).training.precision
+        acceleration = Acceleration(precision="fp32" if trained == "32-true" else "auto")
+    return AcceleratedDetector(
+        detector,
+        acceleration,
+        folder=run / "exports",
+        batch_size=batch_size,
+        calibration=lambda: _calibration_images(run, detector.preprocessing),
+        note=note,
+    )
+
+
+def _calibration_images(run: Path, preprocessing: Preprocessing) -> Float[torch.Tensor, "b 3 H W"]:
+    """Training images of the run, spread over its categories, for the ranges of int8.
+
+    Raises:
+        ConfigError: They are no longer where they were.
+    """
+    facts = read_run(run)
+    try:
+        records = open_catalog(Path(facts["data"]), facts["layout"]).select(split="train")
+        records = tuple(record for record in records if record.category in facts["categories"])
+        stride = max(1, len(records) // _CALIBRATION_IMAGES)
+        chosen = records[::stride][:_CALIBRATION_IMAGES]
+        views = [preprocessing.view(read_image(record.path), f"image {record.path}") for record in chosen]
+    except (DataError, KeyError) as error:
+        raise ConfigError(
+            f"precision must be fp32 or bf16 without the training images, got int8, which needs them: {error}"
+        ) from None
+    return preprocessing.normalise(np.stack(views))
 
 
 def _as_rgb(item: np.ndarray | Image.Image | str | Path) -> UInt8[np.ndarray, "H W 3"]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from muad.cli.acceleration import acceleration_of
 from muad.cli.display import progress_bar, say, show, show_report
 
 
@@ -18,6 +19,9 @@ def command(
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
+    backend: Annotated[str, typer.Option(help="torch, openvino or onnx.")] = "torch",
+    precision: Annotated[str, typer.Option(help="auto (as trained), fp32, bf16 or int8.")] = "auto",
+    compile_network: Annotated[bool, typer.Option("--compile", help="Generate code for this machine first.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of a table.")] = False,
 ) -> None:
@@ -27,7 +31,8 @@ def command(
     with progress_bar("image") as update:
         report = api.evaluate(
             run, data, protocol=protocol, layout=layout, device=device, encoder_weights=encoder_weights,
-            batch_size=batch_size, progress=update, note=say,
+            acceleration=acceleration_of(backend, precision, compile_network), batch_size=batch_size,
+            progress=update, note=say,
         )  # fmt: skip
     if as_json:
         show(json.dumps(report.to_json(), indent=2))

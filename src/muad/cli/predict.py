@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from muad.cli.acceleration import acceleration_of
 from muad.cli.display import progress_bar, say, show
 
 _NAMED = 5  # faults named one by one; all are in results.csv
@@ -19,6 +20,9 @@ def command(
     category: Annotated[str | None, typer.Option(help="What the images show, if their folder does not say.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
+    backend: Annotated[str, typer.Option(help="torch, openvino or onnx.")] = "torch",
+    precision: Annotated[str, typer.Option(help="auto (as trained), fp32, bf16 or int8.")] = "auto",
+    compile_network: Annotated[bool, typer.Option("--compile", help="Generate code for this machine first.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Also print the results as JSON.")] = False,
 ) -> None:
@@ -27,7 +31,13 @@ def command(
     from muad.outputs import find_images, rows_as_json, write_predictions
 
     sources = find_images(paths)
-    predictor = Predictor(run, device=device, encoder_weights=encoder_weights)
+    predictor = Predictor(
+        run,
+        device=device,
+        encoder_weights=encoder_weights,
+        acceleration=acceleration_of(backend, precision, compile_network),
+        note=say,
+    )
     with progress_bar("image") as update:
         rows = write_predictions(
             predictor, sources, out, batch_size=batch_size, category=category,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    import torch
     from jaxtyping import Float
     from torch import Tensor
 
@@ -25,8 +24,9 @@ class Scorer(Protocol):
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
         """Anomaly maps and scores of normalised images."""
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Its tensors, which lie on the device it computes on."""
+    @property
+    def device(self) -> torch.device:
+        """Where images must be."""
 
 
 class Detector(nn.Module, ABC):
@@ -41,6 +41,11 @@ class Detector(nn.Module, ABC):
     preprocessing: Preprocessing
     fingerprint: str
     encoding: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return next(self.parameters()).device
 
     @abstractmethod
     def forward(self, batch: Batch, step: int) -> Losses:

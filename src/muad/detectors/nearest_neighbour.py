@@ -51,6 +51,11 @@ class NearestNeighbour(nn.Module):
         self.coreset_fraction = coreset_fraction
         self.memory: Float[Tensor, "m d"] | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder is."""
+        return self.frozen.device
+
     @torch.no_grad()
     def remember(self, batches: Iterable[Float[Tensor, "b 3 H W"]], seed: int = 0) -> None:
         """Add a coreset of the patches of normal images, usually all of one category, to what is remembered."""

@@ -1,0 +1,111 @@
+"""Every claim about speed, measured side by side on this machine: `make bench`, or with `--quick` a few of them.
+
+Each row runs in a process of its own, so that none inherits another's memory, threads or compiled code. The report
+goes to docs/performance.md; figures of a machine that others are using mean little, so let it be quiet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SECTIONS = ("inference", "postprocess", "metrics")
+_REFERENCE = "reference, float32 eager"
+_FULL = ("torch fp32", "torch bf16", "torch bf16 compiled", "openvino fp32", "openvino bf16", "openvino int8")
+_SHORT = ("torch bf16", "openvino bf16", "openvino int8")
+
+Row = list[Any]
+
+
+def plan(sections: list[str], quick: bool) -> list[Row]:
+    """Rows in the order they are measured; those that are compared follow each other."""
+    rows: list[Row] = []
+    if "inference" in sections:
+        shapes: list[tuple[str, int, tuple[str, ...]]] = [("S", 392, _SHORT)]
+        if not quick:
+            shapes = [("S", 392, _FULL), ("B", 392, _FULL), ("tiny", 392, ("torch fp32", *_SHORT))]
+            shapes += [(encoder, 280, _SHORT) for encoder in ("S", "B", "tiny")]
+        rows += [["fit", encoder] for encoder in dict.fromkeys(encoder for encoder, _, _ in shapes)]
+        for encoder, side_px, variants in shapes:
+            for batch in (1,) if quick else (1, 8):
+                onnx = ("onnx fp32",) if variants == _FULL and batch == 1 else ()
+                rows += [["inference", encoder, side_px, name, batch] for name in (_REFERENCE, *variants, *onnx)]
+    if "postprocess" in sections:
+        batches = (8,) if quick else (1, 8, 16)
+        names = ("in stages, sorted", "one matrix per axis, partial selection")
+        rows += [["postprocess", name, batch] for batch in batches for name in names]
+    if "metrics" in sections:
+        ours = ("ours, all exact", "ours, AUPRO by 200 thresholds")
+        for count in (100,) if quick else (100, 1725):
+            rows += [["metrics", name, count] for name in (*ours, "scikit-learn, 3 metrics", "plain loop, AUPRO")]
+        rows += [] if quick else [["metrics", ours[0], 10_000]]
+    return rows
+
+
+def run_rows(rows: list[Row], cache: Path, budget_s: float) -> list[dict[str, Any]]:
+    """Measure every row in a new process; one that fails says why instead of figures."""
+    results = []
+    for number, row in enumerate(rows, 1):
+        begun = time.perf_counter()
+        command = [sys.executable, __file__, "--row", json.dumps(row), "--cache", str(cache), "--budget", str(budget_s)]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        if finished.returncode == 0:
+            figures = json.loads(finished.stdout.splitlines()[-1])
+        else:
+            figures = {"failed": (finished.stderr.strip().splitlines() or ["no message"])[-1]}
+        results.append({"row": row, **figures})
+        taken = time.perf_counter() - begun
+        print(f"{number}/{len(rows)} {row} {figures} ({taken:.0f} s)", file=sys.stderr)
+    return results
+
+
+def run_one(row: Row, cache: Path, budget_s: float) -> dict[str, Any]:
+    """The figures of one row, measured here."""
+    import rows
+
+    kind, *rest = row
+    if kind == "fit":
+        return rows.fit_row(*rest, cache=cache)
+    if kind == "inference":
+        return rows.inference_row(*rest, cache=cache, budget_s=budget_s)
+    if kind == "postprocess":
+        return rows.postprocess_row(*rest, budget_s=budget_s)
+    return rows.metric_row(*rest)
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few rows, a minute or two; printed, not written")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="this part alone; may be repeated")
+    parser.add_argument("--out", type=Path, help="where the report goes (default: docs/performance.md)")
+    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "bench", help="fitted decoders and exports")
+    parser.add_argument("--budget", type=float, default=5.0, help="seconds of repeated calls per row")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.row:
+        print(json.dumps(run_one(json.loads(options.row), options.cache, options.budget)))
+        return
+    from measure import describe_machine
+    from report import write_report
+
+    begun = time.perf_counter()
+    machine = describe_machine()
+    results = run_rows(plan(options.only or list(SECTIONS), options.quick), options.cache, options.budget)
+    text = write_report(results, machine, minutes=(time.perf_counter() - begun) / 60)
+    print(text)
+    options.cache.mkdir(parents=True, exist_ok=True)
+    (options.cache / "results.json").write_text(json.dumps({"machine": machine, "rows": results}, indent=1))
+    out = options.out or (None if options.quick or options.only else ROOT / "docs" / "performance.md")
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The measured rows as a page: ratios first, absolute figures after them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+Result = dict[str, Any]
+_REFERENCE = "reference, float32 eager"
+
+
+def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes: float) -> str:
+    """Markdown of everything measured."""
+    lines = ["# Performance", "", "Written by `make bench`; do not edit.", ""]
+    lines += [f"- {name}: {value}" for name, value in machine.items()]
+    lines += [
+        f"- measured {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC in {minutes:.0f} minutes, "
+        "one process per row",
+        "",
+        "A row marked ~ had a median more than 25 % above its fastest call: something else used the machine, and the "
+        "ratio is of no use. Weights are seeded and random, decoders fitted for 50 steps: times carry over to trained "
+        "detectors, deviations only roughly.",
+        "",
+    ]
+    for title, kind, table in (
+        ("Inference", "inference", _inference),
+        ("Maps and scores from patch distances", "postprocess", _postprocess),
+        ("Pixel metrics", "metrics", _metrics),
+    ):
+        chosen = [result for result in results if result["row"][0] == kind]
+        if chosen:
+            lines += [f"## {title}", "", *table(chosen), ""]
+    return "\n".join(lines)
+
+
+def _inference(results: Sequence[Result]) -> list[str]:
+    lines = [
+        "Normalised images in memory to blurred maps and scores. The reference is the authors' order of operations in "
+        "eager float32 (`benchmarks/reference_path.py`). Deviation: largest difference of the blurred map from the "
+        "float32 detector. Memory: the process's peak, building and checking included.",
+        "",
+        "| encoder | px | batch | variant | times faster | ms per image | deviation | ready after s | peak MiB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    plain = {tuple(r["row"][i] for i in (1, 2, 4)): r for r in results if r["row"][3] == _REFERENCE}
+    for result in results:
+        _, encoder, side_px, variant, batch = result["row"]
+        start = f"| {encoder} | {side_px} | {batch} | {variant} |"
+        if "failed" in result:
+            lines.append(f"{start} {result['failed']} | | | | |")
+            continue
+        base = plain.get((encoder, side_px, batch), {})
+        ratio = f"{base['ms'] / result['ms']:.1f}{_mark(base, result)}" if "ms" in base else ""
+        lines.append(
+            f"{start} {ratio} | {result['ms']:.1f}{_mark(result)} | {result['deviation']:.1e} | "
+            f"{result['setup_s']:.1f} | {result['peak_mib']:.0f} |"
+        )
+    return lines
+
+
+def _postprocess(results: Sequence[Result]) -> list[str]:
+    lines = [
+        "28 x 28 distances to a blurred map of 256 x 256 and its score.",
+        "",
+        "| batch | variant | times faster | ms per image | deviation of the score |",
+        "|---|---|---|---|---|",
+    ]
+    plain = {r["row"][2]: r for r in results if r["row"][1] == "in stages, sorted" and "ms" in r}
+    for result in results:
+        _, variant, batch = result["row"]
+        if "failed" in result:
+            lines.append(f"| {batch} | {variant} | {result['failed']} | | |")
+            continue
+        base = plain.get(batch)
+        ratio = f"{base['ms'] / result['ms']:.0f}{_mark(base, result)}" if base else ""
+        lines.append(
+            f"| {batch} | {variant} | {ratio} | {result['ms']:.3f}{_mark(result)} | {result['deviation']:.0e} |"
+        )
+    return lines
+
+
+def _metrics(results: Sequence[Result]) -> list[str]:
+    lines = [
+        "Synthetic maps of 256 x 256, every second with defects; all pixels. Ratios are to what gives the same "
+        "figures: scikit-learn for AUROC, AP and F1, the plain loop for AUPRO by 200 thresholds.",
+        "",
+        "| maps | variant | times faster | s | extra MiB | AUROC | AP | F1 max | AUPRO | |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    slow = {
+        "ours, all exact": "scikit-learn, 3 metrics",
+        "ours, AUPRO by 200 thresholds": "plain loop, AUPRO",
+    }
+    seconds = {(r["row"][1], r["row"][2]): r["s"] for r in results if "s" in r}
+    for result in results:
+        _, variant, count = result["row"]
+        if "failed" in result:
+            lines.append(f"| {count} | {variant} | {result['failed']} | | | | | | | |")
+            continue
+        base = seconds.get((slow.get(variant, ""), count))
+        ratio = f"{base / result['s']:.0f}" if base else ""
+        values = [f"{result[name]:.8f}" if name in result else "" for name in ("auroc", "ap", "f1", "aupro")]
+        lines.append(
+            f"| {count} | {variant} | {ratio} | {result['s']:.2f} | {result['extra_mib']:.0f} | {' | '.join(values)} | "
+            f"{result.get('note', '')} |"
+        )
+    return lines
+
+
+def _mark(*results: Result) -> str:
+    return " ~" if any(result.get("noisy") for result in results) else ""

@@ -1,0 +1,129 @@
+"""The network that is trained: timm's ViT in DINOv2's token layout, tapped as Dinomaly taps it, and its export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+PATCH_PX = 14
+WIDTH = 192
+HEADS = 3
+DEPTH = 12
+REGISTERS = 4
+
+
+def sine_positions(side: int, width: int) -> Tensor:
+    """Sines and cosines of row and column, [side * side, width]: neighbours alike from the first step on."""
+    frequency = 100.0 ** -(torch.arange(width // 4) / (width // 4))
+    line = torch.arange(side)[:, None] * frequency
+    waves = torch.cat([line.sin(), line.cos()], 1)
+    rows = waves[:, None].expand(side, side, -1)
+    columns = waves[None].expand(side, side, -1)
+    return torch.cat([rows, columns], -1).reshape(side * side, width)
+
+
+class Trunk(nn.Module):
+    """A ViT whose views are windows of one grid of position embeddings.
+
+    A view of 6 x 6 patches takes a random 6 x 6 window of the `grid` x `grid` table. All of the table is trained, at
+    the spacing it is used with, although no training view is as large as an inspection image.
+
+    Args:
+        grid: Side of the table of position embeddings, in patches.
+        layer_scale: Initial LayerScale.
+        position_scale: Initial size of the position embeddings (sines and cosines).
+    """
+
+    def __init__(self, grid: int, layer_scale: float, position_scale: float) -> None:
+        super().__init__()
+        self.grid = grid
+        self.vit = VisionTransformer(
+            img_size=grid * PATCH_PX,
+            patch_size=PATCH_PX,
+            embed_dim=WIDTH,
+            depth=DEPTH,
+            num_heads=HEADS,
+            init_values=layer_scale,
+            reg_tokens=REGISTERS,
+            no_embed_class=True,
+            num_classes=0,
+            global_pool="",
+        )
+        for block in self.vit.blocks:
+            # Measured on a CPU in bf16: the fused kernel's backward takes 40 % of a step, plain matmuls 6 %.
+            block.attn.fused_attn = torch.cuda.is_available()
+        self.mask_token = nn.Parameter(torch.zeros(1, WIDTH))
+        with torch.no_grad():
+            self.vit.pos_embed.copy_(position_scale * sine_positions(grid, WIDTH)[None])
+            nn.init.trunc_normal_(self.vit.reg_token, std=0.02)
+
+    @torch.no_grad()
+    def start_from_patches(self, images: Tensor, damping: float) -> None:
+        """Replace the random patch embedding by whitening filters of sample images."""
+        weight, bias = whitening_filters(images, damping)
+        self.vit.patch_embed.proj.weight.copy_(weight)
+        self.vit.patch_embed.proj.bias.copy_(bias)
+
+    def forward(self, images: Tensor, corner: tuple[int, int], hidden: Tensor | None) -> list[Tensor]:
+        """Outputs of all blocks, then the normalised last one; tokens are [CLS, registers, patches].
+
+        Args:
+            images: Normalised views [n, 3, px, px].
+            corner: Row and column of the window of positions.
+            hidden: Patches to replace by the mask token, bool [n, h * w], or None.
+        """
+        n, side = len(images), images.shape[-1] // PATCH_PX
+        x = self.vit.patch_embed.proj(images).flatten(2).transpose(1, 2)
+        if hidden is not None:
+            x = torch.where(hidden[..., None], self.mask_token.to(x.dtype), x)
+        table = self.vit.pos_embed.view(self.grid, self.grid, WIDTH)
+        window = table[corner[0] : corner[0] + side, corner[1] : corner[1] + side].reshape(1, side * side, WIDTH)
+        x = torch.cat([self.vit.cls_token.expand(n, -1, -1), self.vit.reg_token.expand(n, -1, -1), x + window], 1)
+        outputs = []
+        for block in self.vit.blocks:
+            x = block(x)
+            outputs.append(x)
+        return [*outputs, self.vit.norm(x)]
+
+
+def whitening_filters(images: Tensor, damping: float) -> tuple[Tensor, Tensor]:
+    """Patch-embedding weight [WIDTH, 3, 14, 14] and bias that whiten the patches of sample images.
+
+    Neighbouring pixels of photographs are nearly equal, so random filters give tokens that differ in brightness and in
+    little else. Principal components, each scaled towards unit variance, show the first block all of a patch.
+
+    Args:
+        images: Normalised images [n, 3, px, px].
+        damping: Added to the variances, as a fraction of their mean, so that noise is not blown up.
+    """
+    patches = images.unfold(2, PATCH_PX, PATCH_PX).unfold(3, PATCH_PX, PATCH_PX)
+    flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * PATCH_PX**2).double()
+    mean = flat.mean(0)
+    variance, axes = torch.linalg.eigh(torch.cov(flat.T))
+    variance, axes = variance.flip(0)[:WIDTH], axes.flip(1)[:, :WIDTH]
+    weight = (axes / (variance + damping * variance.mean()).sqrt()).T * 0.5
+    # Mixed by a random rotation, so that no token dimension or head is special.
+    mix, _ = torch.linalg.qr(torch.randn(WIDTH, WIDTH, dtype=torch.float64))
+    weight = mix @ weight
+    return weight.view(WIDTH, 3, PATCH_PX, PATCH_PX).float(), (-weight @ mean).float()
+
+
+def export(trunk: Trunk, file: Path) -> None:
+    """Write the weights as float16 safetensors under the names of Meta's DINOv2 checkpoints."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in trunk.vit.state_dict().items():
+        tensors[{"reg_token": "register_tokens"}.get(name, name)] = value
+    # Meta's layout gives CLS a position embedding of its own; here it is part of the CLS token.
+    tensors["pos_embed"] = torch.cat([torch.zeros(1, 1, WIDTH), tensors["pos_embed"].cpu()], 1)
+    tensors["mask_token"] = trunk.mask_token.detach()
+    half = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in tensors.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    # One entry only: with more, their order in the file changes from run to run.
+    save_file(half, partial, metadata={"position_grid": str(trunk.grid)})
+    partial.chmod(0o644)
+    partial.replace(file)

@@ -1,0 +1,219 @@
+"""The folded network as an ONNX file, and its int8 version, written once per content and kept beside the run.
+
+    FOLDER/<key>/float32/network.onnx      one image in, the feature sums out; the cosine stays outside
+    FOLDER/<key>/int8-openvino-<version>/  the same, quantised on the calibration images of its first use
+    FOLDER/<key>/check-*.json              how far a backend was off when it was built
+
+The key covers weights, structure, sizes and the exporter's version. What lies under another key belongs to an earlier
+state of the run and is deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import torch
+from torch import nn
+
+from muad.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    import nncf
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from muad.acceleration.folding import FoldedDinomaly
+    from muad.detectors import Dinomaly
+
+Network = TypeVar("Network")
+Runtime = Literal["openvino", "onnx"]
+INPUT_NAME = "images"
+MIN_CALIBRATION_IMAGES = 8
+_FORMAT = 1
+_OPSET = 18
+_DRAFT = ".partial"
+
+
+class FeatureSums(nn.Module):
+    """The folded network up to the cosine, which no backend may compute in a lower precision.
+
+    Args:
+        folded: In float32.
+    """
+
+    def __init__(self, folded: FoldedDinomaly) -> None:
+        super().__init__()
+        self.folded = folded
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> tuple[Float[Tensor, "b n d"], ...]:
+        """Sums of the encoder's groups, then of the decoder's."""
+        return tuple(self.folded.features(images))
+
+
+def content_key(detector: Dinomaly) -> str:
+    """Names everything the exported network depends on: frozen and trained weights, structure, sizes, exporter."""
+    config, encoder = detector.config, detector.encoder
+    facts = (_FORMAT, _OPSET, torch.__version__, detector.fingerprint, encoder.name, encoder.heads, detector.encoding)
+    digest = hashlib.sha256(repr((*facts, config.crop_px, config.attention, config.attention_eps)).encode())
+    for name, tensor in sorted(detector.trainable_state().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def export_onnx(folded: FoldedDinomaly, folder: Path) -> Path:
+    """The ONNX file in a network's own folder, written if it is not there.
+
+    Raises:
+        ConfigError: The exporter is not installed.
+        CheckpointError: The folder cannot be written.
+    """
+    require_package("onnx", "onnx")
+    require_package("onnxscript", "onnx")
+
+    def write(draft: Path) -> None:
+        example = torch.zeros(1, 3, *folded.image_size)
+        with torch.no_grad():
+            torch.onnx.export(
+                FeatureSums(folded).eval(),
+                (example,),
+                draft / "network.onnx",
+                input_names=[INPUT_NAME],
+                opset_version=_OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+
+    return _find_or_write(folder / "float32", write) / "network.onnx"
+
+
+def export_int8(onnx_file: Path, calibration: Callable[[], Float[Tensor, "b 3 H W"]], runtime: Runtime) -> Path:
+    """An int8 version of an exported network, its ranges learned on images; written if it is not there.
+
+    Args:
+        onnx_file: From `export_onnx`; the version goes beside it.
+        calibration: Gives images as the detector takes them, on the CPU; normal ones of every category.
+        runtime: Which runtime it is for.
+
+    Raises:
+        ConfigError: Too few images, or the quantiser is not installed.
+        CheckpointError: The folder cannot be written.
+    """
+    require_package("nncf", runtime)
+    import nncf
+
+    def write(draft: Path) -> None:
+        images = calibration()
+        if len(images) < MIN_CALIBRATION_IMAGES:
+            raise ConfigError(
+                f"calibration images must be at least {MIN_CALIBRATION_IMAGES} for precision int8, got {len(images)}. "
+                "Give more normal images, or use precision bf16 or fp32."
+            )
+        samples = [image[None] for image in images.numpy()]
+        if runtime == "openvino":
+            import openvino
+
+            quantised = _quantise(openvino.Core().read_model(onnx_file), nncf.Dataset(samples), len(samples))
+            openvino.save_model(quantised, draft / "network.xml", compress_to_fp16=False)
+        else:
+            import onnx
+
+            named = nncf.Dataset(samples, lambda sample: {INPUT_NAME: sample})
+            onnx.save(_quantise(onnx.load(onnx_file), named, len(samples)), draft / "network.onnx")
+
+    place = _find_or_write(onnx_file.parent.parent / f"int8-{runtime}-{nncf.__version__}", write)
+    return place / ("network.xml" if runtime == "openvino" else "network.onnx")
+
+
+def _quantise(network: Network, images: nncf.Dataset, count: int) -> Network:
+    import nncf
+
+    with redirect_stdout(sys.stderr):  # it draws progress bars, and stdout is for results
+        quantised: Network = nncf.quantize(
+            network,
+            images,
+            subset_size=count,
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric ranges were closer than MIXED on trained runs
+        )
+    return quantised
+
+
+@contextmanager
+def export_folder(folder: Path | None, key: str) -> Iterator[Path]:
+    """Where the exports of one network lie: under the folder, rid of those of other keys, or nowhere for long."""
+    if folder is None:
+        # A runtime may still have the file open, which some systems do not let go.
+        with tempfile.TemporaryDirectory(prefix="muad-", ignore_cleanup_errors=True) as temporary:
+            yield Path(temporary) / key
+        return
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name != key and re.fullmatch(f"[0-9a-f]{{{len(key)}}}", entry.name):
+            shutil.rmtree(entry, ignore_errors=True)
+    yield folder / key
+
+
+def require_package(name: str, extra: str) -> None:
+    """Import an optional package for the first time, without its reporting that to its makers.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        with _without_telemetry():
+            __import__(name)
+    except ImportError as error:
+        if error.name is not None and error.name.partition(".")[0] != name:
+            raise
+        raise ConfigError(
+            f"package {name} must be installed for this backend, got none. Run: pip install 'muad[{extra}]', or use "
+            "backend torch."
+        ) from None
+
+
+def _find_or_write(place: Path, write: Callable[[Path], None]) -> Path:
+    """The folder at that place, filled if it is not there yet; another process doing the same is no harm."""
+    if place.is_dir():
+        return place
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=place.name, suffix=_DRAFT, dir=place.parent))
+        try:
+            write(draft)
+            try:
+                draft.rename(place)
+            except OSError:
+                if not place.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"exported networks must be writable, got {place} ({error}). Free disk space or make it writable."
+        ) from None
+    return place
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """OpenVINO and NNCF send a message when they are imported, and ask these variables whether they may."""
+    says_no = {"CI": "true", "NNCF_CI": "1"}
+    before = {name: os.environ.get(name) for name in says_no}
+    os.environ.update(says_no)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
