@@ -73,7 +73,8 @@ def send_after(steps: int, *signals: signal.Signals) -> Callable[[str, int, int,
     def progress(name: str, done: int, total: int, loss: float | None) -> None:
         if done == steps:
             for number in signals:
-                os.kill(os.getpid(), number)
+                # To this thread: sent to the process, another library's thread might take it, and not survive it.
+                signal.raise_signal(number)
 
     return progress
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from muad.acceleration.exports import INPUT_NAME, require_package
+from muad.acceleration.exports import INPUT_NAME, openvino_core, require_package
 from muad.acceleration.folding import FoldedDinomaly, distance_grid
 from muad.errors import ConfigError
 
@@ -136,7 +136,7 @@ class OpenVinoBackend:
         self.precision = precision
         self._grid = grid
         self._new_queue = openvino.AsyncInferQueue
-        core = openvino.Core()
+        core = openvino_core()
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise ConfigError("precision must be fp32 or int8 for openvino on this processor, got bf16.")

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -28,6 +29,7 @@ from muad.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     import nncf
+    import openvino
     from jaxtyping import Float
     from torch import Tensor
 
@@ -122,7 +124,7 @@ def export_int8(onnx_file: Path, calibration: Callable[[], Float[Tensor, "b 3 H 
         if runtime == "openvino":
             import openvino
 
-            quantised = _quantise(openvino.Core().read_model(onnx_file), nncf.Dataset(samples), len(samples))
+            quantised = _quantise(openvino_core().read_model(onnx_file), nncf.Dataset(samples), len(samples))
             openvino.save_model(quantised, draft / "network.xml", compress_to_fp16=False)
         else:
             import onnx
@@ -160,6 +162,19 @@ def export_folder(folder: Path | None, key: str) -> Iterator[Path]:
         if entry.name != key and re.fullmatch(f"[0-9a-f]{{{len(key)}}}", entry.name):
             shutil.rmtree(entry, ignore_errors=True)
     yield folder / key
+
+
+@cache
+def openvino_core() -> openvino.Core:
+    """The one OpenVINO runtime of this process.
+
+    It gives the main thread a signal stack of its own, and unmaps it when it is destroyed; a Ctrl-C after that would be
+    a segmentation fault. So it lives as long as the process.
+    """
+    require_package("openvino", "openvino")
+    import openvino
+
+    return openvino.Core()
 
 
 def require_package(name: str, extra: str) -> None:
