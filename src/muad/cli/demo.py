@@ -20,7 +20,7 @@ def command(
 
     quiet_engine()
     try:
-        with progress_bar("step") as update:
+        with progress_bar() as update:
             report, picture = run_demo(out, update, say)
     except KeyboardInterrupt:
         say("interrupted; run the demo again and it goes on from here.")

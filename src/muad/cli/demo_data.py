@@ -18,7 +18,7 @@ def command(
     """Write the toy factory: rendered products with exact defect masks, in MVTec AD's layout."""
     from muad.data.toy_factory import write_toy_factory
 
-    with progress_bar("image") as update:
+    with progress_bar() as update:
         write_toy_factory(
             out, seed=seed, image_px=image_px, progress=lambda done, total: update("render", done, total, None)
         )

@@ -52,10 +52,11 @@ def show_table(table: Table) -> None:
 
 
 @contextmanager
-def progress_bar(unit: str) -> Iterator[Update]:
+def progress_bar() -> Iterator[Update]:
     """A bar on stderr with rate and time left, from the first news on; yields the function that moves it.
 
-    The function takes what is being worked on, how much is done, how much there is, and a loss to show or None.
+    The function takes what is being worked on, how much is done, how much there is, and a loss to show or None. What is
+    trained is counted in steps, everything else in images.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -73,6 +74,7 @@ def progress_bar(unit: str) -> Iterator[Update]:
         if name not in tasks:
             bar.start()
             tasks[name] = bar.add_task(name, total=total, completed=max(0, done - 1), rate="")
+        unit = "step" if name.startswith("train") else "image"
         speed = bar.tasks[bar.task_ids.index(tasks[name])].speed
         rate = "" if not speed else f"{speed:.1f} {unit}/s" if speed >= 1 else f"{1 / speed:.1f} s/{unit}"
         rate += "" if loss is None else f", loss {loss:.4f}"

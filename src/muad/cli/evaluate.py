@@ -28,7 +28,7 @@ def command(
     """Measure a run on labelled test images; also written to RUN/evaluation.json."""
     from muad import api
 
-    with progress_bar("image") as update:
+    with progress_bar() as update:
         report = api.evaluate(
             run, data, protocol=protocol, layout=layout, device=device, encoder_weights=encoder_weights,
             acceleration=acceleration_of(backend, precision, compile_network), batch_size=batch_size,

@@ -38,7 +38,7 @@ def command(
         acceleration=acceleration_of(backend, precision, compile_network),
         note=say,
     )
-    with progress_bar("image") as update:
+    with progress_bar() as update:
         rows = write_predictions(
             predictor, sources, out, batch_size=batch_size, category=category,
             progress=lambda done, total: update("predict", done, total, None),

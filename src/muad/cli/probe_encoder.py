@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from muad.cli.display import progress_bar, say, show
+from muad.cli.display import progress_bar, quiet_engine, say, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +29,8 @@ def command(
     """Judge an encoder by a short Dinomaly run and by a nearest-neighbour baseline on the same features."""
     from muad.probe import encoder_named, probe_encoder
 
-    with progress_bar("step") as update:
+    quiet_engine()
+    with progress_bar() as update:
         probe = probe_encoder(
             encoder_named(encoder), data, name=encoder, seeds=seeds, steps=steps, image_px=image_px, device=device,
             progress=update, note=say,

@@ -38,7 +38,7 @@ def command(
     overrides += ["training.skip_bad=true"] if skip_bad else []
     overrides += ["training.tensorboard=true"] if tensorboard else []
     try:
-        with progress_bar("step") as update:
+        with progress_bar() as update:
             api.train(
                 data, out, recipe=recipe, overrides=overrides, layout=layout, device=device, devices=devices,
                 nodes=nodes, resume=resume, progress=update, note=say,
