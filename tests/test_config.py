@@ -14,14 +14,14 @@ from muad.config import (
     TrainingConfig,
     config_to_dict,
     config_to_toml,
-    key_paths,
     load_config,
     override,
     parse_config,
     recipe_names,
     recipe_text,
 )
-from muad.detectors import DinomalyConfig
+from muad.config_faults import key_paths
+from muad.detectors import DiffusionAdConfig, DinomalyConfig
 from muad.errors import ConfigError
 from muad.nn.encoder import EncoderConfig
 
@@ -159,7 +159,21 @@ FAULTS = {
     "detector.attention=linaer": "detector.attention must be one of linear, softmax, conv3, conv5, conv7, "
     "got \"linaer\". Did you mean 'linear'?",
     "training.mode=multi": 'training.mode must be one of multi_class, per_category, got "multi".',
-    "detector.name=dinomaly2": "detector.name must be one of dinomaly, got \"dinomaly2\". Did you mean 'dinomaly'?",
+    "detector.name=dinomaly2": 'detector.name must be one of dinomaly, diffusion_ad, got "dinomaly2". '
+    "Did you mean 'dinomaly'?",
+    "detector.name=5": "detector.name must be one of dinomaly, diffusion_ad, got 5.",
+    "detector=dinomaly": 'detector must be a table of keys, got "dinomaly". Set a key of it, such as detector.name.',
+    "detector={name='diffusion_ad', encoder={name='muad-tiny'}}": "got 'detector.encoder', which detector.name = "
+    "'diffusion_ad' does not have. Leave it out, or name another detector.",
+    "detector.guidance_weight=0.5": "got 'detector.guidance_weight', which detector.name = 'dinomaly' does not have.",
+    "detector={name='diffusion_ad', mode='clear'}": 'detector.mode must be one of parity, clean, got "clear". '
+    "Did you mean 'clean'?",
+    "detector={name='diffusion_ad', guidanceweight=1}": "got 'detector.guidanceweight'. "
+    "Did you mean 'detector.guidance_weight'?",
+    "detector={name='diffusion_ad', denoiser={width=4}}": "detector.denoiser.width must be at least 8, got 4.",
+    "detector={name='diffusion_ad', denoiser={heads='4'}}": 'detector.denoiser.heads must be a whole number, got "4".',
+    "detector={name='diffusion_ad', resize_px=[100, 100]}": "detector.resize_px must be multiples of 32, "
+    "got [100, 100].",
     "optim.lr='1e-3'": 'optim.lr must be a number, got "1e-3". Write it as 0.001 or 1e-3, without quotes.',
     "optim.lr=true": "optim.lr must be a number, got true.",
     "optim.lr=nan": "optim.lr must be a finite number, got NaN.",
@@ -277,3 +291,14 @@ def test_key_paths_are_the_leaves_of_the_tree() -> None:
     assert len(paths) == len(set(paths))
     assert {"optim.lr", "detector.encoder.name", "detector.encoder.layout.width", "published.source"} <= set(paths)
     assert "detector.encoder" not in paths
+    assert {"detector.denoiser.width", "detector.synthesis.texture_dir"} <= set(paths)
+    assert "detector.encoder.name" not in set(key_paths(RunConfig, name="diffusion_ad"))
+
+
+def test_the_detectors_name_decides_what_its_table_is() -> None:
+    assert parse_config({"detector": {"map_px": 128}}).detector == DinomalyConfig(map_px=128)
+    config = load_config(overrides=["detector.name=diffusion_ad", "detector.denoiser.width=32"])
+    assert isinstance(config.detector, DiffusionAdConfig)
+    assert config.detector.denoiser.width == 32
+    assert config.encoder is None
+    assert parse_config(config_to_dict(config)) == config

@@ -14,6 +14,7 @@ from muad.checkpoint import category_folder, create_run, read_config, read_run, 
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
 from muad.data.index import open_catalog
 from muad.data.loading import ViewCache
+from muad.detectors import DiffusionAdConfig
 from muad.device import choose_device
 from muad.errors import CheckpointError, ConfigError, DataError
 from muad.evaluation import evaluate_detector, find_protocol, predict_views
@@ -223,8 +224,7 @@ def _run_config(
         return config
     if recipe is not None:
         return _absolute_paths(load_config(recipe, overrides))
-    asked = override({}, overrides).get("schedule", {}).get("total_steps")
-    chosen = choose_config(catalog, choose_device(device), asked if isinstance(asked, int) else None)
+    chosen = choose_config(catalog, choose_device(device), override({}, overrides))
     config = _absolute_paths(parse_config(override(config_to_dict(chosen), overrides)))
     note(describe_choice(config, catalog, choose_device(device)))
     return config
@@ -250,11 +250,17 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _absolute_paths(config: RunConfig) -> RunConfig:
     """The same configuration, readable from any working directory."""
-    weights = config.detector.encoder.weights
-    if weights is None:
-        return config
-    absolute = json.dumps(str(weights.absolute()))
-    return parse_config(override(config_to_dict(config), [f"detector.encoder.weights={absolute}"]))
+    paths: dict[str, Path | None] = {}
+    if config.encoder is not None:
+        paths["encoder.weights"] = config.encoder.weights
+    if isinstance(config.detector, DiffusionAdConfig):
+        synthesis = config.detector.synthesis
+        paths["synthesis.texture_dir"], paths["synthesis.foreground_dir"] = (
+            synthesis.texture_dir,
+            synthesis.foreground_dir,
+        )
+    absolute = [f"detector.{key}={json.dumps(str(path.absolute()))}" for key, path in paths.items() if path is not None]
+    return parse_config(override(config_to_dict(config), absolute)) if absolute else config
 
 
 def _naming(category: str, progress: Progress) -> Progress:

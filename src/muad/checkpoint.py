@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 
 from muad.config import RunConfig, config_to_toml, load_config
 from muad.detectors import DETECTORS, Detector
-from muad.errors import CheckpointError
+from muad.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -103,14 +103,27 @@ def category_folder(run_dir: Path, category: str) -> Path:
 
 
 def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig:
-    """The configuration of a run, with the encoder's file replaced if one is given."""
+    """The configuration of a run, with the encoder's file replaced if one is given.
+
+    Raises:
+        CheckpointError: No run there.
+        ConfigError: The file of an encoder for a detector without one.
+    """
     read_run(run_dir)
     config = load_config(run_dir / "config.toml")
-    weights = encoder_weights or config.detector.encoder.weights
+    encoder = config.encoder
+    if encoder is None:
+        if encoder_weights is not None:
+            raise ConfigError(
+                f"encoder weights must be left out for {config.detector.name}, which has no encoder, "
+                f"got {encoder_weights}."
+            )
+        return config
+    weights = encoder_weights or encoder.weights
     if encoder_weights is None and weights is not None:
         own = run_dir / weights.name  # wherever the run folder, with the encoder in it, was moved or copied to
         weights = own if own.is_file() else weights
-    if weights == config.detector.encoder.weights:
+    if weights == encoder.weights:
         return config
     return load_config(run_dir / "config.toml", [f"detector.encoder.weights={json.dumps(str(weights))}"])
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-import re
 import tomllib
-import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tomli_w
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from muad.detectors import DinomalyConfig
+from muad.config_faults import closest, explain
+from muad.detectors import DiffusionAdConfig, DinomalyConfig
 from muad.errors import ConfigError
+from muad.nn.encoder import EncoderConfig
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Mode = Literal["multi_class", "per_category"]
@@ -166,11 +165,18 @@ class RunConfig:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
-    detector: DinomalyConfig = field(default_factory=DinomalyConfig)
+    detector: Annotated[DinomalyConfig | DiffusionAdConfig, Field(discriminator="name")] = field(
+        default_factory=DinomalyConfig
+    )
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     published: Published = field(default_factory=Published)
+
+    @property
+    def encoder(self) -> EncoderConfig | None:
+        """The frozen encoder, for a detector that has one."""
+        return self.detector.encoder if isinstance(self.detector, DinomalyConfig) else None
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -194,7 +200,7 @@ def recipe_text(recipe: str | Path) -> str:
         return (resources.files("muad") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
     raise ConfigError(
         f"recipe must be a file ending in .toml or one of {', '.join(recipe_names())}, got {str(recipe)!r}."
-        f"{_closest(str(recipe), recipe_names())}"
+        f"{closest(str(recipe), recipe_names())}"
     )
 
 
@@ -219,11 +225,14 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: Unknown key, wrong type, or a value outside its range.
     """
+    named = dict(values)
+    if isinstance(detector := values.get("detector"), Mapping):
+        named["detector"] = {"name": "dinomaly", **detector}
     try:
         # As JSON, because only there a strict check takes lists for tuples and text for paths.
-        return TypeAdapter(RunConfig).validate_json(json.dumps(values, default=str), strict=True)
+        return TypeAdapter(RunConfig).validate_json(json.dumps(named, default=str), strict=True)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explain(error, RunConfig)) from None
 
 
 def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -271,93 +280,3 @@ def _toml_value(text: str) -> Any:  # noqa: ANN401
     except tomllib.TOMLDecodeError:
         return text
     return parsed["value"] if len(parsed) == 1 else text
-
-
-_KINDS = {
-    "float_type": "a number",
-    "int_type": "a whole number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "path_type": "the path of a file",
-    "tuple_type": "a list",
-    "dataclass_type": "a table of keys",
-}
-_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
-
-
-def _explain(error: ValidationError) -> str:
-    """The first fault in one line: the key's path, what it must be, what it is, and what to do about it."""
-    # An unknown key goes first: it is often why another one is missing.
-    faults = sorted(error.errors(), key=lambda fault: fault["type"] not in _UNKNOWN)
-    fault = faults[0]
-    path = _path(fault)
-    if fault["type"] in _UNKNOWN:
-        return f"recipe key must be a known one, got {path!r}.{_closest_key(path)}"
-    if isinstance(cause := fault.get("ctx", {}).get("error"), ConfigError):
-        # A part of the configuration names its keys from itself on; the reader needs them from the top.
-        above, _, own = path.rpartition(".")
-        return f"{above}.{cause}" if above and str(cause).startswith(f"{own}.") else str(cause)
-    got = json.dumps(fault["input"], ensure_ascii=False)
-    if fault["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
-        return f"{path} must be one of {', '.join(choices)}, got {got}.{_closest(str(fault['input']), choices)}"
-    if fault["type"] == "too_long":
-        return f"{path} must be {fault['ctx']['max_length']} values, got {got}."
-    if fault["type"] == "missing" and isinstance(fault["loc"][-1], int):
-        wanted = 1 + max(int(other["loc"][-1]) for other in faults if _path(other) == path)
-        return f"{path} must be {wanted} values, got {got}."
-    if fault["type"] == "missing":
-        return f"{path} must be given, got none. Set it in the recipe, or with --set {path}=VALUE."
-    constraint = _KINDS.get(fault["type"], fault["msg"])
-    return f"{path} must be {constraint}, got {got}.{_remedy(fault['type'], path, fault['input'])}"
-
-
-def _path(fault: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails, whose places in lists are left out
-    return ".".join(part for part in fault["loc"] if isinstance(part, str))
-
-
-def _remedy(kind: str, path: str, value: Any) -> str:  # noqa: ANN401
-    if kind == "dataclass_type":
-        known = [key for key in key_paths(RunConfig) if key.startswith(f"{path}.")]
-        return f" Set a key of it, such as {known[0]}." if known else ""
-    if isinstance(value, str) and kind in ("float_type", "int_type"):
-        return " Write it as 0.001 or 1e-3, without quotes."
-    return " Put it in quotes." if kind in ("string_type", "path_type") else ""
-
-
-def key_paths(kind: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401
-    """Every key of the configuration as `section.key`."""
-    for entry in dataclasses.fields(kind):
-        nested = next((cls for cls in _nested(kind, entry.name)), None)
-        if nested is None:
-            yield prefix + entry.name
-        else:
-            yield from key_paths(nested, f"{prefix}{entry.name}.")
-
-
-def _nested(kind: Any, name: str) -> list[type]:  # noqa: ANN401
-    """The dataclasses a field may hold."""
-    hint = typing.get_type_hints(kind)[name]
-    choices = (hint, *typing.get_args(hint))
-    return [choice for choice in choices if dataclasses.is_dataclass(choice) and isinstance(choice, type)]
-
-
-def _closest_key(path: str) -> str:
-    """The key that was probably meant: of the same table if one is alike, else of any; or what the table has."""
-    table, _, key = path.rpartition(".")
-    known: dict[str, str] = {}
-    for whole in key_paths(RunConfig):
-        while whole and whole not in known:
-            known[whole], whole = whole.rpartition(".")[2], whole.rpartition(".")[0]  # noqa: PLW2901
-    siblings = [whole for whole in known if whole.rpartition(".")[0] == table]
-    for candidates in (siblings, sorted(known, key=lambda whole: whole.count("."))):
-        found = difflib.get_close_matches(key, [known[whole] for whole in candidates], n=1, cutoff=0.6)
-        if found:
-            return f" Did you mean {next(whole for whole in candidates if known[whole] == found[0])!r}?"
-    return f" Known there: {', '.join(known[whole] for whole in siblings)}."
-
-
-def _closest(word: str, choices: Iterable[str]) -> str:
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f" Did you mean {found[0]!r}?" if found else ""

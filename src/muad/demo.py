@@ -95,8 +95,10 @@ def _is_trained(run: Path) -> bool:
 
 def _say_if_random(run: Path, note: Callable[[str], None]) -> None:
     """Nobody should take figures of an untrained encoder for what the method can do."""
-    config = read_config(run).detector
-    encoder = build_encoder(config.encoder, config.crop_px)
+    config = read_config(run)
+    if config.encoder is None:
+        return
+    encoder = build_encoder(config.encoder, config.detector.crop_px)
     if encoder.is_random:
         note(f"encoder: {encoder.source}; nothing was learned before this demo, so expect less than with DINOv2")
     else:

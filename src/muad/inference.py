@@ -216,6 +216,11 @@ def load_scorer(
     """
     detector = load_detector(run, encoder_weights).to(device)
     if not isinstance(detector, Dinomaly):
+        if acceleration is not None:
+            raise ConfigError(
+                f"backend and precision must be left at torch and auto for this detector, got {acceleration.backend} "
+                f"and {acceleration.precision}: only Dinomaly has others."
+            )
         return detector
     if acceleration is None:
         trained = read_config(run, encoder_weights).training.precision

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from muad.checkpoint import build_detector, copy_tensors, create_run, save_checkpoint
 from muad.config import RunConfig
+from muad.detectors import DinomalyConfig
 from muad.errors import CheckpointError, ConfigError, MuadError
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_weights import infer_layout, read_tensors
@@ -82,7 +83,10 @@ def import_official(
         raise ConfigError(
             f"heads must divide the width {width}, got {heads}. Give the number the model was built with."
         )
-    given = config.detector.encoder
+    detector_config = config.detector
+    if not isinstance(detector_config, DinomalyConfig):
+        raise ConfigError(f"recipe must be one of Dinomaly, got one of {detector_config.name}. Name another.")
+    given = detector_config.encoder
     if encoder and encoder_weights is not None:
         raise ConfigError(
             f"encoder weights must be left out for a checkpoint that holds its encoder, got {encoder_weights}."
@@ -106,7 +110,7 @@ def import_official(
         raise CheckpointError(
             f"official checkpoint must hold its encoder or have width {', '.join(map(str, _NAMED))}, got {width}."
         )
-    config = dataclasses.replace(config, detector=dataclasses.replace(config.detector, encoder=encoder_config))
+    config = dataclasses.replace(config, detector=dataclasses.replace(detector_config, encoder=encoder_config))
     try:
         if encoder:
             _write_encoder(encoder, run_dir / ENCODER_FILE)

@@ -21,20 +21,20 @@ def catalog_of(images: int) -> Catalog:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("images", [1, 100, 674, 3629, 100_000])
 def test_steps_grow_with_the_images_between_a_floor_and_what_the_device_can_do(images: int, device: str) -> None:
-    config = choose_config(catalog_of(images), torch.device(device))
+    config = choose_config(catalog_of(images), torch.device(device), {})
     assert 300 <= config.schedule.total_steps <= (1_000 if device == "cpu" else 10_000)
     assert config.detector.crop_px == config.detector.resize_px
     assert config.detector.easy_ramp_steps == config.schedule.total_steps // 10
 
 
 def test_an_asked_length_brings_warm_up_and_ramp_along() -> None:
-    config = choose_config(catalog_of(100), torch.device("cpu"), 20)
+    config = choose_config(catalog_of(100), torch.device("cpu"), {"schedule": {"total_steps": 20}})
     assert (config.schedule.total_steps, config.schedule.warmup_steps, config.detector.easy_ramp_steps) == (20, 2, 2)
 
 
 def test_what_is_said_is_what_will_be_done() -> None:
     catalog = catalog_of(7)
-    config = choose_config(catalog, torch.device("cpu"), 20)
+    config = choose_config(catalog, torch.device("cpu"), {"schedule": {"total_steps": 20}})
     config = dataclasses.replace(config, detector=dataclasses.replace(config.detector, crop_px=(196, 196)))
     said = describe_choice(config, catalog, torch.device("cpu"))
     assert "20 steps of 16 images at 196 x 196 px (cropped), encoder muad-tiny" in said

@@ -27,7 +27,8 @@ def list_recipes() -> None:
         figure = "-" if published is None else f"{published:.3f}"
         steps = str(config.schedule.total_steps)
         sizes = (str(detector.resize_px[0]), str(detector.crop_px[0]))
-        table.add_row(name, detector.encoder.name, *sizes, steps, figure)
+        encoder = "none" if config.encoder is None else config.encoder.name
+        table.add_row(name, encoder, *sizes, steps, figure)
     show_table(table)
 
 

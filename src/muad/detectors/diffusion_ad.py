@@ -110,6 +110,11 @@ class DiffusionAdConfig:
     noise_seed: int = 0
     noise_draws: int = 1
 
+    @property
+    def crop_px(self) -> tuple[int, int]:
+        """Height and width of what is looked at: all of it."""
+        return self.resize_px
+
     def __post_init__(self) -> None:
         divisor = max(DIVISOR_PX, self.denoiser.divisor_px)
         fits = all(length >= divisor and length % divisor == 0 for length in self.resize_px)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from muad.config import RunConfig, ScheduleConfig, TrainingConfig
-from muad.detectors import DinomalyConfig
+from muad.config import OptimConfig, RunConfig, ScheduleConfig, TrainingConfig
+from muad.detectors import DiffusionAdConfig, DinomalyConfig
+from muad.nn.denoiser import DenoiserConfig
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +20,23 @@ _CPU_PX = 224
 _GPU_PX = 448
 
 
-def choose_config(catalog: Catalog, device: torch.device, total_steps: int | None = None) -> RunConfig:
-    """A configuration for this data and device, of the length asked for or a sensible one.
+def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, Any]) -> RunConfig:
+    """A configuration for this data and device, without what was asked for beyond detector and length.
+
+    Args:
+        catalog: The data.
+        device: What it will be trained on.
+        asked: The user's own settings; `detector.name` and `schedule.total_steps` decide about others.
+    """
+    steps = asked.get("schedule", {}).get("total_steps")
+    length = steps if isinstance(steps, int) and steps > 0 else None
+    if asked.get("detector", {}).get("name") == "diffusion_ad":
+        return _diffusion_ad(catalog, device, length)
+    return _dinomaly(catalog, device, length)
+
+
+def _dinomaly(catalog: Catalog, device: torch.device, total_steps: int | None) -> RunConfig:
+    """Dinomaly as published, but for what inspection wants otherwise.
 
     Unlike the published recipes it crops nothing away, so that a defect at the rim of a photograph is seen, samples the
     map where the patches are, and keeps the attention's normaliser from vanishing.
@@ -42,14 +59,42 @@ def choose_config(catalog: Catalog, device: torch.device, total_steps: int | Non
     )
 
 
+def _diffusion_ad(catalog: Catalog, device: torch.device, total_steps: int | None) -> RunConfig:
+    """DiffusionAD in the authors' size on a GPU, in a small one elsewhere; one detector per category, as published."""
+    gpu = device.type == "cuda"
+    total_steps = total_steps or (10_000 if gpu else 400)
+    small = DenoiserConfig(width=32, multipliers=(1, 1, 2, 2, 4, 4), blocks_per_level=1, attention_levels=1)
+    detector = DiffusionAdConfig() if gpu else DiffusionAdConfig(
+        resize_px=(128, 128), denoiser=small, segmenter_width=16, segmenter_lr_factor=1.0
+    )  # fmt: skip
+    return RunConfig(
+        detector=detector,
+        optim=OptimConfig(lr=1e-4 if gpu else 5e-4, weight_decay=0.0, clip_norm=1.0),
+        schedule=ScheduleConfig(
+            total_steps=total_steps, warmup_steps=min(100, total_steps // 10), final_lr=1e-6 if gpu else 5e-6
+        ),
+        training=TrainingConfig(
+            mode="per_category" if len(catalog.categories) > 1 else "multi_class",
+            batch_size=16 if gpu else 8,
+            save_every_steps=max(50, total_steps // 10),
+        ),
+    )
+
+
 def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -> str:
     """One sentence that says what was chosen, and for what, after the user's own settings."""
     cores = f" with {os.cpu_count()} cores" if device.type == "cpu" else ""
     images, categories = len(catalog.select(split="train")), len(catalog.categories)
-    height, width = config.detector.crop_px
-    cropped = "nothing cropped" if config.detector.crop_px == config.detector.resize_px else "cropped"
+    detector = config.detector
+    height, width = detector.crop_px
+    cropped = "nothing cropped" if detector.crop_px == detector.resize_px else "cropped"
+    if isinstance(detector, DinomalyConfig):
+        network = f"encoder {detector.encoder.name}"
+    else:
+        network = f"DiffusionAD of width {detector.denoiser.width}"
+    each = ", one detector per category" if config.training.mode == "per_category" else ""
     return (
         f"no recipe named: {config.schedule.total_steps} steps of {config.training.batch_size} images at "
-        f"{height} x {width} px ({cropped}), encoder {config.detector.encoder.name}, chosen for {images} good images "
+        f"{height} x {width} px ({cropped}), {network}{each}, chosen for {images} good images "
         f"of {categories} categories on {device.type}{cores}"
     )

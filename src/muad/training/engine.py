@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from muad.device import choose_device, has_fast_bf16
 
 if TYPE_CHECKING:
     from muad.config import Precision
+
+
+class Autocast(MixedPrecision):
+    """Autocast as Fabric has it, but for inputs: images rounded to bf16 would have lost grey levels."""
+
+    def convert_input(self, data: Any) -> Any:  # noqa: ANN401  whatever the detector takes
+        """The input as it is."""
+        return data
 
 
 def launch(precision: Precision, *, device: str = "auto", devices: int = 1, nodes: int = 1) -> Fabric:
@@ -30,7 +39,8 @@ def launch(precision: Precision, *, device: str = "auto", devices: int = 1, node
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     # A number after the colon names one card; Fabric takes it as a list.
     which = [chosen.index] if chosen.index is not None and devices == 1 else devices
-    fabric = Fabric(accelerator=chosen.type, devices=which, num_nodes=nodes, precision=resolved, strategy="auto")
+    plugins = [Autocast(resolved, chosen.type)] if resolved == "bf16-mixed" else []
+    fabric = Fabric(accelerator=chosen.type, devices=which, num_nodes=nodes, plugins=plugins, strategy="auto")
     fabric.launch()
     return fabric
 

@@ -1,0 +1,146 @@
+"""DiffusionAD through the verbs a user has: train, evaluate, predict, resume."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from muad import api
+from muad.checkpoint import read_run
+from muad.config import RunConfig, load_config
+from muad.errors import ConfigError
+from muad.inference import Predictor
+
+RECIPE = """
+[detector]
+name = "diffusion_ad"
+resize_px = [32, 32]
+segmenter_width = 4
+synthesis = { max_cells_exponent = 2, foreground = "whole_image" }
+denoiser = { width = 8, multipliers = [1, 2], blocks_per_level = 1, attention_levels = 1, heads = 2 }
+
+[optim]
+lr = 1e-3
+
+[schedule]
+total_steps = 12
+warmup_steps = 0
+
+[training]
+batch_size = 4
+precision = "32-true"
+log_every_steps = 1
+save_every_steps = 5
+"""
+TrainSmall = Callable[..., RunConfig]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("recipe") / "diffusion.toml"
+    file.write_text(RECIPE, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def train_small(recipe: Path, photos: Path) -> TrainSmall:
+    def train(out: Path, *overrides: str, **how: object) -> RunConfig:
+        return api.train(photos, out, recipe=recipe, overrides=overrides, device="cpu", **how)
+
+    return train
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds_per_step"} for line in lines]
+
+
+class PowerCut(BaseException):
+    """What a crash looks like from the inside."""
+
+
+def fail_after(steps: int) -> Callable[[str, int, int, float | None], None]:
+    def progress(name: str, done: int, total: int, loss: float | None) -> None:
+        if done == steps:
+            raise PowerCut
+
+    return progress
+
+
+def test_a_run_resumes_bit_for_bit_and_predicts_twice_alike(
+    train_small: TrainSmall, tmp_path: Path, photos: Path
+) -> None:
+    train_small(tmp_path / "whole")
+    with pytest.raises(PowerCut):
+        train_small(tmp_path / "run", progress=fail_after(7))
+    train_small(tmp_path / "run", resume=True)
+    for name in ("00000010/weights", "00000010/optimizer", "00000012/weights"):
+        ours, expected = (tmp_path / run / f"checkpoints/{name}.safetensors" for run in ("run", "whole"))
+        assert ours.read_bytes() == expected.read_bytes(), name
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    assert {"noise", "focal", "smooth_l1", "anomalous_fraction"} <= metrics(tmp_path / "run")[0].keys()
+
+    report = api.evaluate(tmp_path / "run", photos, device="cpu")
+    assert set(report.categories) == {"bolt", "cloth"}
+    images = sorted(photos.glob("*/test/*/*.png"))
+    first, again = (Predictor(run, device="cpu").predict(images) for run in (tmp_path / "run", tmp_path / "whole"))
+    assert [found.score for found in first] == [found.score for found in again]
+    assert first[0].anomaly_map.shape == (60, 64)
+
+
+def test_autocast_leaves_images_and_losses_in_float32(train_small: TrainSmall, tmp_path: Path) -> None:
+    """Noise and anomalies are drawn alike, so that the losses of the first step differ by the denoiser's rounding."""
+    for precision in ("32-true", "bf16-mixed"):
+        train_small(tmp_path / precision, f"training.precision={precision}", "schedule.total_steps=2")
+    (full, _), (mixed, _) = metrics(tmp_path / "32-true"), metrics(tmp_path / "bf16-mixed")
+    assert mixed["anomalous_fraction"] == full["anomalous_fraction"]
+    assert mixed["smooth_l1"] == pytest.approx(full["smooth_l1"], rel=1e-3)
+    assert mixed["noise"] == pytest.approx(full["noise"], rel=1e-3)
+    assert metrics(tmp_path / "bf16-mixed")[1]["noise"] != metrics(tmp_path / "32-true")[1]["noise"]
+
+
+def test_one_detector_per_category(train_small: TrainSmall, tmp_path: Path, photos: Path) -> None:
+    train_small(tmp_path / "run", "training.mode=per_category", "schedule.total_steps=2")
+    assert set(api.evaluate(tmp_path / "run", photos, device="cpu").categories) == {"bolt", "cloth"}
+    bolt, cloth = (
+        load_file(tmp_path / f"run/categories/{name}/checkpoints/00000002/weights.safetensors")
+        for name in ("bolt", "cloth")
+    )
+    assert not bolt["segmenter.head.weight"].equal(cloth["segmenter.head.weight"])
+
+
+def test_without_a_recipe_settings_for_the_detector_are_chosen(photos: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    small = ["detector.resize_px=[32, 32]", "detector.denoiser={width=8, multipliers=[1, 1], attention_levels=0}"]
+    asked = ["detector.name=diffusion_ad", "schedule.total_steps=1", "schedule.warmup_steps=0", *small]
+    config = api.train(photos, tmp_path / "run", overrides=asked, device="cpu", note=notes.append)
+    assert config.training.mode == "per_category"
+    assert any("1 steps of 8 images at 32 x 32 px" in note and "DiffusionAD of width 8" in note for note in notes)
+    assert read_run(tmp_path / "run")["finished"]
+
+
+def test_folders_it_was_trained_with_are_remembered_from_the_root(
+    train_small: TrainSmall, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    train_small(tmp_path / "run", "detector.synthesis.texture_dir=cloth/train", "schedule.total_steps=1")
+    texture_dir = load_config(tmp_path / "run/config.toml").detector.synthesis.texture_dir
+    assert texture_dir == photos / "cloth/train"
+
+
+def test_an_encoder_or_its_file_is_refused(train_small: TrainSmall, tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(ConfigError, match=r"got 'detector.encoder', which detector.name = 'diffusion_ad' does not"):
+        train_small(tmp_path / "none", "detector.encoder.name=muad-tiny")
+    train_small(tmp_path / "run", "schedule.total_steps=1")
+    with pytest.raises(ConfigError, match="encoder weights must be left out for diffusion_ad, which has no encoder"):
+        Predictor(tmp_path / "run", device="cpu", encoder_weights="some.safetensors")
+
+
+def test_another_backend_is_refused(train_small: TrainSmall, tmp_path: Path) -> None:
+    from muad.acceleration import Acceleration
+
+    train_small(tmp_path / "run", "schedule.total_steps=1")
+    with pytest.raises(ConfigError, match="backend and precision must be left at torch and auto for this detector"):
+        Predictor(tmp_path / "run", device="cpu", acceleration=Acceleration(precision="fp32"))
