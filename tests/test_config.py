@@ -143,7 +143,7 @@ def test_unreadable_recipes_are_one_line(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- faults
 
 FAULTS = {
-    "optim.leraning_rate=1": "recipe key must be a known one, got 'optim.leraning_rate'. Known there: lr, betas",
+    "optim.leraning_rate=1": "recipe key must be a known one, got 'optim.leraning_rate'. Known there: kind, lr, betas",
     "optim.weight-decay=1": "got 'optim.weight-decay'. Did you mean 'optim.weight_decay'?",
     "optimizer.lr=1": "recipe key must be a known one, got 'optimizer'. Did you mean 'optim'?",
     "training.total_steps=5": "got 'training.total_steps'. Did you mean 'schedule.total_steps'?",
@@ -183,7 +183,9 @@ FAULTS = {
     "optim.weight_decay=-0.1": "optim.weight_decay must be at least 0, got -0.1.",
     "optim.betas=[0.9, 1.0]": "optim.betas must be from 0 to below 1, got [0.9, 1.0].",
     "optim.betas=[0.9]": "optim.betas must be 2 values, got [0.9].",
-    "optim.clip_norm=0": "optim.clip_norm must be above 0",
+    "optim.clip_norm=-1": "optim.clip_norm must be at least 0, got -1.0.",
+    "training.accumulate=0": "training.accumulate must be at least 1, got 0.",
+    "training.ema_decay=1": "training.ema_decay must be from 0 to below 1, got 1.0.",
     "schedule.total_steps=0": "schedule.total_steps must be at least 1, got 0.",
     "schedule.total_steps=1e4": "schedule.total_steps must be a whole number, got 10000.0.",
     "schedule.warmup_steps=20000": "schedule.warmup_steps must be from 0 to schedule.total_steps 10000, got 20000.",

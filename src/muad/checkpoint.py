@@ -4,7 +4,8 @@
     RUN/config.toml           the resolved configuration; a recipe in its own right
     RUN/metrics.jsonl         one line per logged step
     RUN/checkpoints/00000500/ weights.safetensors, state.json (step, encoder fingerprint) and, until the run is
-                              finished, optimizer.safetensors
+                              finished, optimizer.safetensors; with training.ema_decay the weights are the running
+                              mean, and those the optimizer moves are in latest.safetensors
     RUN/categories/NAME/      in per_category mode: one such folder each
 
 Everything is written beside its place and renamed into it, so a crash at any moment leaves the last good state.
@@ -137,8 +138,21 @@ def checkpoints(run_dir: Path) -> list[Checkpoint]:
     ]
 
 
-def save_checkpoint(run_dir: Path, step: int, detector: Detector, optimizer: torch.optim.Optimizer | None) -> None:
+def save_checkpoint(
+    run_dir: Path,
+    step: int,
+    detector: Detector,
+    optimizer: torch.optim.Optimizer | None,
+    average: Mapping[str, Tensor] | None = None,
+) -> None:
     """Save trainable tensors after `step` steps, with the optimizer's state unless the run is finished.
+
+    Args:
+        run_dir: Run folder.
+        step: Optimizer steps taken.
+        detector: Its tensors are what the optimizer moves.
+        optimizer: None for a finished run.
+        average: The running mean of the tensors, if there is one: what predicts.
 
     Raises:
         CheckpointError: The disk is full or the folder not writable; earlier checkpoints stay.
@@ -149,8 +163,10 @@ def save_checkpoint(run_dir: Path, step: int, detector: Detector, optimizer: tor
         shutil.rmtree(left_by_a_crash, ignore_errors=True)
     try:
         draft.mkdir(parents=True)
-        weights = {name: tensor.contiguous().cpu() for name, tensor in detector.trainable_state().items()}
-        save_file(weights, draft / "weights.safetensors")
+        latest = detector.trainable_state()
+        _write_tensors(latest if average is None else average, draft / "weights.safetensors")
+        if average is not None and optimizer is not None:
+            _write_tensors(latest, draft / "latest.safetensors")
         state: dict[str, Any] = {"step": step, "fingerprint": detector.fingerprint}
         if optimizer is not None:
             tensors, state["optimizer"] = _split_optimizer(optimizer)
@@ -186,6 +202,15 @@ def load_weights(checkpoint: Checkpoint, detector: Detector) -> None:
             f"got {detector.fingerprint[:12]}. Pass the original file as the encoder weights."
         )
     copy_tensors(_read_tensors(checkpoint.folder / "weights.safetensors"), detector.trainable_state())
+
+
+def load_latest(checkpoint: Checkpoint, detector: Detector) -> None:
+    """Copy the tensors the optimizer moved into a detector, where `load_weights` takes their running mean.
+
+    Raises:
+        CheckpointError: Unreadable or missing file, or tensors that do not fit; they are listed.
+    """
+    copy_tensors(_read_tensors(checkpoint.folder / "latest.safetensors"), detector.trainable_state())
 
 
 def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
@@ -292,6 +317,10 @@ def _read_state(checkpoint: Checkpoint, needed: str) -> dict[str, Any]:
     if needed not in state:
         raise CheckpointError(f"state.json must hold {needed!r}, got {path} without it. {_FALL_BACK}")
     return state
+
+
+def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -22,25 +22,28 @@ from muad.nn.encoder import EncoderConfig
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Mode = Literal["multi_class", "per_category"]
 Cache = Literal["auto", "off", "memory", "disk"]
+OptimizerKind = Literal["stable_adamw", "adamw"]
 _STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimConfig:
-    """StableAdamW and gradient clipping.
+    """Optimizer and gradient clipping.
 
     Attributes:
+        kind: `stable_adamw`, Dinomaly's; or `adamw`, torch's, which without weight decay is Adam.
         lr: Peak learning rate.
         betas: Decay of the two moments.
         eps: Added to the denominator.
         weight_decay: Decoupled weight decay, on every trainable tensor.
         amsgrad: Use the largest second moment seen.
-        clip_threshold: RMS of a tensor's scaled gradient above which its step is damped.
-        clip_norm: Largest global gradient norm.
+        clip_threshold: RMS of a tensor's scaled gradient above which `stable_adamw` damps its step.
+        clip_norm: Largest global gradient norm; 0 to leave gradients as they are.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
+    kind: OptimizerKind = "stable_adamw"
     lr: float = 2e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-10
@@ -51,20 +54,22 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         # Without eps a tensor whose gradient is 0, such as the key bias under a softmax, would become NaN.
-        for name in ("lr", "eps", "clip_threshold", "clip_norm"):
+        for name in ("lr", "eps", "clip_threshold"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"optim.{name} must be above 0, got {getattr(self, name)}.")
-        if self.weight_decay < 0:
-            raise ConfigError(f"optim.weight_decay must be at least 0, got {self.weight_decay}.")
+        for name in ("weight_decay", "clip_norm"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optim.{name} must be at least 0, got {getattr(self, name)}.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas must be from 0 to below 1, got {list(self.betas)}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig:
-    """Linear warm-up, then half a cosine.
+    """Linear warm-up, then half a cosine or nothing more.
 
     Attributes:
+        kind: `warmup_cosine` falls to `final_lr`; `constant` stays at `optim.lr`.
         total_steps: Optimizer steps of the run.
         warmup_steps: Steps of the rise from 0.
         final_lr: Learning rate the cosine ends at.
@@ -72,6 +77,7 @@ class ScheduleConfig:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
+    kind: Literal["warmup_cosine", "constant"] = "warmup_cosine"
     total_steps: int = 10_000
     warmup_steps: int = 100
     final_lr: float = 2e-4
@@ -95,6 +101,10 @@ class TrainingConfig:
     Attributes:
         mode: One detector for all categories, or one each.
         batch_size: Images per optimizer step over all processes together.
+        accumulate: Parts each process computes its images in, one after the other, to save memory. Losses are those of
+            the whole batch; batch norm sees a part at a time.
+        ema_decay: Share that a step leaves of the running mean of weights that predicts; 0 to predict with the last
+            weights.
         seed: Initialisation, data order and noise are functions of it.
         precision: `auto` is bf16-mixed where the device has bf16 units, else 32-true.
         log_every_steps: Distance between lines of metrics.jsonl.
@@ -110,6 +120,8 @@ class TrainingConfig:
 
     mode: Mode = "multi_class"
     batch_size: int = 16
+    accumulate: int = 1
+    ema_decay: float = 0.0
     seed: int = 1
     precision: Precision = "auto"
     log_every_steps: int = 10
@@ -120,11 +132,13 @@ class TrainingConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "log_every_steps", "save_every_steps"):
+        for name in ("batch_size", "accumulate", "log_every_steps", "save_every_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
         if self.image_cache_mib < 0:
             raise ConfigError(f"training.image_cache_mib must be at least 0, got {self.image_cache_mib}.")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"training.ema_decay must be from 0 to below 1, got {self.ema_decay}.")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"training.seed must be from 0 to below 2^63, got {self.seed}.")
 
@@ -172,6 +186,13 @@ class RunConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     published: Published = field(default_factory=Published)
+
+    def __post_init__(self) -> None:
+        if self.training.accumulate > 1 and isinstance(self.detector, DinomalyConfig) and self.detector.hard_mining:
+            raise ConfigError(
+                "training.accumulate must be 1 with detector.hard_mining, whose threshold is that of the whole batch, "
+                f"got {self.training.accumulate}. Turn mining off, or take a smaller training.batch_size."
+            )
 
     @property
     def encoder(self) -> EncoderConfig | None:

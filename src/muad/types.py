@@ -85,12 +85,31 @@ class Batch:
             depend on how images are spread over processes.
         categories: Category of each image.
         features: What the detector's `encode` made of the images, if it was kept.
+        masks: Where anomalies were drawn into the images, once the detector's `prepare` has drawn them.
+        normal_fraction: Share of images without one, over all images of the step.
     """
 
     images: Float[Tensor, "b 3 H W"]
     seeds: tuple[int, ...]
     categories: tuple[str, ...]
     features: Float[Tensor, "b k n d"] | None = None
+    masks: Float[Tensor, "b 1 H W"] | None = None
+    normal_fraction: Float[Tensor, ""] | None = None
+
+    def split(self, parts: int) -> list[Batch]:
+        """Equal parts of it, in order; the number of images must be a multiple of `parts`."""
+        size = len(self.seeds) // parts
+        return [self._part(slice(begin, begin + size)) for begin in range(0, len(self.seeds), size)]
+
+    def _part(self, rows: slice) -> Batch:
+        return Batch(
+            images=self.images[rows],
+            seeds=self.seeds[rows],
+            categories=self.categories[rows],
+            features=None if self.features is None else self.features[rows],
+            masks=None if self.masks is None else self.masks[rows],
+            normal_fraction=self.normal_fraction,
+        )
 
 
 @dataclass(slots=True, kw_only=True)

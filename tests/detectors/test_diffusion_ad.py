@@ -13,7 +13,7 @@ from muad.diffusion import add_noise, one_step
 from muad.errors import ConfigError
 from muad.nn.denoiser import DenoiserConfig
 from muad.optim import StableAdamW
-from muad.types import Batch
+from muad.types import Batch, Losses
 
 TINY = DenoiserConfig(width=8, multipliers=(1, 1, 2), blocks_per_level=1, attention_levels=1, heads=2)
 SYNTHESIS = SynthesisConfig(max_cells_exponent=2, foreground="whole_image")
@@ -37,13 +37,17 @@ def make_batch(seeds: tuple[int, ...] = (0, 1, 2, 3)) -> Batch:
     return Batch(images=images, seeds=seeds, categories=("screw",) * len(seeds))
 
 
+def losses_of(detector: DiffusionAd, batch: Batch, step: int = 0) -> Losses:
+    return detector(detector.prepare(batch), step)
+
+
 def without_anomalies(probability: float = 0.0) -> SynthesisConfig:
     return SynthesisConfig(max_cells_exponent=2, foreground="whole_image", probability=probability)
 
 
 def test_shapes_ranges_and_named_terms() -> None:
     detector, batch = make_detector(), make_batch()
-    losses = detector(batch, 0)
+    losses = losses_of(detector, batch)
     assert set(losses.terms) == {"noise", "focal", "smooth_l1", "anomalous_fraction"}
     terms = {name: term.item() for name, term in losses.terms.items()}
     assert losses.total.item() == pytest.approx(terms["noise"] + 5 * terms["focal"] + terms["smooth_l1"], rel=1e-5)
@@ -55,7 +59,7 @@ def test_shapes_ranges_and_named_terms() -> None:
 
 
 def test_weights_of_the_terms_come_from_the_configuration() -> None:
-    losses = make_detector(noise_weight=0.5, focal_weight=2.0, smooth_l1_weight=3.0)(make_batch(), 0)
+    losses = losses_of(make_detector(noise_weight=0.5, focal_weight=2.0, smooth_l1_weight=3.0), make_batch())
     terms = losses.terms
     assert losses.total.item() == pytest.approx(
         (0.5 * terms["noise"] + 2 * terms["focal"] + 3 * terms["smooth_l1"]).item(), rel=1e-5
@@ -64,10 +68,10 @@ def test_weights_of_the_terms_come_from_the_configuration() -> None:
 
 def test_loss_is_a_function_of_weights_images_and_seeds() -> None:
     detector = make_detector()
-    first = detector(make_batch((1, 2, 3, 4)), 0).total.item()
+    first = losses_of(detector, make_batch((1, 2, 3, 4)), 0).total.item()
     torch.manual_seed(77)  # the global stream has no part in it
-    assert detector(make_batch((1, 2, 3, 4)), 5).total.item() == first
-    assert detector(make_batch((1, 2, 3, 5)), 0).total.item() != first
+    assert losses_of(detector, make_batch((1, 2, 3, 4)), 5).total.item() == first
+    assert losses_of(detector, make_batch((1, 2, 3, 5)), 0).total.item() != first
 
 
 def test_an_images_timesteps_and_noise_do_not_depend_on_its_batch() -> None:
@@ -97,7 +101,7 @@ def test_timesteps_fill_their_ranges_and_do_not_follow_the_labels() -> None:
 
 def test_a_batch_of_anomalies_alone_has_no_noise_loss_and_finite_gradients() -> None:
     detector = make_detector(synthesis=without_anomalies(1.0), guidance_weight=0.0)
-    losses = detector(make_batch(), 0)
+    losses = losses_of(detector, make_batch(), 0)
     assert losses.terms["anomalous_fraction"] == 1
     assert losses.terms["noise"] == 0
     losses.total.backward()
@@ -105,17 +109,42 @@ def test_a_batch_of_anomalies_alone_has_no_noise_loss_and_finite_gradients() -> 
 
 
 def test_noise_loss_is_the_mean_over_normal_images() -> None:
-    values = torch.tensor([1.0, 2.0, 4.0], requires_grad=True)
-    loss = normal_mean(values, torch.tensor([False, True, False]))
+    values = torch.tensor([1.0, 2.0, 4.0, 5.0], requires_grad=True)
+    is_normal = torch.tensor([True, False, True, False])
+    loss = normal_mean(values, is_normal, is_normal.float().mean())
     assert loss == 2.5
     loss.backward()
-    assert values.grad.tolist() == [0.5, 0, 0.5]
-    assert normal_mean(values, torch.tensor([True] * 3)) == 0
+    assert values.grad.tolist() == [0.5, 0, 0.5, 0]
+    assert normal_mean(values, torch.tensor([False] * 4), torch.tensor(0.0)) == 0
+
+
+def test_parts_of_a_batch_have_the_gradient_of_the_whole() -> None:
+    """Seeds and the share of normal images are the whole batch's; batch norm, which sees a part, is held still."""
+    detector = make_detector(synthesis=without_anomalies(0.5))
+    detector.segmenter.eval()
+    batch = detector.prepare(make_batch((0, 1, 2, 3, 4, 5)))
+    assert 0 < batch.normal_fraction < 1
+
+    def gradient(parts: int) -> torch.Tensor:
+        detector.zero_grad()
+        for part in batch.split(parts):
+            (detector(part, 0).total / parts).backward()
+        return torch.cat([p.grad.flatten().clone() for p in detector.parameters() if p.grad is not None])
+
+    whole = gradient(1)
+    assert len({int((part.masks.flatten(1).amax(1) == 0).sum()) for part in batch.split(3)}) > 1, "unequal parts"
+    for parts in (2, 3, 6):
+        assert float((gradient(parts) - whole).norm() / whole.norm()) < 1e-5
+
+
+def test_a_batch_that_was_not_prepared_is_refused() -> None:
+    with pytest.raises(ConfigError, match="batch must have anomalies drawn into it"):
+        make_detector()(make_batch(), 0)
 
 
 def test_segmentation_loss_trains_the_denoiser_too() -> None:
     detector = make_detector(noise_weight=0.0)
-    detector(make_batch(), 0).total.backward()
+    losses_of(detector, make_batch(), 0).total.backward()
     gradient = detector.denoiser.network.conv_in.weight.grad
     assert gradient is not None
     assert gradient.abs().sum() > 0
@@ -126,7 +155,7 @@ def test_everything_learns() -> None:
     state = torch.Generator().manual_seed(0)
     for parameter in detector.denoiser.parameters():  # what begins as nothing would hide what lies before it
         parameter.data += 0.05 * torch.randn(parameter.shape, generator=state)
-    detector(make_batch(), 0).total.backward()
+    losses_of(detector, make_batch(), 0).total.backward()
     groups = {group["name"]: group["params"] for group in detector.parameter_groups()}
     for name, parameters in groups.items():
         assert all(p.grad is not None for p in parameters), name
@@ -135,9 +164,10 @@ def test_everything_learns() -> None:
 
 
 def test_parameter_groups_hold_every_parameter_once_with_its_learning_rate() -> None:
-    detector = make_detector(segmenter_lr_factor=0.3)
+    detector = make_detector(segmenter_lr_factor=0.3, segmenter_swing_steps=7)
     groups = detector.parameter_groups()
     assert [(group["name"], group["lr_factor"]) for group in groups] == [("denoiser", 1.0), ("segmenter", 0.3)]
+    assert groups[1]["swing_steps"] == 7
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in detector.parameters())
 
@@ -183,7 +213,7 @@ def test_score_is_the_mean_of_the_largest_pixels() -> None:
 @pytest.mark.parametrize("mode", ["parity", "clean"])
 def test_every_way_of_the_ablation_trains_and_predicts(reconstruction: str, mode: str) -> None:
     detector = make_detector(reconstruction=reconstruction, mode=mode, iterative_steps=3)
-    losses = detector(make_batch(), 0)
+    losses = losses_of(detector, make_batch(), 0)
     losses.total.backward()
     assert torch.isfinite(losses.total)
     assert torch.isfinite(detector.predict(make_batch().images).score).all()
@@ -225,7 +255,7 @@ def test_clean_mode_is_parity_stretched_in_noise_and_in_blend() -> None:
 def test_weights_and_running_statistics_survive_saving(tmp_path: Path) -> None:
     detector, images = make_detector(), make_batch().images
     detector.train()
-    detector(make_batch(), 0)  # moves the running statistics
+    losses_of(detector, make_batch(), 0)  # moves the running statistics
     save_file({name: tensor.contiguous() for name, tensor in detector.trainable_state().items()}, tmp_path / "w")
     torch.manual_seed(123)
     other = DiffusionAd(make_config())
@@ -242,7 +272,7 @@ def test_loss_falls_on_four_images() -> None:
     optimizer = StableAdamW(detector.parameter_groups(), lr=2e-3, weight_decay=0.0)
     losses = []
     for step in range(30):
-        loss = detector(make_batch((step % 3, 5, 6, 7)), step).total
+        loss = losses_of(detector, make_batch((step % 3, 5, 6, 7)), step).total
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
@@ -257,7 +287,7 @@ def test_mixed_precision_leaves_estimates_and_segmenter_in_float32() -> None:
             images, torch.tensor([200, 400])[:, None].expand(-1, 4), torch.randn(2, *images.shape)
         )
         logits = detector.segment(images, reconstructions)
-        total = detector(make_batch(), 0).total
+        total = losses_of(detector, make_batch(), 0).total
     assert {tensor.dtype for tensor in (reconstructions, errors, logits, total)} == {torch.float32}
     assert torch.isfinite(total)
 

@@ -1,14 +1,18 @@
 """DiffusionAD through the verbs a user has: train, evaluate, predict, resume."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from muad import api
-from muad.checkpoint import read_run
+from muad.checkpoint import load_detector, read_run
 from muad.config import RunConfig, load_config
 from muad.errors import ConfigError
 from muad.inference import Predictor
@@ -69,14 +73,16 @@ def fail_after(steps: int) -> Callable[[str, int, int, float | None], None]:
     return progress
 
 
+@pytest.mark.parametrize("extra", [(), ("optim.kind=adamw", "training.ema_decay=0.9", "training.accumulate=2")])
 def test_a_run_resumes_bit_for_bit_and_predicts_twice_alike(
-    train_small: TrainSmall, tmp_path: Path, photos: Path
+    train_small: TrainSmall, tmp_path: Path, photos: Path, extra: tuple[str, ...]
 ) -> None:
-    train_small(tmp_path / "whole")
+    train_small(tmp_path / "whole", *extra)
     with pytest.raises(PowerCut):
-        train_small(tmp_path / "run", progress=fail_after(7))
-    train_small(tmp_path / "run", resume=True)
-    for name in ("00000010/weights", "00000010/optimizer", "00000012/weights"):
+        train_small(tmp_path / "run", *extra, progress=fail_after(7))
+    train_small(tmp_path / "run", *extra, resume=True)
+    latest = ["00000010/latest"] if extra else []
+    for name in ("00000010/weights", "00000010/optimizer", "00000012/weights", *latest):
         ours, expected = (tmp_path / run / f"checkpoints/{name}.safetensors" for run in ("run", "whole"))
         assert ours.read_bytes() == expected.read_bytes(), name
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
@@ -99,6 +105,42 @@ def test_autocast_leaves_images_and_losses_in_float32(train_small: TrainSmall, t
     assert mixed["smooth_l1"] == pytest.approx(full["smooth_l1"], rel=1e-3)
     assert mixed["noise"] == pytest.approx(full["noise"], rel=1e-3)
     assert metrics(tmp_path / "bf16-mixed")[1]["noise"] != metrics(tmp_path / "32-true")[1]["noise"]
+
+
+def test_the_mean_of_the_weights_is_what_predicts(train_small: TrainSmall, tmp_path: Path) -> None:
+    """With a long memory it lags behind the weights it is the mean of, and beside them it changes nothing."""
+    train_small(tmp_path / "mean", "training.ema_decay=0.99", "training.save_every_steps=10")
+    train_small(tmp_path / "last", "training.save_every_steps=10")
+    mean, latest = (
+        load_file(tmp_path / f"mean/checkpoints/00000010/{name}.safetensors") for name in ("weights", "latest")
+    )
+    last = load_file(tmp_path / "last/checkpoints/00000010/weights.safetensors")
+    assert all(latest[name].equal(last[name]) for name in last)
+    assert not mean["segmenter.head.weight"].equal(last["segmenter.head.weight"])
+    assert load_detector(tmp_path / "mean").trainable_state().keys() == mean.keys()
+    assert not (tmp_path / "mean/checkpoints/00000012/latest.safetensors").exists()
+
+
+def test_two_processes_train_what_one_does_but_for_batch_norm(
+    train_small: TrainSmall, recipe: Path, photos: Path, tmp_path: Path
+) -> None:
+    """The noise loss alone moves the denoiser here; its mean is over the normal images of both processes."""
+    settings = ["detector.focal_weight=0.0", "detector.smooth_l1_weight=0.0", "schedule.total_steps=4"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "muad"]
+    command += ["train", str(photos), "--out", str(tmp_path / "two"), "--recipe", str(recipe), "--device", "cpu"]
+    command += [part for setting in settings for part in ("--set", setting)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    train_small(tmp_path / "one", *settings)
+    ours, expected = metrics(tmp_path / "two"), metrics(tmp_path / "one")
+    for key in ("noise", "anomalous_fraction", "learning_rate"):
+        assert [line[key] for line in ours] == pytest.approx([line[key] for line in expected], rel=1e-4), key
+    two, one = (load_file(tmp_path / name / "checkpoints/00000004/weights.safetensors") for name in ("two", "one"))
+    # Normalised steps carry the last bits of sums on; a mean over each process's normal images is 3e-2 off.
+    moved = torch.cat([tensor.flatten() for name, tensor in one.items() if name.startswith("denoiser")])
+    apart = torch.cat([(two[name] - tensor).flatten() for name, tensor in one.items() if name.startswith("denoiser")])
+    assert float(apart.norm() / moved.norm()) < 1e-3
 
 
 def test_one_detector_per_category(train_small: TrainSmall, tmp_path: Path, photos: Path) -> None:

@@ -37,15 +37,16 @@ def image_seed(seed: int, step: int, position: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def share_of(process: int, processes: int, batch_size: int) -> range:
-    """Positions of the global batch that one process computes.
+def share_of(process: int, processes: int, batch_size: int, parts: int = 1) -> range:
+    """Positions of the global batch that one process computes, in that many equal parts.
 
     Raises:
         ConfigError: The batch cannot be divided evenly.
     """
-    if batch_size % processes:
+    if batch_size % (processes * parts):
+        times = f" times training.accumulate {parts}" if parts > 1 else ""
         raise ConfigError(
-            f"training.batch_size must be a multiple of the number of processes {processes}, got {batch_size}."
+            f"training.batch_size must be a multiple of the number of processes {processes}{times}, got {batch_size}."
         )
     each = batch_size // processes
     return range(process * each, (process + 1) * each)

@@ -55,13 +55,21 @@ class Detector(nn.Module, ABC):
         """What a frozen part makes of images, the same at every step, so that it can be kept; None without one."""
         return None
 
+    def prepare(self, batch: Batch) -> Batch:
+        """What must be done to or known of the whole batch of a step before it is computed in parts; no gradient."""
+        return batch
+
     @abstractmethod
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
         """Anomaly maps and scores; the same images give the same result, whatever `self.training` says."""
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Trainable tensors as the optimizer takes them."""
+        """Trainable tensors as the optimizer takes them.
+
+        A group may have `lr_factor`, its learning rate as a multiple of the schedule's, and `swing_steps`, half the
+        period in which its rate swings between that and 0.
+        """
 
     def trainable_state(self) -> dict[str, Tensor]:
         """The tensors a checkpoint holds, by name."""

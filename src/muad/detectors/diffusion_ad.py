@@ -22,6 +22,7 @@ Departures from it are listed in docs/fidelity.md. Read next: diffusion.py, data
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ class DiffusionAdConfig:
         focal_weight: Factor on the focal loss.
         smooth_l1_weight: Factor on the smooth L1 loss.
         segmenter_lr_factor: Learning rate of the segmenter as a multiple of the denoiser's.
+        segmenter_swing_steps: Half the period in which the segmenter's rate swings between that and 0, as it does in
+            the authors' code, most likely by accident; 0 to leave it at that.
         synthesis: How anomalies are drawn into training images.
         top_pixels: Number of largest pixels of the map whose mean is the score.
         noise_seed: Of the noise used when predicting, which is the same for every image.
@@ -105,6 +108,7 @@ class DiffusionAdConfig:
     focal_weight: float = 5.0
     smooth_l1_weight: float = 1.0
     segmenter_lr_factor: float = 0.1
+    segmenter_swing_steps: int = 10
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     top_pixels: int = 50
     noise_seed: int = 0
@@ -127,7 +131,8 @@ class DiffusionAdConfig:
         _require(0 <= small <= large < TIMESTEPS, "predict_timesteps", "a rising pair from 0 to 999", [small, large])
         steps = self.iterative_steps
         _require(1 <= steps <= small + 1, "iterative_steps", f"from 1 to {small + 1}, the small scale", steps)
-        for name in ("guidance_weight", "noise_weight", "focal_weight", "smooth_l1_weight", "noise_seed"):
+        at_least_0 = ("guidance_weight", "noise_weight", "focal_weight", "smooth_l1_weight", "noise_seed")
+        for name in (*at_least_0, "segmenter_swing_steps"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         _require(self.segmenter_lr_factor > 0, "segmenter_lr_factor", "above 0", self.segmenter_lr_factor)
         _require(self.top_pixels >= 1, "top_pixels", "at least 1", self.top_pixels)
@@ -174,6 +179,7 @@ class DiffusionAd(Detector):
                 "name": "segmenter",
                 "params": list(self.segmenter.parameters()),
                 "lr_factor": self.config.segmenter_lr_factor,
+                "swing_steps": self.config.segmenter_swing_steps,
             },
         ]
 
@@ -250,28 +256,38 @@ class DiffusionAd(Detector):
 
     # ------------------------------------------------------------------------------------------------- losses
 
-    def forward(self, batch: Batch, step: int) -> Losses:  # noqa: ARG002  nothing here changes over the run
-        """Noise loss of normal images, focal and smooth L1 loss of all masks."""
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch with anomalies drawn into some images, and how many of all images of the step have none."""
         # DEVIATION: all that is random about an image comes from its seed; the authors leave torch unseeded.
         made = self.synthesis(batch.images, batch.seeds, batch.categories)
-        timesteps, noise = self._draw(made.images, batch.seeds)
-        images = self.scale(made.images)
+        normal_fraction = (~made.is_anomalous).float().mean()
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(normal_fraction)
+            normal_fraction /= dist.get_world_size()
+        return dataclasses.replace(batch, images=made.images, masks=made.masks, normal_fraction=normal_fraction)
+
+    def forward(self, batch: Batch, step: int) -> Losses:  # noqa: ARG002  nothing here changes over the run
+        """Noise loss of normal images, focal and smooth L1 loss of all masks."""
+        if batch.masks is None or batch.normal_fraction is None:
+            raise ConfigError("batch must have anomalies drawn into it, got one without masks. Call prepare first.")
+        timesteps, noise = self._draw(batch.images, batch.seeds)
+        images, masks = self.scale(batch.images), batch.masks
+        is_normal = masks.flatten(1).amax(dim=1) == 0
         reconstructions, errors = self.reconstruct(images, timesteps, noise)
         logits = self.segment(images, reconstructions)
         config = self.config
         terms = {
-            "noise": normal_mean(errors, made.is_anomalous),
-            "focal": focal_loss(logits, made.masks),
-            "smooth_l1": F.smooth_l1_loss(logits.sigmoid(), made.masks),
+            "noise": normal_mean(errors, is_normal, batch.normal_fraction),
+            "focal": focal_loss(logits, masks),
+            "smooth_l1": F.smooth_l1_loss(logits.sigmoid(), masks),
         }
         total = (
             config.noise_weight * terms["noise"]
             + config.focal_weight * terms["focal"]
             + config.smooth_l1_weight * terms["smooth_l1"]
         )
-        realised = made.is_anomalous.float().mean()
         logged = {name: term.detach() for name, term in terms.items()}
-        return Losses(total=total, terms={**logged, "anomalous_fraction": realised})
+        return Losses(total=total, terms={**logged, "anomalous_fraction": 1 - is_normal.float().mean()})
 
     def _draw(
         self, images: Float[Tensor, "b 3 H W"], seeds: Sequence[int]
@@ -313,17 +329,20 @@ class DiffusionAd(Detector):
         return self.reconstruct(images, timesteps, noise)[0]
 
 
-def normal_mean(values: Float[Tensor, " b"], is_anomalous: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Mean over the normal images of all processes; 0, with gradients of 0, if there is none.
+def normal_mean(
+    values: Float[Tensor, " b"], is_normal: Bool[Tensor, " b"], normal_fraction: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """What these images add to the mean over the normal ones of the step; 0, with gradients of 0, if there is none.
 
-    On several processes each returns its share times their number, so that the mean over them is right.
+    The mean of this over equal parts of the step's batch, on one process or many, is the mean over its normal images.
+
+    Args:
+        values: One per image of this part.
+        is_normal: Which images count.
+        normal_fraction: Share of normal images over the whole batch.
     """
-    is_normal = (~is_anomalous).to(values.dtype)
-    count, processes = is_normal.sum(), 1
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(count)
-        processes = dist.get_world_size()
-    return (values * is_normal).sum() * processes / count.clamp(min=1)
+    share = torch.where(normal_fraction > 0, normal_fraction, 1)
+    return (values * is_normal).mean() / share
 
 
 def focal_loss(logits: Float[Tensor, "b 1 H W"], masks: Float[Tensor, "b 1 H W"]) -> Float[Tensor, ""]:

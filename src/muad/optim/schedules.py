@@ -24,6 +24,13 @@ def warmup_cosine_rate(step: int, *, total_steps: int, warmup_steps: int, peak: 
     if not 0 <= step < total_steps:
         raise ConfigError(f"step must be from 0 to {total_steps - 1}, got {step}.")
     if step < warmup_steps:
-        return peak * step / max(1, warmup_steps - 1) if warmup_steps > 1 else 0.0
+        return warmup_constant_rate(step, warmup_steps=warmup_steps, peak=peak)
     progress = (step - warmup_steps) / (total_steps - warmup_steps)
     return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * progress))
+
+
+def warmup_constant_rate(step: int, *, warmup_steps: int, peak: float) -> float:
+    """Learning rate of one step: linear rise from 0 to `peak`, both ends included, and `peak` from then on."""
+    if step >= warmup_steps:
+        return peak
+    return peak * step / (warmup_steps - 1) if warmup_steps > 1 else 0.0

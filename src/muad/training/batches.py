@@ -53,7 +53,7 @@ def training_batches(
     training, steps = config.training, range(start, config.schedule.total_steps)
     if not steps:
         return
-    positions = share_of(fabric.global_rank, fabric.world_size, training.batch_size)
+    positions = share_of(fabric.global_rank, fabric.world_size, training.batch_size, training.accumulate)
     uncached = TrainingReader(records, ViewCache(detector.preprocessing, 0), note, training.skip_bad)
     features = prepare_features(
         detector,

@@ -65,13 +65,15 @@ def _diffusion_ad(catalog: Catalog, device: torch.device, total_steps: int | Non
     total_steps = total_steps or (10_000 if gpu else 400)
     small = DenoiserConfig(width=32, multipliers=(1, 1, 2, 2, 4, 4), blocks_per_level=1, attention_levels=1)
     detector = DiffusionAdConfig() if gpu else DiffusionAdConfig(
-        resize_px=(128, 128), denoiser=small, segmenter_width=16, segmenter_lr_factor=1.0
+        resize_px=(128, 128), denoiser=small, segmenter_width=16, segmenter_lr_factor=1.0, segmenter_swing_steps=0
     )  # fmt: skip
     return RunConfig(
         detector=detector,
-        optim=OptimConfig(lr=1e-4 if gpu else 5e-4, weight_decay=0.0, clip_norm=1.0),
+        optim=OptimConfig(
+            kind="adamw", lr=1e-4 if gpu else 1e-3, eps=1e-8, weight_decay=0.0, amsgrad=False, clip_norm=1.0
+        ),
         schedule=ScheduleConfig(
-            total_steps=total_steps, warmup_steps=min(100, total_steps // 10), final_lr=1e-6 if gpu else 5e-6
+            total_steps=total_steps, warmup_steps=min(100, total_steps // 10), final_lr=1e-6 if gpu else 1e-5
         ),
         training=TrainingConfig(
             mode="per_category" if len(catalog.categories) > 1 else "multi_class",

@@ -39,8 +39,8 @@ def launch(precision: Precision, *, device: str = "auto", devices: int = 1, node
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     # A number after the colon names one card; Fabric takes it as a list.
     which = [chosen.index] if chosen.index is not None and devices == 1 else devices
-    plugins = [Autocast(resolved, chosen.type)] if resolved == "bf16-mixed" else []
-    fabric = Fabric(accelerator=chosen.type, devices=which, num_nodes=nodes, plugins=plugins, strategy="auto")
+    autocast = Autocast("bf16-mixed", chosen.type) if resolved == "bf16-mixed" else None
+    fabric = Fabric(accelerator=chosen.type, devices=which, num_nodes=nodes, plugins=autocast, strategy="auto")
     fabric.launch()
     return fabric
 

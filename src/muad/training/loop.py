@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -9,20 +10,32 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from muad.checkpoint import build_detector, checkpoints, load_optimizer, load_weights, save_checkpoint
+from muad.checkpoint import (
+    build_detector,
+    checkpoints,
+    copy_tensors,
+    load_latest,
+    load_optimizer,
+    load_weights,
+    save_checkpoint,
+)
 from muad.errors import ConfigError
-from muad.optim import StableAdamW, warmup_cosine_rate
+from muad.optim import WeightAverage
 from muad.training.batches import Notice, Progress, training_batches
 from muad.training.interrupt import StopRequest
+from muad.training.optimizer import build_optimizer, set_learning_rates
 from muad.training.runlog import RunLog
+from muad.types import Losses
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule
     from torch import Tensor
+    from torch.optim import Optimizer
 
     from muad.config import RunConfig
     from muad.detectors import Detector
-    from muad.types import Record
+    from muad.types import Batch, Record
 
 
 def train_detector(
@@ -52,22 +65,25 @@ def train_detector(
     """
     torch.manual_seed(config.training.seed)
     detector = build_detector(config)
-    optimizer = build_optimizer(config, detector)
+    optimizer = build_optimizer(config.optim, detector)
     model, engine_optimizer = fabric.setup(detector, optimizer)
-    start = resume(config, run_dir, detector, optimizer)
+    decay = config.training.ema_decay
+    average = WeightAverage(detector.trainable_state(), decay) if decay else None
+    start = resume(config, run_dir, detector, optimizer, average)
     log = RunLog(run_dir, start, fabric, tensorboard=config.training.tensorboard)
     loss = None
     batches = training_batches(config, records, detector, fabric, start=start, progress=progress, note=note)
     with StopRequest(active=fabric.world_size == 1) as stop, log, closing(batches):
         for step, batch in batches:
-            rate = set_learning_rate(config, optimizer, step)
-            losses = model(batch, step)
-            fabric.backward(losses.total)
+            rate = set_learning_rates(config, optimizer, step)
+            losses = compute_gradients(model, detector.prepare(batch), step, config.training.accumulate, fabric)
             norm = fabric.clip_gradients(
-                model, engine_optimizer, max_norm=config.optim.clip_norm, error_if_nonfinite=False
+                model, engine_optimizer, max_norm=config.optim.clip_norm or math.inf, error_if_nonfinite=False
             )
             engine_optimizer.step()
             engine_optimizer.zero_grad()
+            if average is not None:
+                average.update(detector.trainable_state(), step)
             log.add(step, rate, losses, cast("Tensor", norm))
             done = step + 1
             finished = done == config.schedule.total_steps
@@ -77,59 +93,60 @@ def train_detector(
                 loss = log.flush()
             if due or done % config.training.save_every_steps == 0:
                 log.flush()  # never save what a loss or gradient that is not finite has touched
-                save(run_dir, done, detector, None if finished else optimizer, fabric)
+                save(run_dir, done, detector, None if finished else optimizer, average, fabric)
             progress("train", done, config.schedule.total_steps, loss)
             if stopping:
                 raise KeyboardInterrupt
+    if average is not None:
+        copy_tensors(average.tensors, detector.trainable_state())
     return detector
 
 
-def build_optimizer(config: RunConfig, detector: Detector) -> StableAdamW:
-    """StableAdamW over the detector's trainable tensors."""
-    optim = config.optim
-    return StableAdamW(
-        detector.parameter_groups(),
-        lr=optim.lr,
-        betas=optim.betas,
-        eps=optim.eps,
-        weight_decay=optim.weight_decay,
-        amsgrad=optim.amsgrad,
-        clip_threshold=optim.clip_threshold,
-    )
+def compute_gradients(model: _FabricModule, batch: Batch, step: int, parts: int, fabric: Fabric) -> Losses:
+    """Add the gradient of a step's loss to every parameter, in as many passes as memory asks for.
+
+    Returns:
+        The losses, averaged over the parts, without gradient.
+    """
+    computed = []
+    for number, part in enumerate(batch.split(parts), 1):
+        with fabric.no_backward_sync(model, enabled=number < parts):
+            losses = model(part, step)
+            fabric.backward(losses.total / parts)
+        computed.append(losses)
+    terms = {name: torch.stack([losses.terms[name] for losses in computed]).mean(0) for name in computed[0].terms}
+    return Losses(total=torch.stack([losses.total.detach() for losses in computed]).mean(), terms=terms)
 
 
-def set_learning_rate(config: RunConfig, optimizer: torch.optim.Optimizer, step: int) -> float:
-    """Give every parameter group the rate of this step and return it."""
-    rate = warmup_cosine_rate(
-        step,
-        total_steps=config.schedule.total_steps,
-        warmup_steps=config.schedule.warmup_steps,
-        peak=config.optim.lr,
-        final=config.schedule.final_lr,
-    )
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    return rate
-
-
-def resume(config: RunConfig, run_dir: Path, detector: Detector, optimizer: StableAdamW) -> int:
+def resume(
+    config: RunConfig, run_dir: Path, detector: Detector, optimizer: Optimizer, average: WeightAverage | None
+) -> int:
     """Load the newest checkpoint, if there is one, and return the number of steps already done."""
     found = checkpoints(run_dir)
     if not found:
         return 0
-    if found[-1].step > config.schedule.total_steps:
-        raise ConfigError(
-            f"schedule.total_steps must be at least the {found[-1].step} steps already done, "
-            f"got {config.schedule.total_steps}."
-        )
-    load_weights(found[-1], detector)
-    if found[-1].step < config.schedule.total_steps:
-        load_optimizer(found[-1], optimizer)
-    return found[-1].step
+    newest, total = found[-1], config.schedule.total_steps
+    if newest.step > total:
+        raise ConfigError(f"schedule.total_steps must be at least the {newest.step} steps already done, got {total}.")
+    load_weights(newest, detector)
+    if average is not None:
+        copy_tensors(detector.trainable_state(), average.tensors)
+    if newest.step < total:
+        if average is not None:
+            load_latest(newest, detector)
+        load_optimizer(newest, optimizer)
+    return newest.step
 
 
-def save(run_dir: Path, step: int, detector: Detector, optimizer: StableAdamW | None, fabric: Fabric) -> None:
+def save(
+    run_dir: Path,
+    step: int,
+    detector: Detector,
+    optimizer: Optimizer | None,
+    average: WeightAverage | None,
+    fabric: Fabric,
+) -> None:
     """Write a checkpoint from the first process."""
     if fabric.is_global_zero:
-        save_checkpoint(run_dir, step, detector, optimizer)
+        save_checkpoint(run_dir, step, detector, optimizer, None if average is None else average.tensors)
     fabric.barrier()
