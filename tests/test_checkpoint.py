@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from muad import api
+from muad import Predictor, api, open_catalog
 from muad.checkpoint import (
     FORMAT_VERSION,
     build_detector,
@@ -25,6 +25,7 @@ from muad.checkpoint import (
     write_text,
 )
 from muad.config import load_config
+from muad.data.content_hash import content_hash
 from muad.errors import CheckpointError
 
 TrainTiny = Callable[..., object]
@@ -129,8 +130,49 @@ def test_a_folder_that_cannot_be_made_is_one_line(train_tiny: TrainTiny, tmp_pat
 def test_another_format_version_is_refused(run: Path) -> None:
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
     (run / "run.json").write_text(json.dumps({**facts, "format_version": 99, "muad": "7.0"}), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=rf"format version {FORMAT_VERSION}, got 99 .*release.*7\.0"):
+    with pytest.raises(CheckpointError, match=rf"format version 1 or {FORMAT_VERSION}, got 99 .*release.*7\.0"):
         load_detector(run)
+
+
+def test_the_manifest_says_what_the_run_was_made_of(trained: Path, photos: Path) -> None:
+    facts = read_run(trained)
+    assert facts["format_version"] == FORMAT_VERSION
+    assert facts["data_hash"] == content_hash(open_catalog(photos).select(split="train"), photos)
+    assert facts["preprocessing"]["resize_px"] == [56, 56]
+    assert facts["encoder"]["name"] == "random-custom"
+    assert facts["encoder"]["licence"] == "Apache-2.0"
+    assert facts["encoder"]["fingerprint"] == load_detector(trained).fingerprint
+
+
+def test_each_folder_of_a_per_category_run_is_described_as_well(tiny_runs: Path) -> None:
+    whole, part = read_run(tiny_runs), read_run(tiny_runs / "categories" / "pill_blister")
+    assert whole["encoder"] == part["encoder"]
+    assert whole["preprocessing"] == part["preprocessing"]
+    assert whole["data_hash"] != part["data_hash"]
+
+
+VERSION_1 = {
+    "format_version": 1,
+    "mode": "multi_class",
+    "categories": {"bolt": 5, "cloth": 5},
+    "data": "/elsewhere/photos",
+    "layout": "mvtec",
+    "seed": 1,
+    "created": "2026-11-22T11:51:34+00:00",
+    "muad": "0.1.0",
+    "finished": True,
+    "map_scale": [0.003, 0.05],
+}
+
+
+def test_a_run_folder_of_version_1_loads_as_before(run: Path) -> None:
+    before = load_detector(run).trainable_state()
+    (run / "run.json").write_text(json.dumps(VERSION_1), encoding="utf-8")
+    after = load_detector(run).trainable_state()
+    assert all(tensor.equal(after[name]) for name, tensor in before.items())
+    predictor = Predictor(run, device="cpu")
+    assert predictor.categories == ("bolt", "cloth")
+    assert predictor.map_scale == (0.003, 0.05)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])

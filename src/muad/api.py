@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ import numpy as np
 
 from muad.checkpoint import category_folder, create_run, read_config, read_run, write_text
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
+from muad.data.content_hash import content_hash, relative_name
 from muad.data.index import open_catalog
 from muad.data.loading import ViewCache
 from muad.detectors import DiffusionAdConfig
@@ -20,15 +22,17 @@ from muad.errors import CheckpointError, ConfigError, DataError
 from muad.evaluation import evaluate_detector, find_protocol, predict_views
 from muad.inference import load_scorer
 from muad.metrics.report import CategoryReport, Report
+from muad.scores import SCORES_FILE, ImageScore, scores_to_csv
 from muad.training import train_detector
 from muad.training.choose import choose_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
-from muad.training.reproducibility import environment
+from muad.training.reproducibility import describe_detector, environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jaxtyping import Float
     from lightning_fabric import Fabric
 
     from muad.acceleration import Acceleration
@@ -46,6 +50,9 @@ _MAY_CHANGE = {
     "training.skip_bad",
     "training.tensorboard",
 }
+
+# What `run.json` says of a detector once it is trained.
+_MADE = ("preprocessing", "encoder", "map_scale")
 
 
 def _silent(*_: object) -> None:
@@ -109,6 +116,7 @@ def train(
         "categories": _count(records),
         "data": str(Path(data).absolute()),
         "layout": catalog.layout,
+        "data_hash": content_hash(records, catalog.root),
         "seed": config.training.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "processes": fabric.world_size,
@@ -122,12 +130,15 @@ def train(
     begun = _start(run_dir, config, facts, fabric)
     if "finished" in begun:
         return config
-    scales = []
+    parts = []
     for name, folder in folders.items():
         chosen = [record for record in records if record.category == name]
         own = {**facts, "mode": "multi_class", "categories": _count(chosen)}
-        scales.append(_train_one(config, chosen, folder, fabric, own, _naming(name, progress), note))
-    _finish(run_dir, config, begun, (max(low for low, _ in scales), max(high for _, high in scales)), fabric)
+        own["data_hash"] = content_hash(chosen, catalog.root)
+        parts.append(_train_one(config, chosen, folder, fabric, own, _naming(name, progress), note))
+    lows, highs = zip(*(part["map_scale"] for part in parts), strict=True)
+    # All of them see images alike and read the same encoder, so the first one tells how.
+    _finish(run_dir, config, begun, {**parts[0], "map_scale": (max(lows), max(highs))}, fabric)
     return config
 
 
@@ -144,7 +155,9 @@ def evaluate(
     progress: Progress = _silent,
     note: Notice = _silent,
 ) -> Report:
-    """Figures of a run on the test images of a data set, also written to `RUN/evaluation.json`.
+    """Figures of a run on the test images of a data set.
+
+    They are also written to `RUN/evaluation.json`, and the score of every image to `RUN/evaluation.csv`.
 
     Args:
         run: Run folder.
@@ -174,6 +187,19 @@ def evaluate(
     if foreign:
         note(f"not trained on {', '.join(foreign)}: its figures say how the detector takes an unknown product")
     chosen_device = choose_device(device)
+    scores: list[ImageScore] = []
+
+    def keep(chosen: Sequence[Record], values: Float[np.ndarray, " n"]) -> None:
+        scores.extend(
+            ImageScore(
+                path=relative_name(record.path, catalog.root),
+                category=record.category,
+                is_anomalous=record.is_anomalous,
+                defect_type=record.defect_type,
+                score=value,
+            )
+            for record, value in zip(chosen, values.tolist(), strict=True)
+        )
 
     def run_on(folder: Path, chosen: Sequence[Record], done: int) -> Report:
         return evaluate_detector(
@@ -182,6 +208,7 @@ def evaluate(
             protocol=rules.name,
             batch_size=batch_size,
             progress=lambda count, _: progress("evaluate", done + count, len(records), None),
+            on_scores=keep,
         )
 
     if facts["mode"] == "multi_class":
@@ -196,6 +223,13 @@ def evaluate(
             parts |= run_on(category_folder(run_dir, name), chosen, done).categories
             done += len(chosen)
         report = Report(protocol=rules.name, categories=parts, images=len(records))
+    report = dataclasses.replace(
+        report,
+        data=str(Path(data).absolute()),
+        layout=catalog.layout,
+        data_hash=content_hash(records, catalog.root),
+    )
+    write_text(run_dir / SCORES_FILE, scores_to_csv(scores))
     write_text(run_dir / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
     return report
 
@@ -276,16 +310,16 @@ def _train_one(
     facts: dict[str, Any],
     progress: Progress,
     note: Notice,
-) -> tuple[float, float]:
-    """Train one detector into its folder and return the scale its maps are drawn on."""
+) -> dict[str, Any]:
+    """Train one detector into its folder; returns what is known of it only now, the scale of its maps included."""
     begun = _start(run_dir, config, facts, fabric)
     if "finished" in begun:
-        low, high = begun["map_scale"]
-        return low, high
+        return {name: begun[name] for name in _MADE if name in begun}
     detector = train_detector(config, records, run_dir, fabric, progress=progress, note=note)
     scale = _map_scale(detector, records) if fabric.is_global_zero else (0.0, 1.0)
-    _finish(run_dir, config, begun, scale, fabric)
-    return scale
+    made = {**describe_detector(detector, config.encoder), "map_scale": scale}
+    _finish(run_dir, config, begun, made, fabric)
+    return made
 
 
 def _start(run_dir: Path, config: RunConfig, facts: dict[str, Any], fabric: Fabric) -> dict[str, Any]:
@@ -312,11 +346,9 @@ def _holds_work(run_dir: Path) -> bool:
     return any(run_dir.glob("checkpoints/*/state.json")) or any(run_dir.glob("categories/*/checkpoints/*/state.json"))
 
 
-def _finish(
-    run_dir: Path, config: RunConfig, facts: dict[str, Any], scale: tuple[float, float], fabric: Fabric
-) -> None:
+def _finish(run_dir: Path, config: RunConfig, facts: dict[str, Any], made: dict[str, Any], fabric: Fabric) -> None:
     if fabric.is_global_zero:
-        create_run(run_dir, config, {**facts, "finished": True, "map_scale": scale})
+        create_run(run_dir, config, {**facts, "finished": True, **made})
     fabric.barrier()
 
 

@@ -1,8 +1,10 @@
 """Run folders: what a run is, its weights, and how to have the detector back.
 
-    RUN/run.json              format version, versions, git state, device, seed, categories
+    RUN/run.json              the manifest: format version, categories, data and their hash, preprocessing, encoder and
+                              its licence, versions, git state, device, seed
     RUN/config.toml           the resolved configuration; a recipe in its own right
     RUN/metrics.jsonl         one line per logged step
+    RUN/evaluation.json, .csv figures, and the score of every image, once the run was evaluated
     RUN/checkpoints/00000500/ weights.safetensors, state.json (step, encoder fingerprint) and, until the run is
                               finished, optimizer.safetensors; with training.ema_decay the weights are the running
                               mean, and those the optimizer moves are in latest.safetensors
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, 2)  # version 1 says nothing of data hash, preprocessing and encoder
 _KEEP = 2  # the newest checkpoint and the one before it
 _DRAFT = ".partial"
 _FALL_BACK = "Delete its folder to use the checkpoint before it."
@@ -84,10 +87,10 @@ def read_run(run_dir: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"run.json must be readable, got {path} ({error!r}). Restore it or train again."
         ) from None
-    if version != FORMAT_VERSION:
+    if version not in _READABLE:
         raise CheckpointError(
-            f"run folder must have format version {FORMAT_VERSION}, got {version} in {run_dir}. "
-            f"Use the release of muad that wrote it ({facts.get('muad', 'unknown')}), or train again."
+            f"run folder must have format version {' or '.join(map(str, _READABLE))}, got {version} in {run_dir}. "
+            f"Use the release of muad that wrote it ({facts.get('muad', 'unknown')}) or a newer one, or train again."
         )
     return dict(facts)
 

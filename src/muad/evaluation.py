@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from muad.types import Record
 
 Progress = Callable[[int, int], None]
+OnScores = Callable[[Sequence["Record"], np.ndarray], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def evaluate_detector(
     protocol: str = "dinomaly",
     batch_size: int = 16,
     progress: Progress | None = None,
+    on_scores: OnScores | None = None,
 ) -> Report:
     """Metrics of every category in the test records and their mean.
 
@@ -92,6 +94,7 @@ def evaluate_detector(
         protocol: A name of `PROTOCOLS`.
         batch_size: Images per forward pass.
         progress: Called with images done and in all.
+        on_scores: Called with the records of each category and their scores.
 
     Raises:
         ConfigError: Unknown protocol.
@@ -114,6 +117,8 @@ def evaluate_detector(
             done += len(views)
             if progress is not None:
                 progress(done, len(records))
+        if on_scores is not None:
+            on_scores(chosen, np.concatenate(scores))
         reports[category] = _category_report(chosen, np.concatenate(scores), maps, masks, rules)
     return Report(protocol=rules.name, categories=reports, images=len(records))
 

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from muad.metrics.ranking import rank_metrics
+from muad.scores import read_scores
+
 METRICS = ["image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro"]
 
 
@@ -27,7 +30,7 @@ def test_json_is_all_there_is_on_stdout_and_equals_the_file(
 
 def test_evaluation_json_has_the_documented_form(muad: Callable[..., Any], run: Path, tiny_data: Path) -> None:
     report = json.loads(muad("evaluate", run, tiny_data, "--json").out)
-    assert list(report) == ["protocol", "categories", "mean", "images"]
+    assert list(report) == ["protocol", "categories", "mean", "images", "data", "layout", "data_hash"]
     assert report["protocol"] == "dinomaly"
     assert report["images"] == 18
     assert list(report["categories"]) == ["pill_blister", "printed_board"]
@@ -37,6 +40,28 @@ def test_evaluation_json_has_the_documented_form(muad: Callable[..., Any], run: 
     for name in METRICS:
         first, second = (category[name] for category in report["categories"].values())
         assert report["mean"][name] == pytest.approx((first + second) / 2)
+
+
+def test_every_image_has_its_score_in_a_table_from_which_the_figures_come_out_again(
+    muad: Callable[..., Any], run: Path, tiny_data: Path
+) -> None:
+    report = json.loads(muad("evaluate", run, tiny_data, "--json").out)
+    rows = read_scores(run / "evaluation.csv")
+    assert len(rows) == report["images"]
+    assert all((tiny_data / row.path).is_file() for row in rows)
+    for category, figures in report["categories"].items():
+        own = [row for row in rows if row.category == category]
+        ranked = rank_metrics([row.is_anomalous for row in own], [row.score for row in own])
+        assert ranked.auroc == figures["image_auroc"]
+        assert {row.defect_type for row in own if not row.is_anomalous} == {None}
+
+
+def test_a_run_with_a_detector_per_category_has_the_scores_of_all(
+    muad: Callable[..., Any], tiny_runs: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    run = copytree(tiny_runs, tmp_path / "run")
+    assert muad("evaluate", run, tiny_data).code == 0
+    assert {row.category for row in read_scores(run / "evaluation.csv")} == {"pill_blister", "printed_board"}
 
 
 def test_the_table_names_whole_categories_in_a_pipe(muad: Callable[..., Any], run: Path, tiny_data: Path) -> None:
@@ -91,7 +116,7 @@ def test_a_folder_that_is_no_run_is_told(muad: Callable[..., Any], tiny_data: Pa
 def test_a_run_of_another_format_version_is_told(muad: Callable[..., Any], run: Path, tiny_data: Path) -> None:
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
     (run / "run.json").write_text(json.dumps({**facts, "format_version": 99}), encoding="utf-8")
-    assert "must have format version 1, got 99" in muad("evaluate", run, tiny_data).error
+    assert "must have format version 1 or 2, got 99" in muad("evaluate", run, tiny_data).error
 
 
 def test_good_photographs_alone_cannot_be_evaluated_on(muad: Callable[..., Any], run: Path, tiny_data: Path) -> None:

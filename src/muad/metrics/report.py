@@ -23,6 +23,7 @@ METRIC_NAMES = (
     "pixel_f1_max",
     "pixel_aupro",
 )
+_DATA_KEYS = ("data", "layout", "data_hash")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +97,17 @@ class Report:
         protocol: Name of the rules under which the figures were taken.
         categories: The figures of each category.
         images: How many images were evaluated, over all categories.
+        data: Folder or manifest of the images, where that is known.
+        layout: The layout it was read in.
+        data_hash: Content hash of the images.
     """
 
     protocol: str
     categories: Mapping[str, CategoryReport]
     images: int
+    data: str | None = None
+    layout: str | None = None
+    data_hash: str | None = None
 
     @property
     def mean(self) -> dict[str, float | None]:
@@ -112,13 +119,14 @@ class Report:
         return means
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain dictionaries: `protocol`, `categories`, `mean`, `images`."""
+        """The report as plain dictionaries: `protocol`, `categories`, `mean`, `images`, and the data if known."""
         categories: dict[str, dict[str, Any]] = {}
         for category, report in self.categories.items():
             categories[category] = {**report.values()}
             if report.notes:
                 categories[category]["notes"] = list(report.notes)
-        return {"protocol": self.protocol, "categories": categories, "mean": self.mean, "images": self.images}
+        data = {name: value for name in _DATA_KEYS if (value := getattr(self, name)) is not None}
+        return {"protocol": self.protocol, "categories": categories, "mean": self.mean, "images": self.images, **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Report:
@@ -130,7 +138,7 @@ class Report:
         Raises:
             DataError: The object is not such a report.
         """
-        _require_keys(data, {"protocol", "categories", "mean", "images"}, set(), "a report")
+        _require_keys(data, {"protocol", "categories", "mean", "images"}, set(_DATA_KEYS), "a report")
         protocol, images = data["protocol"], data["images"]
         if not isinstance(protocol, str):
             raise DataError(f"protocol must be a name, got {protocol!r}. Evaluate again to write a sound report.")
@@ -139,7 +147,10 @@ class Report:
         if not isinstance(data["categories"], Mapping):
             raise DataError(f"categories must be an object, got {data['categories']!r}. Evaluate again.")
         categories = {name: _category_from_json(name, values) for name, values in data["categories"].items()}
-        return cls(protocol=protocol, categories=categories, images=images)
+        known = {name: data.get(name) for name in _DATA_KEYS}
+        if not all(value is None or isinstance(value, str) for value in known.values()):
+            raise DataError(f"{', '.join(_DATA_KEYS)} must be text, got {known}. Evaluate again.")
+        return cls(protocol=protocol, categories=categories, images=images, **known)
 
 
 def _category_from_json(category: str, data: object) -> CategoryReport:

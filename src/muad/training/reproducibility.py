@@ -1,17 +1,22 @@
-"""What to write down so that a run can be repeated: versions, code state, device."""
+"""What to write down so that a run can be repeated and filed: versions, code state, device, encoder, licence."""
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from muad._version import __version__
 from muad.device import describe_device
+
+if TYPE_CHECKING:
+    from muad.detectors import Detector
+    from muad.nn.encoder import EncoderConfig
 
 _PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "safetensors")
 
@@ -27,6 +32,20 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "git": git_state(Path(__file__).parent),
     }
+
+
+def describe_detector(detector: Detector, encoder: EncoderConfig | None) -> dict[str, Any]:
+    """How photographs are prepared, and whose frozen weights, if any, are used under which licence."""
+    facts: dict[str, Any] = {"preprocessing": dataclasses.asdict(detector.preprocessing)}
+    if encoder is not None:
+        family = encoder.family()
+        facts["encoder"] = {
+            "name": encoder.name,
+            "fingerprint": detector.fingerprint,
+            "licence": family.licence,
+            "source": family.source,
+        }
+    return facts
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
