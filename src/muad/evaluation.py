@@ -13,16 +13,20 @@ import torch.nn.functional as F
 
 from muad.data.images import read_pair
 from muad.data.loading import read_ahead
+from muad.detectors.base import Expander
 from muad.errors import ConfigError, DataError
+from muad.metrics.collection import MapCollection
 from muad.metrics.ranking import rank_metrics
-from muad.metrics.region import pixel_metrics
+from muad.metrics.region import pixel_metrics_of
 from muad.metrics.report import CategoryReport, Report
+from muad.types import Prediction
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
 
     from muad.data.transforms import Preprocessing
     from muad.detectors.base import Scorer
+    from muad.metrics.collection import Expand
     from muad.types import Record
 
 Progress = Callable[[int, int], None]
@@ -108,18 +112,23 @@ def evaluate_detector(
     reports, done = {}, 0
     for category in categories:
         chosen = [record for record in records if record.category == category]
-        maps, masks, scores = [], [], []
-        for views, view_masks in _batches(chosen, detector.preprocessing, batch_size):
-            anomaly_maps, batch_scores = predict_views(detector, views)
-            maps.append(anomaly_maps)
-            scores.append(batch_scores)
-            masks.append(ground_truth(view_masks, anomaly_maps.shape[1:], rules.defect_pixel))
-            done += len(views)
-            if progress is not None:
-                progress(done, len(records))
-        if on_scores is not None:
-            on_scores(chosen, np.concatenate(scores))
-        reports[category] = _category_report(chosen, np.concatenate(scores), maps, masks, rules)
+        known = np.array([not record.is_anomalous or record.mask_path is not None for record in chosen])
+        scores: list[float] = []
+        with MapCollection(_expander(detector)) as kept:
+            for views, view_masks in _batches(chosen, detector.preprocessing, batch_size):
+                prediction = _predict(detector, views)
+                maps = prediction.anomaly_map.numpy()
+                rows = known[len(scores) : len(scores) + len(views)]
+                masks = ground_truth(view_masks[rows], maps.shape[1:], rules.defect_pixel)
+                kept.add(maps[rows], masks, None if prediction.grid is None else prediction.grid.numpy()[rows])
+                scores.extend(prediction.score.tolist())
+                done += len(views)
+                if progress is not None:
+                    progress(done, len(records))
+            image_scores = np.array(scores, np.float32)
+            if on_scores is not None:
+                on_scores(chosen, image_scores)
+            reports[category] = _category_report(chosen, image_scores, kept, rules)
     return Report(protocol=rules.name, categories=reports, images=len(records))
 
 
@@ -127,8 +136,8 @@ def predict_views(
     detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]
 ) -> tuple[Float[np.ndarray, "b h w"], Float[np.ndarray, " b"]]:
     """Anomaly maps and scores of preprocessed images, on the detector's device."""
-    prediction = detector.predict(detector.preprocessing.normalise(views).to(detector.device))
-    return prediction.anomaly_map.float().cpu().numpy(), prediction.score.float().cpu().numpy()
+    prediction = _predict(detector, views)
+    return prediction.anomaly_map.numpy(), prediction.score.numpy()
 
 
 def ground_truth(
@@ -143,6 +152,29 @@ def ground_truth(
     if defect_pixel == "any":
         return F.interpolate(tensor, size, mode="nearest")[:, 0].numpy() > 0
     return F.adaptive_avg_pool2d((tensor >= 128).float(), size)[:, 0].numpy() >= 0.5
+
+
+def _predict(detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]) -> Prediction:
+    """What a detector says of preprocessed images, brought back as float32 on the CPU."""
+    prediction = detector.predict(detector.preprocessing.normalise(views).to(detector.device))
+    return Prediction(
+        anomaly_map=prediction.anomaly_map.float().cpu(),
+        score=prediction.score.float().cpu(),
+        grid=None if prediction.grid is None else prediction.grid.float().cpu(),
+    )
+
+
+def _expander(detector: Scorer) -> Expand:
+    """Makes a detector's maps again from the grids it gave with them; a detector without grids is never asked."""
+
+    def expand(grids: Float[np.ndarray, "m h w"]) -> Float[np.ndarray, "m H W"]:
+        if not isinstance(detector, Expander):
+            raise TypeError(f"{type(detector).__name__} gives grids with its predictions and must have expand")
+        maps = detector.expand(torch.from_numpy(grids).to(detector.device))
+        expanded: np.ndarray = maps.float().cpu().numpy()
+        return expanded
+
+    return expand
 
 
 def _batches(
@@ -164,18 +196,14 @@ def _batches(
 
 
 def _category_report(
-    records: Sequence[Record],
-    scores: Float[np.ndarray, " n"],
-    maps: Sequence[Float[np.ndarray, "b h w"]],
-    masks: Sequence[Bool[np.ndarray, "b h w"]],
-    rules: Protocol,
+    records: Sequence[Record], scores: Float[np.ndarray, " n"], kept: MapCollection, rules: Protocol
 ) -> CategoryReport:
-    """Image metrics on all images; pixel metrics on those whose defect pixels are known."""
+    """Image metrics on all images; pixel metrics on those whose defect pixels are known and maps were kept."""
     labels = np.array([record.is_anomalous for record in records])
-    known = np.array([not record.is_anomalous or record.mask_path is not None for record in records])
-    pixel = pixel_metrics(np.concatenate(maps)[known], np.concatenate(masks)[known], aupro=rules.aupro)
+    pixel = pixel_metrics_of(kept, aupro=rules.aupro)
     report = CategoryReport.of(rank_metrics(labels, scores), pixel, len(records))
-    if known.all():
+    left_out = len(records) - len(kept)
+    if not left_out:
         return report
-    left_out = f"pixel metrics leave out {int((~known).sum())} anomalous images without a mask"
-    return dataclasses.replace(report, notes=(left_out, *report.notes))
+    note = f"pixel metrics leave out {left_out} anomalous images without a mask"
+    return dataclasses.replace(report, notes=(note, *report.notes))

@@ -132,7 +132,9 @@ class Prediction:
     Attributes:
         anomaly_map: Per-pixel anomaly over the preprocessed view of the image; higher is more anomalous, unbounded.
         score: Per-image anomaly; higher is more anomalous, unbounded.
+        grid: What the map was enlarged from, where the detector's `expand` makes the same map of it again; else None.
     """
 
     anomaly_map: Float[Tensor, "b H W"]
     score: Float[Tensor, " b"]
+    grid: Float[Tensor, "b h w"] | None = None

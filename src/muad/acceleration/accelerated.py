@@ -112,11 +112,12 @@ class AcceleratedDetector:
     @torch.no_grad()
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
         """Anomaly maps and scores, as the detector's own within the limit."""
-        maps = self._map_maker.maps(self.distance_map(images))
-        return Prediction(anomaly_map=maps, score=self._map_maker.scores(maps))
+        grid = self.distance_map(images)
+        maps = self.expand(grid)
+        return Prediction(anomaly_map=maps, score=self._map_maker.scores(maps), grid=grid)
 
     def distance_map(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b h w"]:
-        """Distance at every patch: all that has to be kept to have the map again from `expand`."""
+        """Distance at every patch."""
         if self._backend is None:
             self._backend = self._choose(images)
             self._detector = None  # its weights are in the backend now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -27,6 +27,14 @@ class Scorer(Protocol):
     @property
     def device(self) -> torch.device:
         """Where images must be."""
+
+
+@runtime_checkable
+class Expander(Protocol):
+    """A scorer that makes its maps again from the grids in its predictions, which are all that has to be kept."""
+
+    def expand(self, grids: Float[Tensor, "b h w"]) -> Float[Tensor, "b H W"]:
+        """Anomaly maps of grids, on any device."""
 
 
 class Detector(nn.Module, ABC):

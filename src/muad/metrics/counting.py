@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 
 from muad.metrics.inputs import as_float, require_finite
 from muad.metrics.ranking import count_above
+
+if TYPE_CHECKING:
+    from muad.metrics.collection import LabelledMaps
 
 # 256 maps of 256x256, 64 MiB a thread in float32. Larger chunks need fewer searches but more memory.
 _CHUNK_PIXELS = 1 << 24
@@ -55,25 +59,21 @@ class NormalCounts:
     at_least_in_normal_images: Int[np.ndarray, " k"]
 
 
-def collect_anomalous(
-    maps: Shaped[np.ndarray, "n H W"], masks: Bool[np.ndarray, "n H W"], with_defect: Bool[np.ndarray, " n"]
-) -> AnomalousPixels:
+def collect_anomalous(labelled: LabelledMaps) -> AnomalousPixels:
     """The anomalous pixels, sorted, with their weights in the mean over regions and over images.
 
     Regions are 8-connected, in each image by itself.
 
     Args:
-        maps: Anomaly maps.
-        masks: True at anomalous pixels.
-        with_defect: Which images have an anomalous pixel; at least one.
+        labelled: Maps and masks; at least one pixel is anomalous.
     """
     scores, regions, region_sizes, image_sizes, regions_per_image = [], [], [], [], []
     regions_before = 0
-    for image in np.flatnonzero(with_defect):
-        pixels = np.flatnonzero(masks[image])
-        regions_here, labelled = cv2.connectedComponents(masks[image].view(np.uint8), connectivity=8)
-        region = labelled.reshape(-1)[pixels] - 1
-        scores.append(as_float(maps[image].reshape(-1)[pixels]))
+    for anomalous_map, mask in _images_with_defect(labelled):
+        pixels = np.flatnonzero(mask)
+        regions_here, numbered = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+        region = numbered.reshape(-1)[pixels] - 1
+        scores.append(as_float(anomalous_map.reshape(-1)[pixels]))
         regions.append(region + regions_before)
         region_sizes.append(np.bincount(region))
         image_sizes.append(pixels.size)
@@ -95,34 +95,35 @@ def collect_anomalous(
     )
 
 
-def count_normal(
-    maps: Shaped[np.ndarray, "n H W"],
-    masks: Bool[np.ndarray, "n H W"],
-    with_defect: Bool[np.ndarray, " n"],
-    queries: Float[np.ndarray, " k"],
-    threads: int | None,
-) -> NormalCounts:
+def count_normal(labelled: LabelledMaps, queries: Float[np.ndarray, " k"], threads: int | None) -> NormalCounts:
     """How many normal pixels score above each query, exactly.
 
     Args:
-        maps: Anomaly maps.
-        masks: True at anomalous pixels.
-        with_defect: Which images have an anomalous pixel.
+        labelled: Maps and masks.
         queries: Finite scores of the maps' float type, sorted for speed.
         threads: How many threads sort; all processors if None.
     """
     threads = threads or os.cpu_count() or 1
     above = np.zeros(queries.size, dtype=np.int64)
     at_least = {True: above.copy(), False: above.copy()}
-    chunks = list(_chunks(with_defect, masks[0].size, threads))
+    chunks = list(_chunks(labelled.anomalous_pixels > 0, labelled.size[0] * labelled.size[1], threads))
     with ThreadPoolExecutor(threads) as pool:
-        counted = pool.map(partial(_count_chunk, maps, masks, queries), *zip(*chunks, strict=True))
+        counted = pool.map(partial(_count_chunk, labelled, queries), *zip(*chunks, strict=True))
         for (_, has_defect), (chunk_above, chunk_at_least) in zip(chunks, counted, strict=True):
             above += chunk_above
             at_least[has_defect] += chunk_at_least
     return NormalCounts(
         above=above, at_least=at_least[True] + at_least[False], at_least_in_normal_images=at_least[False]
     )
+
+
+def _images_with_defect(labelled: LabelledMaps) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Map and mask of every image with an anomalous pixel, in order."""
+    images = np.flatnonzero(labelled.anomalous_pixels)
+    size = max(1, _CHUNK_PIXELS // (4 * labelled.size[0] * labelled.size[1]))
+    for start in range(0, images.size, size):
+        chunk = images[start : start + size]
+        yield from zip(labelled.maps(chunk), labelled.masks(chunk), strict=True)
 
 
 def _chunks(
@@ -138,17 +139,13 @@ def _chunks(
 
 
 def _count_chunk(
-    maps: Shaped[np.ndarray, "n H W"],
-    masks: Bool[np.ndarray, "n H W"],
-    queries: Float[np.ndarray, " k"],
-    images: Int[np.ndarray, " m"],
-    has_defect: bool,
+    labelled: LabelledMaps, queries: Float[np.ndarray, " k"], images: Int[np.ndarray, " m"], has_defect: bool
 ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
     """The counts over some images."""
-    values = as_float(maps[images])
+    values = as_float(labelled.maps(images))
     anomalous = 0
     if has_defect:
-        where = masks[images]
+        where = labelled.masks(images)
         anomalous = int(np.count_nonzero(where))
         # Below every query they are never counted; cheaper than cutting them out.
         values[where] = -np.inf

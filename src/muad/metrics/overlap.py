@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from muad.metrics.inputs import require_finite
 
@@ -44,14 +44,14 @@ def exact_aupro(
     return float(np.sum(region_share * (ramp + plateau)) / fpr_limit)
 
 
-def coarse_thresholds(maps: Shaped[np.ndarray, "n H W"], dtype: np.dtype[Any]) -> Float[np.ndarray, " t"]:
+def coarse_thresholds(extremes: tuple[float, float], dtype: np.dtype[Any]) -> Float[np.ndarray, " t"]:
     """The authors' thresholds: 200 equal steps from the smallest value, the largest left out; none if all are equal.
 
     Args:
-        maps: Anomaly maps of a whole category.
+        extremes: Lowest and highest value of a whole category's maps.
         dtype: Type in which scores and thresholds are compared.
     """
-    ends = np.array([maps.min(), maps.max()]).astype(dtype)
+    ends = np.array(extremes).astype(dtype)
     require_finite(ends, "maps")
     low, high = ends
     if low == high:

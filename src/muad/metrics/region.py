@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Shaped
 from numpy.typing import ArrayLike
 
 from muad.errors import ConfigError
+from muad.metrics.collection import ArrayMaps, LabelledMaps
 from muad.metrics.counting import collect_anomalous, count_normal
 from muad.metrics.inputs import MetricInputError, as_scores, as_truth, require_same_shape
 from muad.metrics.overlap import aupimo, coarse_aupro, coarse_thresholds, exact_aupro
@@ -81,12 +81,37 @@ def pixel_metrics(
         return _undefined("there are no masks")
     truth = as_truth(masks, "masks")
     require_same_shape(values, "maps", truth, "masks")
-    with_defect = np.any(truth.reshape(len(truth), -1), axis=1)
-    if not with_defect.any():
+    return pixel_metrics_of(ArrayMaps(values, truth), fpr_limit=fpr_limit, aupro=aupro, threads=threads)
+
+
+def pixel_metrics_of(
+    labelled: LabelledMaps,
+    *,
+    fpr_limit: float = 0.3,
+    aupro: AuproDefinition = "exact",
+    threads: int | None = None,
+) -> PixelMetrics:
+    """The same of maps that are not all in memory, which are looked at twice: for anomalous pixels, then for normal.
+
+    Args:
+        labelled: Maps and masks of a category.
+        fpr_limit: As above.
+        aupro: As above.
+        threads: As above.
+
+    Raises:
+        ConfigError: A setting is outside what is allowed.
+        MetricInputError: A map is not finite.
+    """
+    _check_settings(fpr_limit, aupro, threads)
+    counts, image_pixels = labelled.anomalous_pixels, labelled.size[0] * labelled.size[1]
+    if not counts.size:
+        return _undefined("there are no masks")
+    if not counts.any():
         return _undefined("no pixel is anomalous")
-    if truth.all():
+    if (counts == image_pixels).all():
         return _undefined("no pixel is normal")
-    return _defined_metrics(values, truth, with_defect, fpr_limit=fpr_limit, definition=aupro, threads=threads)
+    return _defined_metrics(labelled, fpr_limit=fpr_limit, definition=aupro, threads=threads)
 
 
 def _check_settings(fpr_limit: float, aupro: AuproDefinition, threads: int | None) -> None:
@@ -106,24 +131,19 @@ def _undefined(reason: str) -> PixelMetrics:
 
 
 def _defined_metrics(
-    maps: Shaped[np.ndarray, "n H W"],
-    masks: Bool[np.ndarray, "n H W"],
-    with_defect: Bool[np.ndarray, " n"],
-    *,
-    fpr_limit: float,
-    definition: AuproDefinition,
-    threads: int | None,
+    labelled: LabelledMaps, *, fpr_limit: float, definition: AuproDefinition, threads: int | None
 ) -> PixelMetrics:
     """The metrics where both anomalous and normal pixels occur."""
-    anomalous = collect_anomalous(maps, masks, with_defect)
+    per_image, image_pixels = labelled.anomalous_pixels, labelled.size[0] * labelled.size[1]
+    anomalous = collect_anomalous(labelled)
     scores = anomalous.scores
-    thresholds = coarse_thresholds(maps, scores.dtype) if definition == "thresholds_200" else None
+    thresholds = coarse_thresholds(labelled.extremes(), scores.dtype) if definition == "thresholds_200" else None
     # The coarse thresholds ride along as further queries of the same pass.
     queries = scores if thresholds is None else np.concatenate([scores, thresholds])
-    counts = count_normal(maps, masks, with_defect, queries, threads)
+    counts = count_normal(labelled, queries, threads)
     own = slice(scores.size)
     above, at_least = counts.above[own], counts.at_least[own]
-    normal = masks.size - int(anomalous.pixels.sum())
+    normal = image_pixels * per_image.size - int(per_image.sum())
     ranks = metrics_from_counts(
         RankCounts(scores=scores, anomalous=anomalous.pixels, normal_above=above, normal_from=at_least, normal=normal)
     )
@@ -135,7 +155,7 @@ def _defined_metrics(
         area = coarse_aupro(thresholds, rates, scores, anomalous.region_share, fpr_limit)
         if area is None:
             reasons["aupro"] = f"fewer than two of 200 thresholds, or none above 0, have a rate below {fpr_limit}"
-    pixels_of_normal_images = int(np.count_nonzero(~with_defect)) * masks[0].size
+    pixels_of_normal_images = int(np.count_nonzero(per_image == 0)) * image_pixels
     area_per_image: float | None = None
     if pixels_of_normal_images:
         rates = counts.at_least_in_normal_images[own] / pixels_of_normal_images
