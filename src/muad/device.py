@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -60,3 +63,10 @@ def free_memory_bytes(device: torch.device) -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return -1
+
+
+def return_freed_memory() -> None:
+    """Give the system back what was freed; glibc keeps it otherwise, in pieces that no large array fits."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from muad.errors import ConfigError, MuadError
 from muad.metrics import counting
+from muad.metrics.collection import ArrayMaps
 from muad.metrics.region import PixelMetrics, pixel_metrics
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -243,6 +244,27 @@ def test_metrics_do_not_depend_on_chunks_and_threads(monkeypatch, definition):
         monkeypatch.setattr(counting, "_CHUNK_PIXELS", chunk_pixels)
         for threads in (1, 2, 7, None):
             assert pixel_metrics(maps, masks, aupro=definition, threads=threads) == whole
+
+
+@pytest.mark.parametrize("definition", ["exact", "thresholds_200"])
+@pytest.mark.parametrize("decimals", [1, 6], ids=["tied", "distinct"])
+def test_metrics_do_not_depend_on_bands_of_scores(monkeypatch, definition, decimals):
+    maps, masks = blobs(11, 24, seed=6, decimals=decimals)
+    whole = pixel_metrics(maps, masks, aupro=definition)
+    for band_pixels in (60, 150):
+        monkeypatch.setattr(counting, "_BAND_PIXELS", band_pixels)
+        assert len(counting.score_bands(ArrayMaps(maps, masks))) > 1
+        in_bands = pixel_metrics(maps, masks, aupro=definition)
+        assert values(in_bands) == pytest.approx(values(whole), abs=1e-12)
+        assert in_bands.f1_max_threshold == whole.f1_max_threshold
+
+
+def test_a_map_that_is_not_finite_is_refused_with_bands_too(monkeypatch):
+    maps, masks = blobs(4, 24, seed=6)
+    monkeypatch.setattr(counting, "_BAND_PIXELS", 60)
+    maps[1, 0, 0] = math.nan
+    with pytest.raises(ValueError, match="maps must be finite, got nan"):
+        pixel_metrics(maps, masks)
 
 
 def test_input_is_left_as_it_was():

@@ -36,6 +36,9 @@ def exact_aupro(
         rate_from: The rate once it is reached; larger only where normal pixels have the same score.
         region_share: What the pixels of that score add to the mean overlap.
         fpr_limit: Where the integral ends, by interpolation.
+
+    Returns:
+        The area; of a part of the scores, what they add to it.
     """
     width = rate_from - rate_above
     climbed = np.clip(fpr_limit - rate_above, 0, width)
@@ -60,23 +63,30 @@ def coarse_thresholds(extremes: tuple[float, float], dtype: np.dtype[Any]) -> Fl
     return np.arange(low, high, (high - low) / 200, dtype=dtype)
 
 
-def coarse_aupro(
-    thresholds: Float[np.ndarray, " t"],
-    rates: Float[np.ndarray, " t"],
-    scores: Float[np.ndarray, " k"],
-    region_share: Float[np.ndarray, " k"],
-    fpr_limit: float,
-) -> float | None:
+def coarse_overlap(
+    thresholds: Float[np.ndarray, " t"], scores: Float[np.ndarray, " k"], region_share: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, " t"]:
+    """Mean share of each region that exceeds each threshold; what parts of the scores give adds up.
+
+    Args:
+        thresholds: From `coarse_thresholds`, of the maps' float type.
+        scores: Distinct anomalous scores, ascending.
+        region_share: What the pixels of each score add to the mean overlap.
+    """
+    share_from = np.append(np.cumsum(region_share[::-1])[::-1], 0)
+    overlap: np.ndarray = share_from[np.searchsorted(scores, thresholds, side="right")]
+    return overlap
+
+
+def coarse_aupro(rates: Float[np.ndarray, " t"], overlap: Float[np.ndarray, " t"], fpr_limit: float) -> float | None:
     """AUPRO as the authors of Dinomaly compute it: few thresholds, the curve cut at the limit, then stretched.
 
     A pixel is found if its score exceeds the threshold. Thresholds at or past the limit are dropped, the remaining
     rates divided by their largest, and the area taken by trapezoids; no point at rate 0, none at the limit.
 
     Args:
-        thresholds: From `coarse_thresholds`, of the maps' float type.
-        rates: False-positive rate at each threshold.
-        scores: Distinct anomalous scores, ascending.
-        region_share: What the pixels of each score add to the mean overlap.
+        rates: False-positive rate at each threshold, thresholds ascending.
+        overlap: Mean share of each region found at each threshold.
         fpr_limit: Rates must be below it.
 
     Returns:
@@ -85,8 +95,6 @@ def coarse_aupro(
     kept = rates < fpr_limit
     if np.count_nonzero(kept) < 2 or rates[kept].max() == 0:
         return None
-    share_from = np.append(np.cumsum(region_share[::-1])[::-1], 0)
-    overlap = share_from[np.searchsorted(scores, thresholds, side="right")]
     # Rates fall as thresholds rise, hence the reversal.
     return float(np.trapezoid(overlap[kept][::-1], (rates[kept] / rates[kept].max())[::-1]))
 

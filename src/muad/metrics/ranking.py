@@ -44,14 +44,48 @@ class RankCounts:
         anomalous: How many anomalous samples have exactly that score.
         normal_above: How many normal samples score higher.
         normal_from: How many normal samples score that high or higher.
-        normal: How many normal samples there are.
     """
 
     scores: Float[np.ndarray, " k"]
     anomalous: Int[np.ndarray, " k"]
     normal_above: Int[np.ndarray, " k"]
     normal_from: Int[np.ndarray, " k"]
-    normal: int
+
+
+class RankSums:
+    """The three metrics, summed up from counts that come in parts, the highest scores first.
+
+    Args:
+        anomalous: How many anomalous samples there are in all, at least one.
+        normal: How many normal ones, at least one.
+    """
+
+    def __init__(self, *, anomalous: int, normal: int) -> None:
+        self._anomalous, self._normal = anomalous, normal
+        self._found, self._pairs_lost, self._precision = 0, 0.0, 0.0
+        self._f1, self._threshold = -1.0, float("nan")
+
+    def add(self, counts: RankCounts) -> None:
+        """Take in counts, at least one, whose scores are all below those before."""
+        found = self._found + np.cumsum(counts.anomalous[::-1])[::-1]
+        pairs_lost = counts.anomalous * ((counts.normal_above + counts.normal_from) / 2)
+        precision = found / (found + counts.normal_from)
+        f1 = 2 * found / (self._anomalous + found + counts.normal_from)
+        best = int(np.argmax(f1))
+        if f1[best] >= self._f1:
+            self._f1, self._threshold = float(f1[best]), float(counts.scores[best])
+        self._pairs_lost += float(np.sum(pairs_lost / self._normal))
+        self._precision += float(np.sum(counts.anomalous * precision))
+        self._found = int(found[0])
+
+    def metrics(self) -> RankMetrics:
+        """The metrics of all counts taken in."""
+        return RankMetrics(
+            auroc=1 - self._pairs_lost / self._anomalous,
+            average_precision=self._precision / self._anomalous,
+            f1_max=self._f1,
+            f1_max_threshold=self._threshold,
+        )
 
 
 def rank_metrics(labels: ArrayLike, scores: ArrayLike) -> RankMetrics:
@@ -84,15 +118,9 @@ def rank_metrics(labels: ArrayLike, scores: ArrayLike) -> RankMetrics:
         return RankMetrics(reason=f"all {truth.size} labels are {'anomalous' if truth[0] else 'normal'}")
     distinct, anomalous = np.unique(values[truth], return_counts=True)
     normal_above, normal_from = count_above(np.sort(values[~truth]), distinct)
-    return metrics_from_counts(
-        RankCounts(
-            scores=distinct,
-            anomalous=anomalous,
-            normal_above=normal_above,
-            normal_from=normal_from,
-            normal=int((~truth).sum()),
-        )
-    )
+    sums = RankSums(anomalous=int(truth.sum()), normal=int((~truth).sum()))
+    sums.add(RankCounts(scores=distinct, anomalous=anomalous, normal_above=normal_above, normal_from=normal_from))
+    return sums.metrics()
 
 
 def count_above(
@@ -101,9 +129,12 @@ def count_above(
     """How many values lie strictly above each query, and how many lie at it or above.
 
     Args:
-        ascending: Sorted values, at least one.
+        ascending: Sorted values.
         queries: Numbers of the same type, sorted for speed.
     """
+    if not ascending.size:
+        none = np.zeros(queries.size, dtype=np.int64)
+        return none, none
     right = np.searchsorted(ascending, queries, side="right")
     above = ascending.size - right
     # A second search is due only where the value left of the insertion point equals the query. At 0 that wraps to the
@@ -112,19 +143,3 @@ def count_above(
     from_here = above.copy()
     from_here[tied] = ascending.size - np.searchsorted(ascending, queries[tied], side="left")
     return above, from_here
-
-
-def metrics_from_counts(counts: RankCounts) -> RankMetrics:
-    """The three metrics from the counts; both labels must occur."""
-    total = int(counts.anomalous.sum())
-    found = np.cumsum(counts.anomalous[::-1])[::-1]
-    pairs_lost = counts.anomalous * ((counts.normal_above + counts.normal_from) / 2)
-    precision = found / (found + counts.normal_from)
-    f1 = 2 * found / (total + found + counts.normal_from)
-    best = int(np.argmax(f1))
-    return RankMetrics(
-        auroc=float(1 - np.sum(pairs_lost / counts.normal) / total),
-        average_precision=float(np.sum(counts.anomalous * precision) / total),
-        f1_max=float(f1[best]),
-        f1_max_threshold=float(counts.scores[best]),
-    )

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 
 from muad.errors import ConfigError
 from muad.metrics.collection import ArrayMaps, LabelledMaps
-from muad.metrics.counting import collect_anomalous, count_normal
-from muad.metrics.inputs import MetricInputError, as_scores, as_truth, require_same_shape
-from muad.metrics.overlap import aupimo, coarse_aupro, coarse_thresholds, exact_aupro
-from muad.metrics.ranking import RankCounts, metrics_from_counts
+from muad.metrics.counting import count_in_bands
+from muad.metrics.inputs import MetricInputError, as_float, as_scores, as_truth, require_same_shape
+from muad.metrics.overlap import aupimo, coarse_aupro, coarse_overlap, coarse_thresholds, exact_aupro
+from muad.metrics.ranking import RankCounts, RankSums
 
 AuproDefinition = Literal["exact", "thresholds_200"]
 
@@ -91,7 +91,7 @@ def pixel_metrics_of(
     aupro: AuproDefinition = "exact",
     threads: int | None = None,
 ) -> PixelMetrics:
-    """The same of maps that are not all in memory, which are looked at twice: for anomalous pixels, then for normal.
+    """The same of maps that are not all in memory, which are looked at chunk by chunk, at least twice.
 
     Args:
         labelled: Maps and masks of a category.
@@ -133,41 +133,40 @@ def _undefined(reason: str) -> PixelMetrics:
 def _defined_metrics(
     labelled: LabelledMaps, *, fpr_limit: float, definition: AuproDefinition, threads: int | None
 ) -> PixelMetrics:
-    """The metrics where both anomalous and normal pixels occur."""
+    """The metrics where both anomalous and normal pixels occur, summed up over bands of scores, the highest first."""
     per_image, image_pixels = labelled.anomalous_pixels, labelled.size[0] * labelled.size[1]
-    anomalous = collect_anomalous(labelled)
-    scores = anomalous.scores
-    thresholds = coarse_thresholds(labelled.extremes(), scores.dtype) if definition == "thresholds_200" else None
-    # The coarse thresholds ride along as further queries of the same pass.
-    queries = scores if thresholds is None else np.concatenate([scores, thresholds])
-    counts = count_normal(labelled, queries, threads)
-    own = slice(scores.size)
-    above, at_least = counts.above[own], counts.at_least[own]
     normal = image_pixels * per_image.size - int(per_image.sum())
-    ranks = metrics_from_counts(
-        RankCounts(scores=scores, anomalous=anomalous.pixels, normal_above=above, normal_from=at_least, normal=normal)
-    )
+    in_normal_images = image_pixels * int(np.count_nonzero(per_image == 0))
+    ranks = RankSums(anomalous=int(per_image.sum()), normal=normal)
+    dtype = as_float(labelled.maps(np.array([0]))).dtype
+    coarse = definition == "thresholds_200"
+    thresholds = coarse_thresholds(labelled.extremes(), dtype) if coarse else np.empty(0, dtype)
+    rates, overlap = np.zeros(thresholds.size), np.zeros(thresholds.size)
+    area = area_per_image = 0.0
+    # The coarse thresholds ride along as further queries of the same pass.
+    for anomalous, counts, places in count_in_bands(labelled, thresholds, threads):
+        scores, own = anomalous.scores, slice(anomalous.scores.size)
+        above, at_least = counts.above[own], counts.at_least[own]
+        ranks.add(RankCounts(scores=scores, anomalous=anomalous.pixels, normal_above=above, normal_from=at_least))
+        area += exact_aupro(above / normal, at_least / normal, anomalous.region_share, fpr_limit)
+        rates[places] = counts.above[scores.size :] / normal
+        overlap += coarse_overlap(thresholds, scores, anomalous.region_share)
+        if in_normal_images:
+            reached = counts.at_least_in_normal_images[own] / in_normal_images
+            area_per_image += aupimo(reached, anomalous.image_share)
+    coarse_area = coarse_aupro(rates, overlap, fpr_limit)
     reasons = {}
-    if thresholds is None:
-        area: float | None = exact_aupro(above / normal, at_least / normal, anomalous.region_share, fpr_limit)
-    else:
-        rates = counts.above[scores.size :] / normal
-        area = coarse_aupro(thresholds, rates, scores, anomalous.region_share, fpr_limit)
-        if area is None:
-            reasons["aupro"] = f"fewer than two of 200 thresholds, or none above 0, have a rate below {fpr_limit}"
-    pixels_of_normal_images = int(np.count_nonzero(per_image == 0)) * image_pixels
-    area_per_image: float | None = None
-    if pixels_of_normal_images:
-        rates = counts.at_least_in_normal_images[own] / pixels_of_normal_images
-        area_per_image = aupimo(rates, anomalous.image_share)
-    else:
+    if coarse and coarse_area is None:
+        reasons["aupro"] = f"fewer than two of 200 thresholds, or none above 0, have a rate below {fpr_limit}"
+    if not in_normal_images:
         reasons["aupimo"] = "every image has an anomalous pixel"
+    found = ranks.metrics()
     return PixelMetrics(
-        auroc=ranks.auroc,
-        average_precision=ranks.average_precision,
-        f1_max=ranks.f1_max,
-        f1_max_threshold=ranks.f1_max_threshold,
-        aupro=area,
-        aupimo=area_per_image,
+        auroc=found.auroc,
+        average_precision=found.average_precision,
+        f1_max=found.f1_max,
+        f1_max_threshold=found.f1_max_threshold,
+        aupro=coarse_area if coarse else area,
+        aupimo=area_per_image if in_normal_images else None,
         reasons=reasons,
     )
