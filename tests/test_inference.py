@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muad import Predictor
+from muad import Predictor, learn_products
 from muad.checkpoint import load_detector
 from muad.data.images import read_image
+from muad.data.index import open_catalog
+from muad.data.toy_factory import write_toy_factory
 from muad.errors import CheckpointError, ConfigError
 
 
@@ -154,8 +157,12 @@ def test_each_category_is_judged_by_its_own_detector(tiny_runs: Path, paths: lis
         assert alone.category == found.category
 
 
-def test_an_array_needs_its_category_where_each_has_a_detector(tiny_runs: Path, paths: list[Path]) -> None:
-    both, image = Predictor(tiny_runs, device="cpu"), read_image(paths[0])
+def test_an_array_needs_its_category_where_each_has_a_detector_and_none_is_recognised(
+    tiny_runs: Path, paths: list[Path], tmp_path: Path
+) -> None:
+    run = Path(copytree(tiny_runs, tmp_path / "run"))
+    (run / "products.toml").unlink()
+    both, image = Predictor(run, device="cpu"), read_image(paths[0])
     with pytest.raises(ConfigError, match="category must be given for an array, got none"):
         both.predict(image)
     assert both.predict(image, category="pill_blister")[0].score == pytest.approx(both.predict(paths[0])[0].score)
@@ -177,3 +184,71 @@ def test_predictions_are_frozen(predictor: Predictor, paths: list[Path]) -> None
     (found,) = predictor.predict(paths[0])
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.score = 0.0  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More images of both products of the runs, and a third product."""
+    folder = tmp_path_factory.mktemp("factory") / "data"
+    names = ("pill_blister", "printed_board", "woven_fabric")
+    write_toy_factory(folder, image_px=64, train_per_category=20, test_normal=2, test_per_defect=0, categories=names)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def knowing(
+    tiny_run: Path, tiny_runs: Path, factory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Both kinds of run, which learned their products from images enough to tell others."""
+    folder = tmp_path_factory.mktemp("knowing")
+    runs = {"multi_class": tiny_run, "per_category": tiny_runs}
+    copies = {mode: Path(copytree(run, folder / mode)) for mode, run in runs.items()}
+    for run in copies.values():
+        learn_products(run, open_catalog(factory).select(split="train"), device="cpu")
+    return copies
+
+
+@pytest.mark.parametrize("mode", ["multi_class", "per_category"])
+def test_what_nobody_named_is_recognised_and_judged_as_that(mode: str, knowing: dict[str, Path], factory: Path) -> None:
+    predictor = Predictor(knowing[mode], device="cpu")
+    names = ["printed_board", "pill_blister", "printed_board"]
+    images = [read_image(factory / name / "test" / "good" / "000.png") for name in names]
+    for name, image, found in zip(names, images, predictor.predict(images), strict=True):
+        assert (found.category, found.recognised_category, found.notice) == (name, name, None)
+        assert found.score == pytest.approx(predictor.predict(image, category=name)[0].score, rel=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["multi_class", "per_category"])
+def test_an_unknown_product_has_a_score_but_no_category(mode: str, knowing: dict[str, Path], factory: Path) -> None:
+    predictor = Predictor(knowing[mode], device="cpu")
+    for found in predictor.predict([read_image(path) for path in factory.glob("woven_fabric/test/good/*.png")]):
+        assert (found.category, found.recognised_category) == (None, "unknown product")
+        assert re.fullmatch(
+            r"unknown product: nearest is (pill_blister|printed_board) \(p = 0\.024\)", found.notice or ""
+        )
+        assert found.score is not None
+        assert found.anomaly_map is not None
+
+
+def test_a_given_category_stays_and_the_disagreement_is_told(knowing: dict[str, Path], factory: Path) -> None:
+    predictor = Predictor(knowing["per_category"], device="cpu")
+    board, fabric = (factory / name / "test" / "good" / "000.png" for name in ("printed_board", "woven_fabric"))
+    (wrong,) = predictor.predict(board, category="pill_blister")
+    assert (wrong.category, wrong.recognised_category) == ("pill_blister", "printed_board")
+    assert str(wrong.notice).startswith("given as pill_blister, looks like printed_board (p = ")
+    (foreign,) = predictor.predict(fabric, category="pill_blister")
+    assert (foreign.category, foreign.recognised_category) == ("pill_blister", "unknown product")
+    assert str(foreign.notice).startswith("given as pill_blister, looks like unknown product (p = ")
+    (right,) = predictor.predict(board)
+    assert (right.category, right.recognised_category, right.notice) == ("printed_board", "printed_board", None)
+
+
+def test_a_run_without_products_works_as_before_there_were_any(
+    tiny_run: Path, paths: list[Path], tmp_path: Path
+) -> None:
+    run = Path(copytree(tiny_run, tmp_path / "run"))
+    (run / "products.toml").unlink()
+    by_path, by_pixels = Predictor(run, device="cpu").predict([paths[0], read_image(paths[0])])
+    assert (by_path.category, by_path.recognised_category, by_path.notice) == ("pill_blister", None, None)
+    assert (by_pixels.category, by_pixels.recognised_category) == (None, None)
+    assert by_pixels.score == by_path.score

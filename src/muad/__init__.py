@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from muad.inference import ImagePrediction, Predictor
     from muad.metrics.report import Report
     from muad.official import import_official
+    from muad.recognition import learn_products
 
 _HOMES = {
     "ImagePrediction": "muad.inference",
@@ -28,6 +29,7 @@ _HOMES = {
     "RunConfig": "muad.config",
     "evaluate": "muad.api",
     "import_official": "muad.official",
+    "learn_products": "muad.recognition",
     "load_config": "muad.config",
     "open_catalog": "muad.data.index",
     "train": "muad.api",
@@ -42,6 +44,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "import_official",
+    "learn_products",
     "load_config",
     "open_catalog",
     "train",

@@ -22,6 +22,7 @@ from muad.errors import CheckpointError, ConfigError, DataError
 from muad.evaluation import evaluate_detector, find_protocol, predict_views
 from muad.inference import load_scorer
 from muad.metrics.report import CategoryReport, Report
+from muad.recognition import has_products, learn_products
 from muad.scores import SCORES_FILE, ImageScore, scores_to_csv
 from muad.training import train_detector
 from muad.training.choose import choose_config, describe_choice
@@ -125,10 +126,12 @@ def train(
     }
     if config.training.mode == "multi_class":
         _train_one(config, records, run_dir, fabric, facts, progress, note)
+        _learn_products(run_dir, records, fabric, note)
         return config
     folders = {name: category_folder(run_dir, name) for name in _count(records)}
     begun = _start(run_dir, config, facts, fabric)
     if "finished" in begun:
+        _learn_products(run_dir, records, fabric, note)
         return config
     parts = []
     for name, folder in folders.items():
@@ -139,6 +142,7 @@ def train(
     lows, highs = zip(*(part["map_scale"] for part in parts), strict=True)
     # All of them see images alike and read the same encoder, so the first one tells how.
     _finish(run_dir, config, begun, {**parts[0], "map_scale": (max(lows), max(highs))}, fabric)
+    _learn_products(run_dir, records, fabric, note)
     return config
 
 
@@ -349,6 +353,13 @@ def _holds_work(run_dir: Path) -> bool:
 def _finish(run_dir: Path, config: RunConfig, facts: dict[str, Any], made: dict[str, Any], fabric: Fabric) -> None:
     if fabric.is_global_zero:
         create_run(run_dir, config, {**facts, "finished": True, **made})
+    fabric.barrier()
+
+
+def _learn_products(run_dir: Path, records: Sequence[Record], fabric: Fabric, note: Notice) -> None:
+    """Learn to recognise the categories, unless that was done before the run was resumed."""
+    if fabric.is_global_zero and len(_count(records)) > 1 and not has_products(run_dir):
+        learn_products(run_dir, records, device=str(fabric.device), note=note)
     fabric.barrier()
 
 

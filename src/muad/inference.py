@@ -22,6 +22,7 @@ from muad.detectors import Dinomaly
 from muad.device import choose_device
 from muad.errors import ConfigError, DataError
 from muad.evaluation import predict_views
+from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -40,7 +41,10 @@ class ImagePrediction:
 
     Attributes:
         path: The file, if it came from one.
-        category: The category it was judged as, where that is known.
+        category: The category it was judged as: the one given, else the one recognised; None if neither is known.
+        recognised_category: The trained category it looks like, or `unknown product` if it looks like none; None if the
+            run recognises no products.
+        notice: What a person should know, such as that the given and the recognised category differ; or None.
         score: Anomaly score, unbounded; None if the image could not be read.
         anomaly_map: Anomaly per pixel of the original image, `[H0, W0]` float32; NaN where a crop hid it from the
             detector; None if the image could not be read.
@@ -50,6 +54,8 @@ class ImagePrediction:
 
     path: Path | None
     category: str | None
+    recognised_category: str | None = None
+    notice: str | None = None
     score: float | None = None
     anomaly_map: Float[np.ndarray, "H0 W0"] | None = None
     image: UInt8[np.ndarray, "H0 W0 3"] | None = None
@@ -57,10 +63,12 @@ class ImagePrediction:
 
 
 class _Seen(NamedTuple):
-    """An image that was read, or the reason why not, and its view."""
+    """An image that was read, or the reason why not, its view, and what it is recognised by and judged as."""
 
     prediction: ImagePrediction
     view: UInt8[np.ndarray, "H W 3"] | None
+    small: UInt8[np.ndarray, "h w 3"] | None = None
+    judged_as: str | None = None
 
 
 class Predictor:
@@ -101,6 +109,7 @@ class Predictor:
         self._detectors: dict[str | None, Scorer] = {}
         # All detectors of a run see images alike, so the first one tells how.
         self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
+        self._recogniser = Recogniser.of_run(self.run, self._device)
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, batch_size: int = 16, category: str | None = None
@@ -110,7 +119,7 @@ class Predictor:
         Args:
             images: Paths, RGB or grey uint8 arrays `[H, W, 3]` or `[H, W]`, PIL images, or one of them.
             batch_size: Images per forward pass.
-            category: What they show; needed where each category has a detector of its own and the path does not say.
+            category: What they show, if it is known: it goes before what the path says and what is recognised.
 
         Raises:
             ConfigError: Unknown or missing category, or an array of another kind than stated above.
@@ -130,27 +139,28 @@ class Predictor:
         return self._stream(images, batch_size, category)
 
     def category_of(self, path: Path | None, category: str | None = None) -> str | None:
-        """What an image is judged as: the given category, else the innermost folder of its path named like one.
+        """What an image is said to show: the given category, else the innermost folder of its path named like one.
 
         Raises:
-            ConfigError: Neither says, and the run has one detector for each category.
+            ConfigError: Neither says, and the run has a detector for each category but has not learned to recognise it.
         """
         if category is None and len(self.categories) == 1:
             category = self.categories[0]
         if category is None and path is not None:
             folders = path.absolute().parent.parts
             category = next((name for name in reversed(folders) if name in self.categories), None)
-        if category is None and self._per_category:
+        if category is None and self._per_category and self._recogniser is None:
             raise ConfigError(
                 f"category must be given for {path or 'an array'}, got none: this run has one detector per "
-                f"category. Name one of {', '.join(self.categories)}, or put the image in a folder of that name."
+                f"category. Name one of {', '.join(self.categories)}, put the image in a folder of that name, or learn "
+                "to recognise them with muad.learn_products."
             )
         return category
 
     def _stream(self, images: Iterable[ImageLike], batch_size: int, category: str | None) -> Iterator[ImagePrediction]:
         read = read_ahead(lambda item: self._read(item, category), images, ahead=batch_size)
         while group := list(islice(read, batch_size)):
-            yield from self._predict_group(group)
+            yield from self._predict_group(self._recognise(group))
 
     def _read(self, item: ImageLike, category: str | None) -> _Seen:
         path = Path(item) if isinstance(item, (str, Path)) else None
@@ -160,18 +170,27 @@ class Predictor:
             view = self._preprocessing.view(image, f"image {path}" if path is not None else "image")
         except DataError as error:
             return _Seen(ImagePrediction(path=path, category=category, error=str(error)), None)
-        return _Seen(ImagePrediction(path=path, category=category, image=image), view)
+        small = shrink(image) if self._recogniser is not None else None
+        return _Seen(ImagePrediction(path=path, category=category, image=image), view, small, category)
+
+    def _recognise(self, group: Sequence[_Seen]) -> list[_Seen]:
+        """The same images, each with what it looks like; what nobody named is judged as that."""
+        small = [seen.small for seen in group if seen.small is not None]
+        if self._recogniser is None or not small:
+            return list(group)
+        found = iter(self._recogniser.recognise(small))
+        return [seen if seen.small is None else _named(seen, next(found)) for seen in group]
 
     def _predict_group(self, group: Sequence[_Seen]) -> Iterator[ImagePrediction]:
         """Predict a batch, one forward pass per detector that is needed; maps are enlarged as they are asked for."""
         results: dict[int, tuple[np.ndarray, float]] = {}
-        keys = [seen.prediction.category if self._per_category else None for seen in group]
+        keys = [seen.judged_as if self._per_category else None for seen in group]
         for key in dict.fromkeys(key for key, seen in zip(keys, group, strict=True) if seen.view is not None):
             places = [place for place, seen in enumerate(group) if seen.view is not None and keys[place] == key]
             views = np.stack([view for place in places if (view := group[place].view) is not None])
             maps, scores = predict_views(self._detector(key), views)
             results |= dict(zip(places, zip(maps, scores.tolist(), strict=True), strict=True))
-        for place, (prediction, _) in enumerate(group):
+        for place, (prediction, *_) in enumerate(group):
             if place not in results or prediction.image is None:
                 yield prediction
                 continue
@@ -189,6 +208,19 @@ class Predictor:
         for oldest in list(self._detectors)[:-_KEPT_DETECTORS]:
             del self._detectors[oldest]
         return detector
+
+
+def _named(seen: _Seen, found: Recognition) -> _Seen:
+    """An image with what it looks like; a given category stays, and is questioned if it looks like something else."""
+    given, notice = seen.prediction.category, None
+    if given is not None and given != found.category:
+        notice = f"given as {given}, looks like {found.category} (p = {found.p_value:.2g})"
+    elif found.is_unknown:
+        notice = f"{UNKNOWN_PRODUCT}: nearest is {found.nearest} (p = {found.p_value:.2g})"
+    category = found.nearest if given is None and not found.is_unknown else given
+    told = dataclasses.replace(seen.prediction, category=category, recognised_category=found.category, notice=notice)
+    # Of an unknown product there is still a map: by the detector of what it resembles most.
+    return seen._replace(prediction=told, judged_as=given or found.nearest)
 
 
 def load_scorer(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from muad.inference import ImagePrediction, Predictor
 
-_COLUMNS = ("path", "category", "score", "width", "height", "map", "overlay", "error")
+_COLUMNS = ("path", "category", "recognised", "score", "width", "height", "map", "overlay", "notice", "error")
 _COVER = 0.7  # share of colour where the map is fully anomalous; the part stays visible under it
 _WEAK, _STRONG = np.array((255.0, 225.0, 0.0)), np.array((255.0, 0.0, 70.0))  # yellow to red
 _UNSEEN = 0.45  # brightness of what the detector never looked at
@@ -116,6 +116,7 @@ def _write_each(
 ) -> Iterator[dict[str, Any]]:
     for prediction, source in zip(predictions, sources, strict=True):
         row: dict[str, Any] = {"path": str(source.path), "category": prediction.category, "error": prediction.error}
+        row |= {"recognised": prediction.recognised_category, "notice": prediction.notice}
         if prediction.image is not None and prediction.anomaly_map is not None:
             overlay = out / "overlays" / f"{source.name}.png"
             anomaly_map = out / "maps" / f"{source.name}.tiff"

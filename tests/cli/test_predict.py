@@ -4,14 +4,14 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-COLUMNS = ["path", "category", "score", "width", "height", "map", "overlay", "error"]
+COLUMNS = ["path", "category", "recognised", "score", "width", "height", "map", "overlay", "notice", "error"]
 
 
 @pytest.fixture
@@ -77,9 +77,24 @@ def test_a_detector_per_category_is_chosen_by_folder_or_option(
     assert {row["category"] for row in by_folder} == {"pill_blister"}
     given = muad("predict", tiny_runs, folder, "--out", tmp_path / "b", "--category", "printed_board", "--json")
     assert [row["score"] for row in json.loads(given.out)] != [row["score"] for row in by_folder]
-    fault = muad("predict", tiny_runs, photos, "--out", tmp_path / "c").error
+    unnamed = Path(copytree(tiny_runs, tmp_path / "run"))
+    (unnamed / "products.toml").unlink()
+    fault = muad("predict", unnamed, photos, "--out", tmp_path / "c").error
     assert "Name one of pill_blister, printed_board" in fault
     assert not (tmp_path / "c").exists()
+
+
+def test_what_is_recognised_and_disagreements_are_in_the_table_and_told(
+    muad: Callable[..., Any], tiny_runs: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = copytree(tiny_data / "printed_board" / "test" / "good", tmp_path / "camera")
+    done = muad("predict", tiny_runs, folder, "--out", tmp_path / "a", "--json")
+    for row in json.loads(done.out):
+        assert (row["category"], row["recognised"], row["notice"]) == ("printed_board", "printed_board", None)
+    done = muad("predict", tiny_runs, folder, "--out", tmp_path / "b", "--category", "pill_blister")
+    for row in _rows(tmp_path / "b"):
+        assert (row["category"], row["recognised"]) == ("pill_blister", "printed_board")
+        assert f"{row['path']}: {row['notice']}" in done.err
 
 
 def test_an_unknown_category_is_told_before_anything_is_written(

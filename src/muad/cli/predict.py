@@ -46,6 +46,11 @@ def command(
     unreadable = [row["error"] for row in rows if row["error"] is not None]
     for error in unreadable[:_NAMED]:
         say(f"not predicted: {error}")
+    noticed = [f"{row['path']}: {row['notice']}" for row in rows if row["notice"] is not None]
+    for notice in noticed[:_NAMED]:
+        say(notice)
+    if len(noticed) > _NAMED:
+        say(f"{len(noticed) - _NAMED} more notices: see results.csv")
     said = f"{len(rows) - len(unreadable)} images predicted, {len(unreadable)} not"
     say(f"{said}: {out / 'results.csv'}, {out / 'overlays'}, {out / 'maps'}")
     if as_json:
