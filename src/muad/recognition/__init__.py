@@ -9,8 +9,7 @@ backend or precision, and a detector need not have one. What it can do and costs
 Beside the weights lie `products.safetensors` (one tensor per category) and `products.toml` (facts, and a rate to edit).
 
 References:
-    Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005, chapter 2 (conformal p-values);
-    Barber et al., Predictive Inference with the Jackknife+, 2021, arXiv:1905.02928 (each against the others).
+    Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005, chapter 2 (conformal p-values).
 """
 
 from muad.recognition.features import ProductEncoder, product_encoder, shrink
