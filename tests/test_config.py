@@ -126,7 +126,7 @@ def test_main_numbers_are_the_papers() -> None:
 
 def test_unknown_recipe_gets_the_list_and_the_closest() -> None:
     with pytest.raises(
-        ConfigError, match=r"one of dinomaly-mvtec.*got 'dinomaly-mvtek'\. Did you mean 'dinomaly-mvtec'"
+        ConfigError, match=r"one of .*dinomaly-mvtec.*got 'dinomaly-mvtek'\. Did you mean 'dinomaly-mvtec'"
     ):
         load_config("dinomaly-mvtek")
 
@@ -304,3 +304,38 @@ def test_the_detectors_name_decides_what_its_table_is() -> None:
     assert config.detector.denoiser.width == 32
     assert config.encoder is None
     assert parse_config(config_to_dict(config)) == config
+
+
+# -------------------------------------------------------------------------------------------------- DiffusionAD
+
+DIFFUSION = [name for name in recipe_names() if name.startswith("diffusionad-")]
+
+
+def test_diffusionad_has_a_recipe_for_every_data_set_of_the_paper() -> None:
+    assert set(DIFFUSION) == {f"diffusionad-{data}" for data in ("mvtec", "visa", "dagm", "mpdd")}
+
+
+@pytest.mark.parametrize("name", DIFFUSION)
+def test_recipes_of_diffusionad_are_the_authors_settings(name: str) -> None:
+    config = load_config(name)
+    textures = config.detector.synthesis.texture_categories
+    synthesis = dataclasses.replace(config.detector.synthesis, texture_categories=None)
+    assert dataclasses.replace(config.detector, synthesis=synthesis) == DiffusionAdConfig()
+    assert textures is not None
+    assert ("zipper" in textures) == (name == "diffusionad-mvtec")
+    assert (config.optim.kind, config.optim.lr, config.optim.weight_decay) == ("adamw", 1e-4, 0.0)
+    assert (config.optim.clip_norm, config.optim.amsgrad, config.optim.eps) == (0.0, False, 1e-8)
+    assert (config.schedule.kind, config.schedule.warmup_steps) == ("constant", 0)
+    assert (config.training.mode, config.training.batch_size) == ("per_category", 16)
+    assert (config.training.accumulate, config.training.ema_decay) == (1, 0.0)
+
+
+@pytest.mark.parametrize("name", DIFFUSION)
+def test_headers_of_diffusionad_say_what_is_expected_and_how_sure_that_is(name: str) -> None:
+    config, text = load_config(name), header(name)
+    expected = text.partition("Expected, in %:")[2].partition("Source:")[0]
+    in_percent = {metric: float(value) for metric, value in re.findall(r"(\w+_\w+) (\d+\.\d+)", expected)}
+    assert {metric: round(100 * value, 6) for metric, value in published(config).items()} == in_percent
+    assert "by others" in text
+    assert "arXiv:2303.08730" in config.published.source
+    assert re.search(rf"muad train \w+ --out RUN --recipe {name} ", text)

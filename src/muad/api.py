@@ -25,7 +25,7 @@ from muad.metrics.report import CategoryReport, Report
 from muad.recognition import has_products, learn_products
 from muad.scores import SCORES_FILE, ImageScore, scores_to_csv
 from muad.training import train_detector
-from muad.training.choose import choose_config, describe_choice
+from muad.training.choose import adapt_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
 from muad.training.reproducibility import describe_detector, environment
@@ -262,8 +262,7 @@ def _run_config(
         return config
     if recipe is not None:
         return _absolute_paths(load_config(recipe, overrides))
-    chosen = choose_config(catalog, choose_device(device), override({}, overrides))
-    config = _absolute_paths(parse_config(override(config_to_dict(chosen), overrides)))
+    config = _absolute_paths(adapt_config(catalog, choose_device(device), overrides))
     note(describe_choice(config, catalog, choose_device(device)))
     return config
 

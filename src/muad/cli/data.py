@@ -1,4 +1,4 @@
-"""`muad data summary`."""
+"""`muad data`: summary, foreground, preview-synthesis."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from muad.cli.display import plain_table, say, show, show_table
 
 app = typer.Typer(no_args_is_help=True)
 
+Recipe = Annotated[str | None, typer.Option(help="Recipe that will be trained: name or TOML file.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. detector.resize_px=[128,128].")]
+
 
 @app.callback()
 def group() -> None:
-    """Look at a data set."""
+    """Look at a data set, and prepare it for DiffusionAD."""
 
 
 @app.command("summary")
@@ -50,3 +53,48 @@ def summary(
     show_table(table)
     for line in (*found.notes, *found.published, *found.problems):
         say(line)
+
+
+@app.command("foreground")
+def foreground(
+    path: Annotated[Path, typer.Argument(help="Data set: folder or manifest.")],
+    out: Annotated[Path, typer.Option(help="Folder of masks to write.")],
+    recipe: Recipe = None,
+    settings: Settings = None,
+    layout: Annotated[str, typer.Option(help="How it lies on disk.")] = "auto",
+) -> None:
+    """Write a mask of the object in every training image, for DiffusionAD to keep its anomalies on."""
+    from muad.cli.display import progress_bar
+    from muad.preparation import write_foreground_masks
+
+    with progress_bar() as update:
+        config, found = write_foreground_masks(
+            path, out, recipe=recipe, overrides=settings or [], layout=layout,
+            progress=lambda done, total: update("foreground", done, total, None),
+        )  # fmt: skip
+    table = plain_table()
+    table.add_column("category", no_wrap=True)
+    for heading in ("images", "with\nbackground", "mean share"):
+        table.add_column(heading, justify="right")
+    for row in found:
+        table.add_row(row.category, str(row.images), str(row.with_background), f"{row.mean_share:.3f}")
+    show_table(table)
+    height, width = config.resize_px
+    say(f"masks of {height} x {width} px: {out}. Look at them, then train with "
+        f"--set detector.synthesis.foreground_dir={out}")  # fmt: skip
+
+
+@app.command("preview-synthesis")
+def preview(
+    path: Annotated[Path, typer.Argument(help="Data set: folder or manifest.")],
+    out: Annotated[Path, typer.Option(help="Picture to write.")],
+    recipe: Recipe = None,
+    settings: Settings = None,
+    layout: Annotated[str, typer.Option(help="How it lies on disk.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the anomalies.", min=0)] = 0,
+) -> None:
+    """Draw the synthetic anomalies DiffusionAD would learn from: original, mask, anomaly, overlay."""
+    from muad.preparation import preview_synthesis
+
+    preview_synthesis(path, out, recipe=recipe, overrides=settings or [], layout=layout, seed=seed)
+    say(f"synthetic anomalies: {out}")

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from muad.config import OptimConfig, RunConfig, ScheduleConfig, TrainingConfig
+from muad.config import (
+    OptimConfig,
+    RunConfig,
+    ScheduleConfig,
+    TrainingConfig,
+    config_to_dict,
+    override,
+    parse_config,
+)
 from muad.detectors import DiffusionAdConfig, DinomalyConfig
 from muad.nn.denoiser import DenoiserConfig
 
@@ -33,6 +41,17 @@ def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, An
     if asked.get("detector", {}).get("name") == "diffusion_ad":
         return _diffusion_ad(catalog, device, length)
     return _dinomaly(catalog, device, length)
+
+
+def adapt_config(catalog: Catalog, device: torch.device, overrides: Iterable[str]) -> RunConfig:
+    """The configuration chosen for this data and device, with `section.key=value` settings on top.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range.
+    """
+    settings = tuple(overrides)
+    chosen = choose_config(catalog, device, override({}, settings))
+    return parse_config(override(config_to_dict(chosen), settings))
 
 
 def _dinomaly(catalog: Catalog, device: torch.device, total_steps: int | None) -> RunConfig:
