@@ -97,11 +97,11 @@ def preview_synthesis(
     config = _configure(catalog, recipe, [*overrides, "detector.synthesis.probability=1.0"])
     synthesis, preprocessing = Synthesis(config.synthesis), _preprocessing(config)
     rows = []
-    for category in catalog.categories:
+    for number, category in enumerate(catalog.categories):
         records = catalog.select(category=category, split="train")
         chosen = records[:: max(1, len(records) // 3)][:3]
         rows.append(_title(category, 3))
-        rows.append(_examples(chosen, preprocessing, synthesis, seed))
+        rows.append(_examples(chosen, preprocessing, synthesis, seed + 3 * number))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.concatenate(rows)).save(out)
