@@ -10,6 +10,7 @@ import torch
 
 from muad.detectors import Dinomaly, DinomalyConfig
 from muad.metrics.region import pixel_metrics
+from muad.nn.denoiser import DenoiserConfig
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import VitLayout
 
@@ -77,3 +78,18 @@ def test_every_planned_row_is_one_the_rows_know(load) -> None:
     names = {row[3] for row in planned if row[0] == "inference"}
     assert names <= {rows.REFERENCE, *rows.VARIANTS}
     assert len({str(row) for row in planned}) == len(planned)
+
+
+def test_costs_are_counted_for_both_detectors(load) -> None:
+    cost = load("cost")
+    layout = VitLayout(width=32, depth=5, heads=2, patch_px=7, registers=2, position_grid=6)
+    encoder = EncoderConfig(name="random-custom", layout=layout, tap_layers=(1, 2, 3, 4))
+    small = DenoiserConfig(width=8, multipliers=(1, 1), blocks_per_level=1, attention_levels=0)
+    kept, none = cost.measure_cost(cost._dinomaly(encoder, 56)), cost.measure_cost(cost._diffusion(64, small, 4))
+    assert 0 < kept["kept_gflop"] < kept["train_gflop"]
+    # A training step of one image is three times its forward pass, but for the first layer's input.
+    assert 2.5 < none["train_gflop"] / none["predict_gflop"] < 3
+    assert none["kept_gflop"] == none["train_gflop"]
+    text = cost.table({"one": kept, "other": none})
+    assert text.count("none to keep") == 1
+    assert len(text.splitlines()) == 4

@@ -230,6 +230,17 @@ def test_without_guidance_the_reconstruction_is_one_step_at_the_small_scale() ->
     assert guided.allclose(by_hand, atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["parity", "clean"])
+def test_what_is_restored_is_what_the_segmenter_compares_with(mode: str) -> None:
+    detector, images = make_detector(mode=mode), make_batch().images
+    detector.eval()
+    restored = detector.restore(images)
+    assert 0 <= restored.min() < restored.max() <= 1
+    compared = detector._reconstruct_for_prediction(detector.scale(images), 0)
+    inside = (detector.scale(restored) - compared).abs() < 1e-5
+    assert inside[(compared > detector.scale(torch.zeros(1))) & (compared < 1)].all()
+
+
 def test_a_walk_of_one_step_is_one_step() -> None:
     detector, images = make_detector(reconstruction="iterative", iterative_steps=1), make_batch().images
     noise = torch.randn(2, *images.shape)

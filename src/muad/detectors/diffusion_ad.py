@@ -317,6 +317,12 @@ class DiffusionAd(Detector):
                 maps += logits.sigmoid()[:, 0] / self.config.noise_draws
         return Prediction(anomaly_map=maps, score=top_mean(maps, self.config.top_pixels))
 
+    @torch.no_grad()
+    def restore(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+        """What images would be without an anomaly, both in [0, 1]: what the segmenter compares them with."""
+        restored = self._reconstruct_for_prediction(self.scale(images), 0)
+        return (restored if self.config.mode == "parity" else (restored + 1) / 2).clamp(0, 1)
+
     def _reconstruct_for_prediction(self, images: Float[Tensor, "b 3 H W"], draw: int) -> Float[Tensor, "b 3 H W"]:
         # DEVIATION: the authors' noise is unseeded. Here it is the same for all images, drawn on the CPU: a score
         # depends on its image alone, and scores differ by their images alone.

@@ -69,7 +69,8 @@ class RunLog:
                 if not math.isfinite(value):
                     raise TrainingError(
                         f"{name} must be finite, got {value} at step {step}. Continue from the last checkpoint "
-                        "with a lower optim.lr, detector.attention_eps = 1e-6, or training.precision = '32-true'."
+                        "with a lower optim.lr or training.precision = '32-true'; Dinomaly also with "
+                        "detector.attention_eps = 1e-6."
                     )
         means = dict(zip(names, table.mean(0).tolist(), strict=True))
         step, learning_rate, *_ = self._pending[-1]
