@@ -13,6 +13,7 @@ from muad._version import __version__
 
 if TYPE_CHECKING:
     from muad.api import evaluate, train
+    from muad.checking import check_data
     from muad.config import RunConfig, load_config
     from muad.data.index import open_catalog
     from muad.errors import MuadError
@@ -27,6 +28,7 @@ _HOMES = {
     "Predictor": "muad.inference",
     "Report": "muad.metrics.report",
     "RunConfig": "muad.config",
+    "check_data": "muad.checking",
     "evaluate": "muad.api",
     "import_official": "muad.official",
     "learn_products": "muad.recognition",
@@ -42,6 +44,7 @@ __all__ = [
     "Report",
     "RunConfig",
     "__version__",
+    "check_data",
     "evaluate",
     "import_official",
     "learn_products",

@@ -8,6 +8,7 @@ import typer
 
 from muad.cli import (
     cache,
+    check_data,
     data,
     demo,
     demo_data,
@@ -34,6 +35,7 @@ app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
 app.add_typer(recipes.app, name="recipes", help="Settings that come with muad: one file per published result.")
 app.add_typer(data.app, name="data", help="Look at a data set, and prepare it for DiffusionAD.")
+app.command("check-data")(check_data.command)
 app.command("demo-data")(demo_data.command)
 app.command("demo")(demo.command)
 app.command("import-official")(import_official.command)

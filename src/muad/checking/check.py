@@ -1,0 +1,182 @@
+"""The check in order: read every image once, describe the good ones, then ask one question after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from muad.checking.cost import estimate_cost
+from muad.checking.defects import defects_in_patches, small_defects
+from muad.checking.findings import MEANINGS, CategoryFacts, DataCheck, Finding
+from muad.checking.outliers import odd_exposure, odd_sizes
+from muad.checking.reading import Seen, look_at
+from muad.checking.repeats import find_repeats
+from muad.checking.suspicion import Describer, suspicious
+from muad.config import RunConfig, load_config
+from muad.data.content_hash import content_hash
+from muad.data.index import open_catalog
+from muad.data.loading import read_ahead
+from muad.device import choose_device
+from muad.nn.encoder import EncoderConfig
+from muad.training.choose import choose_config
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from muad.types import Catalog, Record
+
+Progress = Callable[[str, int, int, float | None], None]
+MOST_DESCRIBED = 2000
+"""Good images of a category that are compared with each other; of more, evenly spread ones."""
+_BATCH_SIZE = 16
+
+
+def check_data(
+    data: str | Path,
+    *,
+    layout: str = "auto",
+    recipe: str | Path | None = None,
+    device: str = "auto",
+    progress: Progress = lambda *_: None,
+) -> DataCheck:
+    """What is wrong with a data set: its files, repeats, labels, pictures, sizes; and what training on it would cost.
+
+    Args:
+        data: Data set of any layout muad reads.
+        layout: How it lies on disk; `auto` recognises it.
+        recipe: Settings of the training to come (a run's `config.toml` is one too), for size of defects and cost; None
+            for those that `train` would choose.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        progress: Called with what is being done, images done, images in all, and None.
+
+    Raises:
+        DataError: No data set there.
+        ConfigError: Unknown layout, recipe or device.
+    """
+    chosen = choose_device(device)
+    catalog = open_catalog(Path(data), layout, for_training=False)
+    config = load_config(recipe) if recipe is not None else choose_config(catalog, chosen, {})
+    encoder = config.encoder or EncoderConfig()  # without one, the bundled encoder's patches are as good a measure
+    view_px, patch_px = config.detector.resize_px, encoder.family().layout.patch_px
+    describer = Describer(chosen)
+    looked, features = _look(catalog, describer, progress)
+    readable = [seen for seen in looked if seen.error is None]
+    findings = [
+        Finding(kind="unreadable", category=seen.record.category, images=(seen.record.path,), text=seen.error)
+        for seen in looked
+        if seen.error is not None
+    ]
+    progress("compare", 0, len(readable), None)
+    repeats, groups = find_repeats(readable)
+    findings += repeats
+    facts = []
+    for name in catalog.categories:
+        own = [seen for seen in readable if seen.record.category == name]
+        good = [seen for seen in own if id(seen) in features]
+        odd: list[Finding] = []
+        limits = None
+        if good:
+            patches = torch.stack([features.pop(id(seen)) for seen in good])
+            odd, limits = suspicious(good, patches, _among(good, readable, groups), describer.grid)
+        sizes = defects_in_patches(own, view_px, patch_px)
+        findings += odd
+        findings += odd_exposure([seen for seen in own if not seen.record.is_anomalous])
+        findings += [*odd_sizes(own, view_px), *small_defects(name, sizes, view_px)]
+        facts.append(_facts(name, catalog, own, sizes, limits))
+    progress("compare", len(readable), len(readable), None)
+    train = len(catalog.select(split="train"))
+    kinds = list(MEANINGS)
+    return DataCheck(
+        data=Path(data),
+        layout=catalog.layout,
+        data_hash=content_hash(catalog.records, catalog.root),
+        categories=tuple(facts),
+        findings=tuple(sorted(findings, key=lambda finding: (kinds.index(finding.kind), finding.category))),
+        cost=estimate_cost(config, train, chosen) if train else None,
+        notes=(*catalog.notes, *_notes(catalog, config)),
+    )
+
+
+def _look(
+    catalog: Catalog, describer: Describer, progress: Progress
+) -> tuple[list[Seen], dict[int, Float[Tensor, "p d"]]]:
+    """Every image as it was seen, and the features of good ones by the identity of what was seen."""
+    described = _described(catalog)
+    work = [(record, describer.preprocessing if record in described else None) for record in catalog.records]
+    looked: list[Seen] = []
+    features: dict[int, Float[Tensor, "p d"]] = {}
+    pending: list[tuple[Seen, np.ndarray]] = []
+
+    def describe() -> None:
+        if pending:
+            patches = describer.describe([view for _, view in pending])
+            features.update({id(seen): rows.clone() for (seen, _), rows in zip(pending, patches, strict=True)})
+            pending.clear()
+
+    for seen, view in read_ahead(lambda item: look_at(*item), work):
+        looked.append(seen)
+        if view is not None:
+            pending.append((seen, view))
+        if len(pending) == _BATCH_SIZE:
+            describe()
+        progress("look", len(looked), len(work), None)
+    describe()
+    return looked, features
+
+
+def _described(catalog: Catalog) -> set[Record]:
+    """Good images to describe: all, or evenly spread ones of very many."""
+    chosen: set[Record] = set()
+    for name in catalog.categories:
+        good = [record for record in catalog.select(category=name) if not record.is_anomalous]
+        chosen.update(good[:: -(-len(good) // MOST_DESCRIBED) or 1])
+    return chosen
+
+
+def _among(good: Sequence[Seen], readable: Sequence[Seen], groups: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Groups of repeated pictures, as indices of the good images of a category."""
+    place = {id(seen): index for index, seen in enumerate(good)}
+    mapped = (tuple(place[id(readable[index])] for index in group if id(readable[index]) in place) for group in groups)
+    return [group for group in mapped if len(group) > 1]
+
+
+def _facts(
+    name: str,
+    catalog: Catalog,
+    own: Sequence[Seen],
+    defects: Float[np.ndarray, " defects"],
+    limits: tuple[float, float] | None,
+) -> CategoryFacts:
+    records = catalog.select(category=name)
+    test = [record for record in records if record.split == "test"]
+    bad = sum(record.is_anomalous for record in test)
+    heights, widths = [seen.size[0] for seen in own], [seen.size[1] for seen in own]
+    return CategoryFacts(
+        name=name,
+        train=len(records) - len(test),
+        test_good=len(test) - bad,
+        test_bad=bad,
+        smallest_px=(min(heights), min(widths)) if own else None,
+        largest_px=(max(heights), max(widths)) if own else None,
+        defects=len(defects),
+        median_patches=float(np.median(defects)) if len(defects) else None,
+        smallest_patches=float(defects.min()) if len(defects) else None,
+        suspicion_limits=limits,
+    )
+
+
+def _notes(catalog: Catalog, config: RunConfig) -> list[str]:
+    notes = []
+    for name in catalog.categories:
+        good = sum(not record.is_anomalous for record in catalog.select(category=name))
+        if good > MOST_DESCRIBED:
+            notes.append(f"{name}: of {good} good images every {-(-good // MOST_DESCRIBED)}th was compared.")
+    height, width = config.detector.resize_px
+    name = (config.encoder or EncoderConfig()).name
+    notes.append(f"Defects are measured for images of {height} x {width} px and encoder {name}.")
+    return notes

@@ -1,0 +1,110 @@
+"""What a training would take: time from one measured step, memory from counting what that step keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from muad.checking.findings import Cost
+from muad.checkpoint import build_detector
+from muad.detectors import DinomalyConfig
+from muad.device import describe_device
+from muad.nn.encoder import EncoderConfig
+from muad.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from muad.config import RunConfig
+    from muad.detectors import Detector
+
+_MEASURED_IMAGES = 4  # of a step; time and memory grow in proportion
+_OPTIMIZER_COPIES = 4  # gradient, two moments, the largest second moment
+
+
+def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
+    """Time and memory of a training on this machine, its encoder's features kept or not as the settings say.
+
+    The encoder is replaced by one of the same shape with random weights, so that nothing has to be downloaded.
+
+    Args:
+        config: The settings of the training.
+        images: Good training images.
+        device: Where it would run.
+    """
+    detector = build_detector(_without_download(config)).to(device)
+    batch = min(_MEASURED_IMAGES, config.training.batch_size)
+    views = torch.zeros(batch, 3, *detector.preprocessing.crop_px, device=device)
+    encode_s, features = _measure_encoding(detector, views)
+    step_s, step_bytes = _measure_step(detector, views, features)
+    steps, drawn = config.schedule.total_steps, config.schedule.total_steps * config.training.batch_size
+    scale = config.training.batch_size / batch
+    kept = features is not None and config.training.cache != "off" and drawn > images
+    if features is None or kept:
+        seconds = images * encode_s / batch + steps * step_s * scale
+    else:
+        seconds = drawn * encode_s / batch + steps * step_s * scale
+    parameters = sum(p.numel() * p.element_size() for p in detector.parameters())
+    trained = sum(p.numel() * p.element_size() for p in detector.parameters() if p.requires_grad)
+    held = features.numel() * features.element_size() // batch * images if kept and features is not None else 0
+    return Cost(
+        network=config.encoder.name if config.encoder is not None else config.detector.name,
+        image_px=detector.preprocessing.crop_px,
+        steps=steps,
+        seconds=seconds,
+        memory_bytes=int(parameters + trained * _OPTIMIZER_COPIES + step_bytes * scale + held),
+        device=describe_device(device),
+    )
+
+
+def _without_download(config: RunConfig) -> RunConfig:
+    """The same training with an encoder of the same shape and random weights."""
+    if config.encoder is None or not isinstance(config.detector, DinomalyConfig):
+        return config
+    family = config.encoder.family()
+    shape = EncoderConfig(name="random-custom", layout=family.layout, tap_layers=config.encoder.tap_layers_of(family))
+    return dataclasses.replace(config, detector=dataclasses.replace(config.detector, encoder=shape))
+
+
+@torch.no_grad()
+def _measure_encoding(detector: Detector, views: Tensor) -> tuple[float, Tensor | None]:
+    """Seconds to encode a batch, the second time, and what came out."""
+    detector.encode(views[:1])
+    begun = time.perf_counter()
+    features = detector.encode(views)
+    _finish(views)
+    return time.perf_counter() - begun, features
+
+
+def _measure_step(detector: Detector, views: Tensor, features: Tensor | None) -> tuple[float, int]:
+    """Seconds of a step there and back, the second time, and the bytes it keeps between."""
+    kept: dict[int, int] = {}
+
+    def remember(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    count = len(views)
+    batch = Batch(images=views[:0] if features is not None else views, seeds=tuple(range(count)),
+                  categories=("any",) * count, features=features)  # fmt: skip
+    seconds = 0.0
+    for step in range(2):
+        begun = time.perf_counter()
+        with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+            losses = detector(batch, step)
+        losses.total.backward()
+        _finish(views)
+        seconds = time.perf_counter() - begun
+        kept = kept if step else {}
+    detector.zero_grad()
+    frozen = {p.untyped_storage().data_ptr() for p in detector.parameters()}
+    return seconds, sum(size for place, size in kept.items() if place not in frozen)
+
+
+def _finish(views: Tensor) -> None:
+    if views.device.type == "cuda":
+        torch.cuda.synchronize(views.device)

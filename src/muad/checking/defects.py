@@ -1,0 +1,51 @@
+"""How large defects are in the encoder's patches: what is smaller than about one is easily missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from muad.checking.findings import Finding
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from muad.checking.reading import Seen
+
+LEAST_PATCHES = 1.0
+"""Defects should cover at least this many patches."""
+
+
+def defects_in_patches(
+    images: Sequence[Seen], view_px: tuple[int, int], patch_px: int
+) -> Float[np.ndarray, " defects"]:
+    """Area of each separate defect in the masks of some images, in patches.
+
+    Args:
+        images: Anomalous images.
+        view_px: Height and width photographs are resized to.
+        patch_px: Side of a patch.
+    """
+    return np.array(
+        [
+            area * (view_px[0] / image.size[0]) * (view_px[1] / image.size[1]) / patch_px**2
+            for image in images
+            for area in image.defects_px
+        ]
+    )
+
+
+def small_defects(category: str, patches: Float[np.ndarray, " defects"], view_px: tuple[int, int]) -> list[Finding]:
+    """A finding if a fifth of the defects or more cover less than one patch."""
+    below = int((patches < LEAST_PATCHES).sum())
+    if below < 0.2 * len(patches) or not below:
+        return []
+    factor = float(np.sqrt(LEAST_PATCHES / np.quantile(patches, 0.2)))
+    text = (
+        f"{below} of {len(patches)} defects cover less than one patch at {view_px[0]} x {view_px[1]} px (median "
+        f"{np.median(patches):.1f}, smallest {patches.min():.2f} patches) and are easily missed. Train on images "
+        f"{factor:.1f} times as large, cut them into parts, or photograph closer."
+    )
+    return [Finding(kind="small_defects", category=category, images=(), text=text)]

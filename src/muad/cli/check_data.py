@@ -1,0 +1,78 @@
+"""`muad check-data`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show, show_table
+
+if TYPE_CHECKING:
+    from muad.checking import DataCheck
+
+_SHOWN = 5  # findings of a kind in the terminal; the page and the JSON have all
+
+
+def command(
+    data: Annotated[Path, typer.Argument(help="Data set: folder or manifest.")],
+    out: Annotated[Path | None, typer.Option(help="HTML page with the pictures.")] = None,
+    layout: Annotated[str, typer.Option(help="How it lies on disk.")] = "auto",
+    recipe: Annotated[str | None, typer.Option(help="Settings to come: recipe, TOML file or RUN/config.toml.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if there is any finding.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Look for damaged files, repeats, leakage, bad parts among the good, odd images and defects that are too small."""
+    from muad.checking import check_data
+
+    quiet_engine()
+    with progress_bar() as update:
+        found = check_data(data, layout=layout, recipe=recipe, device=device, progress=update)
+    if out is not None:
+        from muad.reporting import write_check_page
+
+        write_check_page(found, out)
+    if as_json:
+        show(json.dumps(found.to_json(), indent=2))
+    else:
+        _show(found)
+    if out is not None:
+        say(f"page with the pictures: {out}")
+    if strict and found.findings:
+        raise typer.Exit(1)
+
+
+def _show(found: DataCheck) -> None:
+    from muad.checking.findings import MEANINGS
+
+    table = plain_table()
+    for heading in ("category", "train", "test\ngood", "test\nbad", "findings", "median defect,\npatches"):
+        table.add_column(heading, justify="left" if heading == "category" else "right", no_wrap=True)
+    for row in found.categories:
+        own = sum(finding.category == row.name for finding in found.findings)
+        patches = "-" if row.median_patches is None else f"{row.median_patches:.1f}"
+        table.add_row(row.name, str(row.train), str(row.test_good), str(row.test_bad), str(own), patches)
+    show_table(table)
+    for kind, count in found.counts.items():
+        show(f"{kind}: {count} ({MEANINGS[kind]})")
+        for finding in [finding for finding in found.findings if finding.kind == kind][:_SHOWN]:
+            names = ", ".join(str(path) for path in finding.images[:3] if str(path) not in finding.text)
+            more = f" and {len(finding.images) - 3} more" if len(finding.images) > 3 else ""
+            show(f"  {finding.category}: {names}{more}{': ' if names else ''}{finding.text}")
+        if count > _SHOWN:
+            show(f"  and {count - _SHOWN} more")
+    if not found.findings:
+        show("nothing found")
+    if found.cost is not None:
+        cost = found.cost
+        minutes = cost.seconds / 60
+        shown = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} minutes"
+        show(
+            f"training: about {shown} and {cost.memory_bytes / 2**30:.1f} GiB beside the program, for {cost.steps} "
+            f"steps with {cost.network} at {cost.image_px[0]} x {cost.image_px[1]} px on {cost.device}"
+        )
+    for note in found.notes:
+        say(note)

@@ -1,0 +1,77 @@
+"""The page of a data check: what was found, with the pictures."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muad.checking.findings import MEANINGS
+from muad.data.content_hash import relative_name
+from muad.reporting.page import render, write_page
+from muad.reporting.pictures import thumbnail
+
+if TYPE_CHECKING:
+    from muad.checking import DataCheck, Finding
+
+_SHOWN_FINDINGS = 24  # of a kind, with pictures
+_SHOWN_IMAGES = 6  # of a finding
+_GRAVE = ("unreadable", "leakage", "label_conflict")
+
+
+def write_check_page(found: DataCheck, out: Path) -> None:
+    """Write the result of `check_data` as one HTML file.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    kinds: list[dict[str, Any]] = [
+        {
+            "name": kind,
+            "meaning": MEANINGS[kind],
+            "grave": kind in _GRAVE,
+            "count": count,
+            "hidden": max(0, count - _SHOWN_FINDINGS),
+            "findings": [_shown(finding, found.data) for finding in _first(found, kind)],
+        }
+        for kind, count in found.counts.items()
+    ]
+    values = {
+        "name": found.data.absolute().name,
+        "data": str(found.data.absolute()),
+        "layout": found.layout,
+        "data_hash": found.data_hash,
+        "categories": found.categories,
+        "count_by_category": {
+            row.name: sum(finding.category == row.name for finding in found.findings) for row in found.categories
+        },
+        "images": sum(row.train + row.test_good + row.test_bad for row in found.categories),
+        "kinds": kinds,
+        "grave": sum(kind["count"] for kind in kinds if kind["grave"]),
+        "total": len(found.findings),
+        "absent": [meaning for kind, meaning in MEANINGS.items() if kind not in found.counts],
+        "cost": found.cost,
+        "cost_time": None if found.cost is None else duration(found.cost.seconds),
+        "notes": found.notes,
+    }
+    write_page(render("check.html", values), out)
+
+
+def duration(seconds: float) -> str:
+    """A time to expect, no finer than it can be known."""
+    minutes = seconds / 60
+    return f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} min"
+
+
+def _first(found: DataCheck, kind: str) -> list[Finding]:
+    return list(itertools.islice((finding for finding in found.findings if finding.kind == kind), _SHOWN_FINDINGS))
+
+
+def _shown(finding: Finding, root: Path) -> dict[str, Any]:
+    images = finding.images[:_SHOWN_IMAGES]
+    return {
+        "category": finding.category,
+        "text": finding.text,
+        "pictures": [(relative_name(path, root), thumbnail(path, finding.box)) for path in images],
+        "hidden": len(finding.images) - len(images),
+    }

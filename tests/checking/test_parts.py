@@ -1,0 +1,120 @@
+"""The questions of a check, one by one, on values whose answers are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from muad.checking.cost import estimate_cost
+from muad.checking.defects import defects_in_patches, small_defects
+from muad.checking.outliers import odd_exposure, odd_sizes, robust_limit
+from muad.checking.reading import Seen
+from muad.checking.repeats import find_repeats
+from muad.checking.suspicion import leave_one_out
+from muad.config import RunConfig, load_config
+from muad.data.near_duplicates import appearance
+from muad.types import Record
+
+
+def _seen(name: str, *, bad: bool = False, split: str = "train", category: str = "bolt", **what: object) -> Seen:
+    record = Record(path=Path(name), category=category, split=split, is_anomalous=bad)  # type: ignore[arg-type]
+    return Seen(record=record, **what)  # type: ignore[arg-type]
+
+
+def _picture(seed: int, digest: str = "") -> dict[str, object]:
+    image = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), np.uint8)
+    return {"appearance": appearance(image), "digest": digest or str(seed)}
+
+
+def test_the_robust_limit_is_that_of_a_normal_distribution_and_does_not_mind_outliers() -> None:
+    values = np.random.default_rng(0).normal(10, 2, 20_000)
+    assert robust_limit(values, 3.0) == pytest.approx(16, abs=0.15)
+    assert robust_limit(np.r_[values, np.full(500, 1e6)], 3.0) == pytest.approx(16, abs=1.0)
+
+
+def test_a_picture_on_both_sides_is_leakage_and_under_two_labels_a_conflict() -> None:
+    findings, groups = find_repeats(
+        [
+            _seen("a", **_picture(1)), _seen("b", **_picture(1)), _seen("c", **_picture(2)),
+            _seen("d", split="test", **_picture(2)), _seen("e", **_picture(3)),
+            _seen("f", bad=True, split="test", **_picture(3)), _seen("g", **_picture(4)),
+            _seen("h", category="nut", **_picture(4)), _seen("i", **_picture(5)),
+        ]
+    )  # fmt: skip
+    kinds = {finding.images[0].name: finding.kind for finding in findings}
+    assert kinds == {"a": "duplicate", "c": "leakage", "e": "label_conflict", "g": "duplicate"}
+    assert "in different categories (bolt, nut)" in next(f.text for f in findings if f.images[0].name == "g")
+    assert groups == [(0, 1), (2, 3), (4, 5), (6, 7)]
+
+
+def test_distances_to_the_fourth_nearest_other_image_are_those_of_brute_force() -> None:
+    patches = F.normalize(torch.randn(7, 4, 5, generator=torch.Generator().manual_seed(0)), dim=-1)
+    whole, farthest, places = leave_one_out(patches)
+    pooled = F.normalize(patches.mean(1), dim=-1)
+    for index in range(7):
+        others = [other for other in range(7) if other != index]
+        apart = sorted(float((pooled[index] - pooled[other]).norm()) for other in others)
+        assert whole[index] == pytest.approx(apart[3], abs=1e-5)
+        alone = [
+            sorted(min(float((patch - like).norm()) for like in patches[other]) for other in others)[3]
+            for patch in patches[index]
+        ]
+        assert farthest[index] == pytest.approx(max(alone), abs=1e-3)
+        assert places[index] == int(np.argmax(alone))
+
+
+def test_three_bad_parts_of_a_kind_do_not_vouch_for_each_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.tensor([1.0, 0, 0]) + 0.02 * torch.randn(12, 4, 3, generator=generator)
+    patches[9:, 2] = torch.tensor([0.0, 1, 0])
+    _, farthest, places = leave_one_out(F.normalize(patches, dim=-1))
+    assert farthest[9:].min() > 10 * farthest[:9].max()
+    assert (places[9:] == 2).all()
+
+
+def test_copies_are_no_evidence_for_each_other() -> None:
+    patches = F.normalize(torch.randn(4, 3, 8, generator=torch.Generator().manual_seed(1)), dim=-1)
+    patches[1] = patches[0]
+    assert leave_one_out(patches[:2])[0][0] == pytest.approx(0, abs=1e-3)
+    assert np.isnan(leave_one_out(patches[:2], [(0, 1)])[0]).all()
+    assert leave_one_out(patches, [(0, 1)])[0][0] == leave_one_out(patches[[0, 2, 3]])[0][0]
+
+
+def test_dark_and_blurred_images_stand_out_and_a_tiny_spread_makes_no_outliers() -> None:
+    usual = [_seen(str(n), brightness=0.5 + 0.001 * (n % 3), sharpness=2.0) for n in range(10)]
+    odd = [_seen("dark", brightness=0.2, sharpness=2.0), _seen("blurred", brightness=0.5, sharpness=1.0)]
+    found = {(finding.kind, finding.images[0].name) for finding in odd_exposure([*usual, *odd])}
+    assert found == {("exposure", "dark"), ("blur", "blurred")}
+    assert odd_exposure([*usual[:3], *odd]) == []
+
+
+def test_sizes_and_aspect_ratios_that_differ_are_named() -> None:
+    images = [*(_seen(str(n), size=(100, 200)) for n in range(5)), _seen("tall", size=(200, 100)),
+              _seen("small", size=(20, 40))]  # fmt: skip
+    ratio, small = odd_sizes(images, (50, 50))
+    assert [path.name for path in ratio.images] == ["tall"]
+    assert [path.name for path in small.images] == ["small"]
+    assert odd_sizes(images[:5], (50, 50)) == []
+
+
+def test_defects_are_counted_in_patches_of_the_resized_image() -> None:
+    images = [_seen("a", bad=True, size=(280, 560), defects_px=(14 * 28 * 4, 14 * 28))]
+    patches = defects_in_patches(images, (280, 280), 14)
+    np.testing.assert_allclose(patches, [4, 1])
+    assert small_defects("bolt", patches, (280, 280)) == []
+    (finding,) = small_defects("bolt", np.array([0.25, 4.0]), (280, 280))
+    assert "1 of 2 defects" in finding.text
+
+
+def _cost(recipe: Path, **settings: object) -> tuple[float, int]:
+    config: RunConfig = load_config(recipe, [f"{key}={value}" for key, value in settings.items()])
+    cost = estimate_cost(config, 100, torch.device("cpu"))
+    return cost.seconds, cost.memory_bytes
+
+
+def test_the_estimate_grows_with_the_batch_and_with_the_length(tiny_recipe: Path) -> None:
+    seconds, memory = _cost(tiny_recipe)
+    assert _cost(tiny_recipe, **{"training.batch_size": 64})[1] > memory
+    assert _cost(tiny_recipe, **{"schedule.total_steps": 12_000})[0] > 20 * seconds
