@@ -199,6 +199,10 @@ FAULTS = {
     "detector.resize_px=[448, 448, 3]": "detector.resize_px must be 2 values, got [448, 448, 3].",
     "detector.crop_px=[500, 392]": "detector.crop_px must be from 1 to detector.resize_px (448, 448), got (500, 392).",
     "detector.encoder.name=5": "detector.encoder.name must be text, got 5. Put it in quotes.",
+    "images.fit=crop": 'images.fit must be one of stretch, letterbox, got "crop".',
+    "images.tiles=[0, 2]": "images.tiles must be rows and columns of at least 1 and at most 64 tiles, got [0, 2].",
+    "images.tiles=[9, 9]": "images.tiles must be rows and columns of at least 1 and at most 64 tiles, got [9, 9].",
+    "images.tile_overlap=0.6": "images.tile_overlap must be from 0 to 0.5, got 0.6.",
     "published.image_auroc=99.6": "published.image_auroc must be from 0 to 1, got 99.6. Divide percent by 100.",
 }
 

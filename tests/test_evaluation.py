@@ -1,5 +1,6 @@
 """Evaluation: what counts as a defect pixel, what is left out, and that the report says so."""
 
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
@@ -10,6 +11,7 @@ from PIL import Image
 from muad import evaluate, open_catalog
 from muad.checkpoint import load_detector
 from muad.data.images import read_image
+from muad.data.roi import InterestMasks
 from muad.detectors import Detector
 from muad.errors import ConfigError, DataError
 from muad.evaluation import PROTOCOLS, evaluate_detector, find_protocol, ground_truth, predict_views
@@ -164,3 +166,48 @@ def test_one_detector_per_category_gives_one_report(tiny_runs: Path, tiny_data: 
     copytree(tiny_data / "pill_blister", tmp_path / "data" / "other")
     with pytest.raises(DataError, match="category must be one the run has a detector for, got other"):
         evaluate(run, tmp_path / "data", device="cpu")
+
+
+def _interest(detector: Detector, folder: Path, hidden: np.ndarray) -> None:
+    folder.mkdir()
+    for category in ("pill_blister", "printed_board"):
+        mask = np.where(hidden, 0, 255) if category == "pill_blister" else np.full_like(hidden, 255, np.uint8)
+        Image.fromarray(mask.astype(np.uint8)).save(folder / f"{category}.png")
+    detector.preprocessing = replace(detector.preprocessing, interest=InterestMasks(folder))
+
+
+def test_pixels_outside_the_region_of_interest_count_for_nothing_and_hidden_defects_are_named(
+    tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    detector, records = load_detector(tiny_run), _test_records(tiny_data)
+    victim = next(record for record in records if record.category == "pill_blister" and record.mask_path is not None)
+    hidden = np.asarray(Image.open(victim.mask_path)) > 0  # type: ignore[arg-type]
+    before = evaluate_detector(detector, records).categories["printed_board"]
+    _interest(detector, tmp_path / "roi", hidden)
+    report = evaluate_detector(detector, records, protocol="exact")
+    figures = report.categories["pill_blister"]
+    assert figures.images == 8
+    assert figures.notes[0] == (
+        "left out, because their whole defect lies outside the region of interest: "
+        f"{victim.defect_type}/{victim.path.name}"
+    )
+    assert figures.pixel_auroc is not None
+    shown = report.categories["printed_board"]
+    assert shown.notes == before.notes
+    assert shown.image_auroc == before.image_auroc
+
+
+def test_a_hidden_fault_of_the_map_changes_no_figure(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """What lies outside may look like anything: the photographs are painted over before the detector sees them."""
+    hidden = np.zeros((64, 64), bool)
+    hidden[:, 40:] = True
+    detector = load_detector(tiny_run)
+    _interest(detector, tmp_path / "roi", hidden)
+    data = Path(copytree(tiny_data / "pill_blister", tmp_path / "data" / "pill_blister")).parent
+    before = evaluate_detector(detector, _test_records(data)).categories["pill_blister"]
+    for file in data.glob("pill_blister/test/*/*.png"):
+        pixels = np.asarray(Image.open(file)).copy()
+        pixels[:, 40:] = 255
+        Image.fromarray(pixels).save(file)
+    after = evaluate_detector(detector, _test_records(data)).categories["pill_blister"]
+    assert after == before

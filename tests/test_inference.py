@@ -62,7 +62,7 @@ def test_score_and_map_are_those_of_the_detector(predictor: Predictor, tiny_run:
     expected = detector.predict(detector.preprocessing.normalise(view[None]))
     (found,) = predictor.predict(paths[3])
     assert found.score == pytest.approx(expected.score.item(), rel=1e-5)
-    restored = detector.preprocessing.to_original(expected.anomaly_map[0].numpy(), (64, 64))
+    restored = detector.preprocessing.to_original(expected.anomaly_map.numpy(), (64, 64))
     np.testing.assert_allclose(found.anomaly_map, restored, rtol=1e-4, atol=1e-6)
 
 

@@ -1,5 +1,6 @@
 """What prediction writes: names that stay apart, overlays on one scale, maps without loss."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from PIL import Image
 
 from muad import Predictor
-from muad.errors import DataError
-from muad.outputs import draw_overlay, find_images, write_predictions
+from muad.errors import ConfigError, DataError
+from muad.outputs import draw_overlay, find_images, write_png, write_predictions
+from muad.regions import find_regions
 
 GREY = np.full((20, 30, 3), 100, np.uint8)
 
@@ -119,3 +121,50 @@ def test_a_written_map_is_the_predicted_one(tiny_run: Path, tiny_data: Path, tmp
         written = np.asarray(Image.open(tmp_path / "out" / row["map"]))
         np.testing.assert_allclose(written, expected.anomaly_map, rtol=1e-4, atol=1e-6)
         assert np.isnan(written[0]).all()
+
+
+@pytest.mark.parametrize("map_format", ["tiff", "npy", "png"])
+def test_maps_come_in_three_formats_and_results_as_json(
+    map_format: str, tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    predictor, out = Predictor(tiny_run, device="cpu"), tmp_path / "out"
+    predictor.map_scale = (0.0, 0.1)  # low enough that there is something to outline
+    sources = find_images([tiny_data / "pill_blister" / "test" / "stain"])
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    sources += find_images([tmp_path / "broken.png"])
+    silent = {"batch_size": 2, "category": None, "progress": lambda *_: None}
+    rows = write_predictions(predictor, sources, out, map_format=map_format, **silent)  # type: ignore[arg-type]
+    entries = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert [entry["path"] for entry in entries] == [row["path"] for row in rows]
+    assert entries[-1]["error"] == rows[-1]["error"]
+    entry = entries[0]
+    (found,) = predictor.predict(entry["path"])
+    assert found.anomaly_map is not None
+    file = out / entry["map"]
+    assert file.suffix == f".{map_format}"
+    if map_format == "png":
+        (low, high), levels = entry["map_range"], np.asarray(Image.open(file))
+        assert levels.dtype == np.uint16
+        written = np.where(levels == 0, np.nan, low + (levels.astype(float) - 1) * (high - low) / 65534)
+        np.testing.assert_allclose(written, found.anomaly_map, atol=(high - low) / 65534)
+    else:
+        written = np.load(file) if map_format == "npy" else np.asarray(Image.open(file))
+        np.testing.assert_allclose(written, found.anomaly_map, rtol=1e-4, atol=1e-6)
+    assert entry["limit"] == 0.1
+    expected = find_regions(found.anomaly_map, 0.1)
+    assert entry["regions"]
+    assert [region["area_px"] for region in entry["regions"]] == [region.area_px for region in expected]
+
+
+def test_a_flat_map_is_written_too(tmp_path: Path) -> None:
+    assert write_png(np.full((20, 20), 3.0, np.float32), tmp_path / "a.png") == (3.0, 3.0)
+    assert (np.asarray(Image.open(tmp_path / "a.png")) == 1).all()
+
+
+def test_an_unknown_map_format_is_refused_before_anything_is_written(tiny_run: Path, tmp_path: Path) -> None:
+    predictor = Predictor(tiny_run, device="cpu")
+    with pytest.raises(ConfigError, match="map_format must be one of tiff, npy, png, got 'exr'"):
+        write_predictions(
+            predictor, [], tmp_path / "out", batch_size=1, category=None, map_format="exr", progress=lambda *_: None
+        )
+    assert not (tmp_path / "out").exists()

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from muad.checkpoint import category_folder, create_run, read_config, read_run, write_text
+from muad.assembly import inspected_values, predict_images, view_image
+from muad.checkpoint import ROI_FOLDER, category_folder, create_run, read_config, read_run, write_text
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
 from muad.data.content_hash import content_hash, relative_name
 from muad.data.index import open_catalog
-from muad.data.loading import ViewCache
+from muad.data.roi import copy_masks
 from muad.detectors import DiffusionAdConfig
 from muad.device import choose_device
 from muad.errors import CheckpointError, ConfigError, DataError
-from muad.evaluation import evaluate_detector, find_protocol, predict_views
+from muad.evaluation import evaluate_detector, find_protocol
 from muad.inference import load_scorer
 from muad.metrics.report import CategoryReport, Report
 from muad.recognition import has_products, learn_products
@@ -28,6 +29,7 @@ from muad.training import train_detector
 from muad.training.choose import adapt_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
+from muad.training.images import settle_images
 from muad.training.reproducibility import describe_detector, environment
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int, float | None], None]
 Notice = Callable[[str], None]
-_SCALE_IMAGES = 64
+_SCALE_IMAGES, _SCALE_BATCH = 64, 16
 # What a resumed run may be given anew: none of it changes what is computed from the images that can be read, and a
 # moved encoder file is known by its fingerprint.
 _MAY_CHANGE = {
@@ -105,6 +107,7 @@ def train(
     if not records:
         raise DataError(f"data must hold good training images, got none in {data}. Name the folder that holds them.")
     config = _run_config(run_dir, catalog, recipe, tuple(overrides), device, resume, sentences.append)
+    config = settle_images(config, records, sentences.append)
     fabric = launch(config.training.precision, device=device, devices=devices, nodes=nodes)
     if fabric.is_global_zero:  # only now is it known which of several processes this is
         for sentence in sentences:
@@ -257,6 +260,9 @@ def _run_config(
         if recipe is not None or overrides:
             values = config_to_dict(config) if recipe is None else config_to_dict(load_config(recipe))
             wanted = _absolute_paths(parse_config(override(values, overrides)))
+            if wanted.images.value_range is None:  # found when the run began
+                images = dataclasses.replace(wanted.images, value_range=config.images.value_range)
+                wanted = dataclasses.replace(wanted, images=images)
             _require_same(config, wanted)
             return wanted
         return config
@@ -287,16 +293,14 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _absolute_paths(config: RunConfig) -> RunConfig:
     """The same configuration, readable from any working directory."""
-    paths: dict[str, Path | None] = {}
+    paths: dict[str, Path | None] = {"images.roi_dir": config.images.roi_dir}
     if config.encoder is not None:
-        paths["encoder.weights"] = config.encoder.weights
+        paths["detector.encoder.weights"] = config.encoder.weights
     if isinstance(config.detector, DiffusionAdConfig):
         synthesis = config.detector.synthesis
-        paths["synthesis.texture_dir"], paths["synthesis.foreground_dir"] = (
-            synthesis.texture_dir,
-            synthesis.foreground_dir,
-        )
-    absolute = [f"detector.{key}={json.dumps(str(path.absolute()))}" for key, path in paths.items() if path is not None]
+        paths["detector.synthesis.texture_dir"] = synthesis.texture_dir
+        paths["detector.synthesis.foreground_dir"] = synthesis.foreground_dir
+    absolute = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in paths.items() if path is not None]
     return parse_config(override(config_to_dict(config), absolute)) if absolute else config
 
 
@@ -339,6 +343,8 @@ def _start(run_dir: Path, config: RunConfig, facts: dict[str, Any], fabric: Fabr
             "Restore them, or start a new run."
         )
     if fabric.is_global_zero and before is facts:
+        if config.images.roi_dir is not None:
+            copy_masks(config.images.roi_dir, run_dir / ROI_FOLDER)
         create_run(run_dir, config, facts)
     fabric.barrier()
     return before
@@ -368,14 +374,15 @@ def _map_scale(detector: Detector, records: Sequence[Record]) -> tuple[float, fl
     Nothing is the median of normal pixels, full is three times as far above it as their 99.9th percentile.
     """
     stride = max(1, len(records) // _SCALE_IMAGES)
-    cache = ViewCache(detector.preprocessing, 0)
-    values = []
+    preprocessing, values = detector.preprocessing, []
     for record in records[::stride][:_SCALE_IMAGES]:
         try:
-            values.append(predict_views(detector, cache.view(record.path)[None])[0])
+            image = view_image(preprocessing, preprocessing.read(record.path), f"image {record.path}", record.category)
         except DataError:
             continue  # named during training, where the setting decided to leave it out
-    low, high = np.percentile(np.stack(values), [50, 99.9])
+        (found,) = predict_images(detector, [image], _SCALE_BATCH)
+        values.append(inspected_values(preprocessing, image, found))
+    low, high = np.percentile(np.concatenate(values), [50, 99.9])
     return float(low), float(low + 3 * (high - low))
 
 

@@ -8,6 +8,7 @@
     RUN/checkpoints/00000500/ weights.safetensors, state.json (step, encoder fingerprint) and, until the run is
                               finished, optimizer.safetensors; with training.ema_decay the weights are the running
                               mean, and those the optimizer moves are in latest.safetensors
+    RUN/roi/                  a region of interest for each category, if there are any
     RUN/categories/NAME/      in per_category mode: one such folder each
 
 Everything is written beside its place and renamed into it, so a crash at any moment leaves the last good state.
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 2
+ROI_FOLDER = "roi"
 _READABLE = (1, 2)  # version 1 says nothing of data hash, preprocessing and encoder
 _KEEP = 2  # the newest checkpoint and the one before it
 _DRAFT = ".partial"
@@ -107,7 +109,7 @@ def category_folder(run_dir: Path, category: str) -> Path:
 
 
 def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig:
-    """The configuration of a run, with the encoder's file replaced if one is given.
+    """The configuration of a run, with the files that lie in its folder, and the encoder's replaced if one is given.
 
     Raises:
         CheckpointError: No run there.
@@ -115,21 +117,23 @@ def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig
     """
     read_run(run_dir)
     config = load_config(run_dir / "config.toml")
-    encoder = config.encoder
-    if encoder is None:
-        if encoder_weights is not None:
-            raise ConfigError(
-                f"encoder weights must be left out for {config.detector.name}, which has no encoder, "
-                f"got {encoder_weights}."
-            )
+    encoder, moved = config.encoder, {}
+    if encoder is None and encoder_weights is not None:
+        raise ConfigError(
+            f"encoder weights must be left out for {config.detector.name}, which has no encoder, got {encoder_weights}."
+        )
+    if encoder is not None:
+        weights = encoder_weights or encoder.weights
+        if encoder_weights is None and weights is not None:
+            own = run_dir / weights.name  # wherever the run folder, with the encoder in it, was moved or copied to
+            weights = own if own.is_file() else weights
+        if weights != encoder.weights:
+            moved["detector.encoder.weights"] = weights
+    if config.images.roi_dir is not None and (run_dir / ROI_FOLDER).is_dir():
+        moved["images.roi_dir"] = run_dir / ROI_FOLDER
+    if not moved:
         return config
-    weights = encoder_weights or encoder.weights
-    if encoder_weights is None and weights is not None:
-        own = run_dir / weights.name  # wherever the run folder, with the encoder in it, was moved or copied to
-        weights = own if own.is_file() else weights
-    if weights == encoder.weights:
-        return config
-    return load_config(run_dir / "config.toml", [f"detector.encoder.weights={json.dumps(str(weights))}"])
+    return load_config(run_dir / "config.toml", [f"{key}={json.dumps(str(path))}" for key, path in moved.items()])
 
 
 def checkpoints(run_dir: Path) -> list[Checkpoint]:
@@ -255,7 +259,9 @@ def load_detector(run_dir: Path, encoder_weights: Path | None = None) -> Detecto
 
 def build_detector(config: RunConfig) -> Detector:
     """An untrained detector; its initial weights come from torch's global generator."""
-    return DETECTORS[config.detector.name](config.detector)
+    detector = DETECTORS[config.detector.name](config.detector)
+    detector.preprocessing = config.images.applied_to(detector.preprocessing)
+    return detector
 
 
 def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:

@@ -15,6 +15,7 @@ import tomli_w
 from pydantic import Field, TypeAdapter, ValidationError
 
 from muad.config_faults import closest, explain
+from muad.data.settings import ImagesConfig
 from muad.detectors import DiffusionAdConfig, DinomalyConfig
 from muad.errors import ConfigError
 from muad.nn.encoder import EncoderConfig
@@ -174,6 +175,7 @@ class RunConfig:
         optim: How its weights move.
         schedule: How fast, over how many steps.
         training: How the run is carried out.
+        images: How photographs are prepared.
         published: Numbers to compare with, for recipes of published results.
     """
 
@@ -185,6 +187,7 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    images: ImagesConfig = field(default_factory=ImagesConfig)
     published: Published = field(default_factory=Published)
 
     def __post_init__(self) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from muad.data.images import read_pair
+from muad.assembly import ImageViews, images_at_once, original_map, predict_images, view_image
+from muad.data.images import read_mask, read_pair
 from muad.data.loading import read_ahead
+from muad.data.transforms import Preprocessing
 from muad.detectors.base import Expander
 from muad.errors import ConfigError, DataError
 from muad.metrics.collection import MapCollection
@@ -24,7 +27,6 @@ from muad.types import Prediction
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
 
-    from muad.data.transforms import Preprocessing
     from muad.detectors.base import Scorer
     from muad.metrics.collection import Expand
     from muad.types import Record
@@ -112,23 +114,27 @@ def evaluate_detector(
     reports, done = {}, 0
     for category in categories:
         chosen = [record for record in records if record.category == category]
+        chosen, outside = _with_something_to_find(
+            [record for record in records if record.category == category], detector.preprocessing
+        )
+        done += len(outside)
         known = np.array([not record.is_anomalous or record.mask_path is not None for record in chosen])
         scores: list[float] = []
-        with MapCollection(_expander(detector)) as kept:
-            for views, view_masks in _batches(chosen, detector.preprocessing, batch_size):
-                prediction = _predict(detector, views)
+        with MapCollection(_expander(detector), partial=not detector.preprocessing.is_plain) as kept:
+            for images, image_masks in _batches(chosen, detector.preprocessing, batch_size):
+                prediction = _predict(detector, images, batch_size)
                 maps = prediction.anomaly_map.numpy()
-                rows = known[len(scores) : len(scores) + len(views)]
-                masks = ground_truth(view_masks[rows], maps.shape[1:], rules.defect_pixel)
+                rows = known[len(scores) : len(scores) + len(images)]
+                masks = ground_truth(image_masks[rows], maps.shape[1:], rules.defect_pixel)
                 kept.add(maps[rows], masks, None if prediction.grid is None else prediction.grid.numpy()[rows])
                 scores.extend(prediction.score.tolist())
-                done += len(views)
+                done += len(images)
                 if progress is not None:
                     progress(done, len(records))
             image_scores = np.array(scores, np.float32)
             if on_scores is not None:
                 on_scores(chosen, image_scores)
-            reports[category] = _category_report(chosen, image_scores, kept, rules)
+            reports[category] = _category_report(chosen, image_scores, kept, outside, rules)
     return Report(protocol=rules.name, categories=reports, images=len(records))
 
 
@@ -136,7 +142,7 @@ def predict_views(
     detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]
 ) -> tuple[Float[np.ndarray, "b h w"], Float[np.ndarray, " b"]]:
     """Anomaly maps and scores of preprocessed images, on the detector's device."""
-    prediction = _predict(detector, views)
+    prediction = _predict_views(detector, views)
     return prediction.anomaly_map.numpy(), prediction.score.numpy()
 
 
@@ -154,7 +160,21 @@ def ground_truth(
     return F.adaptive_avg_pool2d((tensor >= 128).float(), size)[:, 0].numpy() >= 0.5
 
 
-def _predict(detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]) -> Prediction:
+def _predict(detector: Scorer, images: Sequence[ImageViews], batch_size: int) -> Prediction:
+    """What a detector says of images, in float32 on the CPU: a map of the view where that is the image, else of it."""
+    preprocessing = detector.preprocessing
+    if preprocessing.is_plain:
+        return _predict_views(detector, np.concatenate([image.views for image in images]))
+    found = predict_images(detector, images, batch_size)
+    maps = [
+        original_map(preprocessing, image, one, (one.maps.shape[1], one.maps.shape[2]))
+        for one, image in zip(found, images, strict=True)
+    ]
+    scores = torch.tensor([one.score for one in found])
+    return Prediction(anomaly_map=torch.from_numpy(np.stack(maps)), score=scores)
+
+
+def _predict_views(detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]) -> Prediction:
     """What a detector says of preprocessed images, brought back as float32 on the CPU."""
     prediction = detector.predict(detector.preprocessing.normalise(views).to(detector.device))
     return Prediction(
@@ -162,6 +182,25 @@ def _predict(detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]) -> Predictio
         score=prediction.score.float().cpu(),
         grid=None if prediction.grid is None else prediction.grid.float().cpu(),
     )
+
+
+def _with_something_to_find(
+    records: Sequence[Record], preprocessing: Preprocessing
+) -> tuple[list[Record], list[Record]]:
+    """Records apart from those whose whole defect lies outside the region of interest."""
+    interest = preprocessing.interest
+    if interest is None:
+        return list(records), []
+    inside, outside = [], []
+    for record in records:
+        if record.mask_path is not None:
+            defect = read_mask(record.mask_path, record.mask_kind) >= 128
+            shown = interest.mask(record.category, (defect.shape[0], defect.shape[1]), f"mask {record.mask_path}")
+            if defect.any() and not (defect & shown).any():
+                outside.append(record)
+                continue
+        inside.append(record)
+    return inside, outside
 
 
 def _expander(detector: Scorer) -> Expand:
@@ -179,31 +218,37 @@ def _expander(detector: Scorer) -> Expand:
 
 def _batches(
     records: Sequence[Record], preprocessing: Preprocessing, batch_size: int
-) -> Iterator[tuple[UInt8[np.ndarray, "b H W 3"], UInt8[np.ndarray, "b H W"]]]:
-    def read(record: Record) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = read_pair(record)
-        view = preprocessing.view(image, f"image {record.path}")
-        return view, np.zeros(view.shape[:2], np.uint8) if mask is None else preprocessing.view(mask)
+) -> Iterator[tuple[list[ImageViews], UInt8[np.ndarray, "b H W"]]]:
+    """Images with their masks: of the view, or of the whole image at the size of a view."""
+    size = preprocessing.crop_px
+    framing = preprocessing if preprocessing.is_plain else Preprocessing(resize_px=size, crop_px=size)
 
-    pending = []
-    for item in read_ahead(read, records, ahead=2 * batch_size):
-        pending.append(item)
-        if len(pending) == batch_size:
-            yield np.stack([view for view, _ in pending]), np.stack([mask for _, mask in pending])
-            pending = []
-    if pending:
-        yield np.stack([view for view, _ in pending]), np.stack([mask for _, mask in pending])
+    def read(record: Record) -> tuple[ImageViews, np.ndarray]:
+        image, mask = read_pair(record, preprocessing.value_range)
+        views = view_image(preprocessing, image, f"image {record.path}", record.category)
+        return views, np.zeros(size, np.uint8) if mask is None else framing.view(mask)
+
+    at_once = images_at_once(preprocessing, batch_size)
+    items = read_ahead(read, records, ahead=2 * at_once)
+    while pending := list(islice(items, at_once)):
+        yield [image for image, _ in pending], np.stack([mask for _, mask in pending])
 
 
 def _category_report(
-    records: Sequence[Record], scores: Float[np.ndarray, " n"], kept: MapCollection, rules: Protocol
+    records: Sequence[Record],
+    scores: Float[np.ndarray, " n"],
+    kept: MapCollection,
+    outside: Sequence[Record],
+    rules: Protocol,
 ) -> CategoryReport:
     """Image metrics on all images; pixel metrics on those whose defect pixels are known and maps were kept."""
     labels = np.array([record.is_anomalous for record in records])
     pixel = pixel_metrics_of(kept, aupro=rules.aupro)
     report = CategoryReport.of(rank_metrics(labels, scores), pixel, len(records))
-    left_out = len(records) - len(kept)
-    if not left_out:
-        return report
-    note = f"pixel metrics leave out {left_out} anomalous images without a mask"
-    return dataclasses.replace(report, notes=(note, *report.notes))
+    notes = list(report.notes)
+    if left_out := len(records) - len(kept):
+        notes.insert(0, f"pixel metrics leave out {left_out} anomalous images without a mask")
+    if outside:
+        names = ", ".join(f"{record.defect_type or 'anomalous'}/{record.path.name}" for record in outside)
+        notes.insert(0, f"left out, because their whole defect lies outside the region of interest: {names}")
+    return dataclasses.replace(report, notes=tuple(notes))

@@ -14,19 +14,20 @@ import torch
 from PIL import Image
 
 from muad.acceleration import AcceleratedDetector, Acceleration
+from muad.assembly import ImageMaps, ImageViews, images_at_once, original_map, predict_images, view_image
 from muad.checkpoint import category_folder, load_detector, read_config, read_run
-from muad.data.images import image_to_rgb, read_image
+from muad.data.images import has_pages, image_to_rgb, values_to_rgb
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
 from muad.detectors import Dinomaly
 from muad.device import choose_device
 from muad.errors import ConfigError, DataError
-from muad.evaluation import predict_views
 from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
+    from muad.data.images import ValueRange
     from muad.data.transforms import Preprocessing
     from muad.detectors.base import Scorer
 
@@ -63,10 +64,10 @@ class ImagePrediction:
 
 
 class _Seen(NamedTuple):
-    """An image that was read, or the reason why not, its view, and what it is recognised by and judged as."""
+    """An image that was read, or the reason why not, its views, and what it is recognised by and judged as."""
 
     prediction: ImagePrediction
-    view: UInt8[np.ndarray, "H W 3"] | None
+    views: ImageViews | None  # None also where they depend on what is yet to be recognised
     small: UInt8[np.ndarray, "h w 3"] | None = None
     judged_as: str | None = None
 
@@ -107,6 +108,7 @@ class Predictor:
         self._device, self._acceleration, self._note = choose_device(device), acceleration, note
         self._weights = Path(encoder_weights) if encoder_weights is not None else None
         self._detectors: dict[str | None, Scorer] = {}
+        self._noted_pages = False
         # All detectors of a run see images alike, so the first one tells how.
         self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
         self._recogniser = Recogniser.of_run(self.run, self._device)
@@ -149,29 +151,51 @@ class Predictor:
         if category is None and path is not None:
             folders = path.absolute().parent.parts
             category = next((name for name in reversed(folders) if name in self.categories), None)
-        if category is None and self._per_category and self._recogniser is None:
+        needed = self._per_category or self._preprocessing.interest is not None
+        if category is None and needed and self._recogniser is None:
+            own = "detector" if self._per_category else "region of interest"
             raise ConfigError(
-                f"category must be given for {path or 'an array'}, got none: this run has one detector per "
+                f"category must be given for {path or 'an array'}, got none: this run has one {own} per "
                 f"category. Name one of {', '.join(self.categories)}, put the image in a folder of that name, or learn "
                 "to recognise them with muad.learn_products."
             )
         return category
 
+    def map_limit(self, category: str | None) -> float | None:  # noqa: ARG002
+        """The map value above which a place of such an image is anomalous; None where the run has none."""
+        return None if self.map_scale is None else self.map_scale[1]
+
     def _stream(self, images: Iterable[ImageLike], batch_size: int, category: str | None) -> Iterator[ImagePrediction]:
-        read = read_ahead(lambda item: self._read(item, category), images, ahead=batch_size)
-        while group := list(islice(read, batch_size)):
-            yield from self._predict_group(self._recognise(group))
+        at_once = images_at_once(self._preprocessing, batch_size)
+        read = read_ahead(lambda item: self._read(item, category), images, ahead=at_once)
+        while group := list(islice(read, at_once)):
+            yield from self._predict_group([self._viewed(seen) for seen in self._recognise(group)], batch_size)
 
     def _read(self, item: ImageLike, category: str | None) -> _Seen:
-        path = Path(item) if isinstance(item, (str, Path)) else None
+        path, preprocessing = Path(item) if isinstance(item, (str, Path)) else None, self._preprocessing
         category = self.category_of(path, category)
         try:
-            image = read_image(path) if path is not None else _as_rgb(item)
-            view = self._preprocessing.view(image, f"image {path}" if path is not None else "image")
+            image = preprocessing.read(path) if path is not None else _as_rgb(item, preprocessing.value_range)
         except DataError as error:
             return _Seen(ImagePrediction(path=path, category=category, error=str(error)), None)
+        if path is not None and not self._noted_pages and has_pages(path):
+            self._noted_pages = True
+            self._note(f"several pages in image {path}: the first is read, here and in others")
         small = shrink(image) if self._recogniser is not None else None
-        return _Seen(ImagePrediction(path=path, category=category, image=image), view, small, category)
+        seen = _Seen(ImagePrediction(path=path, category=category, image=image), None, small, category)
+        # Here, in a thread, unless the region of interest is that of a category nobody named.
+        return self._viewed(seen) if category is not None or preprocessing.interest is None else seen
+
+    def _viewed(self, seen: _Seen) -> _Seen:
+        """The same image with its views, or with the reason why it has none."""
+        found = seen.prediction
+        if seen.views is not None or found.image is None:
+            return seen
+        name = f"image {found.path}" if found.path is not None else "image"
+        try:
+            return seen._replace(views=view_image(self._preprocessing, found.image, name, seen.judged_as))
+        except DataError as error:
+            return _Seen(ImagePrediction(path=found.path, category=found.category, error=str(error)), None)
 
     def _recognise(self, group: Sequence[_Seen]) -> list[_Seen]:
         """The same images, each with what it looks like; what nobody named is judged as that."""
@@ -181,22 +205,20 @@ class Predictor:
         found = iter(self._recogniser.recognise(small))
         return [seen if seen.small is None else _named(seen, next(found)) for seen in group]
 
-    def _predict_group(self, group: Sequence[_Seen]) -> Iterator[ImagePrediction]:
-        """Predict a batch, one forward pass per detector that is needed; maps are enlarged as they are asked for."""
-        results: dict[int, tuple[np.ndarray, float]] = {}
+    def _predict_group(self, group: Sequence[_Seen], batch_size: int) -> Iterator[ImagePrediction]:
+        """Predict some images, with each detector that is needed; maps are enlarged as they are asked for."""
+        results: dict[int, ImageMaps] = {}
         keys = [seen.judged_as if self._per_category else None for seen in group]
-        for key in dict.fromkeys(key for key, seen in zip(keys, group, strict=True) if seen.view is not None):
-            places = [place for place, seen in enumerate(group) if seen.view is not None and keys[place] == key]
-            views = np.stack([view for place in places if (view := group[place].view) is not None])
-            maps, scores = predict_views(self._detector(key), views)
-            results |= dict(zip(places, zip(maps, scores.tolist(), strict=True), strict=True))
-        for place, (prediction, *_) in enumerate(group):
-            if place not in results or prediction.image is None:
+        for key in dict.fromkeys(key for key, seen in zip(keys, group, strict=True) if seen.views is not None):
+            places = [place for place, seen in enumerate(group) if seen.views is not None and keys[place] == key]
+            images = [views for place in places if (views := group[place].views) is not None]
+            results |= zip(places, predict_images(self._detector(key), images, batch_size), strict=True)
+        for place, (prediction, views, *_) in enumerate(group):
+            if place not in results or views is None:
                 yield prediction
                 continue
-            anomaly_map, score = results[place]
-            restored = self._preprocessing.to_original(anomaly_map, prediction.image.shape[:2])
-            yield dataclasses.replace(prediction, anomaly_map=restored, score=score)
+            restored = original_map(self._preprocessing, views, results[place])
+            yield dataclasses.replace(prediction, anomaly_map=restored, score=results[place].score)
 
     def _detector(self, category: str | None) -> Scorer:
         """The detector for a category, from memory or from disk; the ones used last stay in memory."""
@@ -279,26 +301,29 @@ def _calibration_images(run: Path, preprocessing: Preprocessing) -> Float[torch.
         records = tuple(record for record in records if record.category in facts["categories"])
         stride = max(1, len(records) // _CALIBRATION_IMAGES)
         chosen = records[::stride][:_CALIBRATION_IMAGES]
-        views = [preprocessing.view(read_image(record.path), f"image {record.path}") for record in chosen]
+        views = [
+            preprocessing.views(preprocessing.read(record.path), f"image {record.path}", record.category)
+            for record in chosen
+        ]
     except (DataError, KeyError) as error:
         raise ConfigError(
             f"precision must be fp32 or bf16 without the training images, got int8, which needs them: {error}"
         ) from None
-    return preprocessing.normalise(np.stack(views))
+    return preprocessing.normalise(np.concatenate(views))
 
 
-def _as_rgb(item: np.ndarray | Image.Image | str | Path) -> UInt8[np.ndarray, "H W 3"]:
-    """An image already in memory as uint8 RGB.
+def _as_rgb(item: np.ndarray | Image.Image | str | Path, value_range: ValueRange | None) -> UInt8[np.ndarray, "H W 3"]:
+    """An image already in memory as uint8 RGB; of other types than uint8 where the run has a value range.
 
     Raises:
         ConfigError: An array of another type or shape; guessing its range would change its scores.
     """
     if isinstance(item, Image.Image):
         return image_to_rgb(item, "PIL image")
-    if isinstance(item, np.ndarray) and item.dtype == np.uint8:
-        if item.ndim == 2:
-            return np.repeat(item[..., None], 3, axis=2)
-        if item.ndim == 3 and item.shape[2] == 3:
-            return item
+    if isinstance(item, np.ndarray) and (item.ndim == 2 or (item.ndim == 3 and item.shape[2] == 3)):
+        if item.dtype == np.uint8:
+            return np.repeat(item[..., None], 3, axis=2) if item.ndim == 2 else item
+        if value_range is not None and item.dtype.kind in "uif":
+            return values_to_rgb(item, value_range, "image")
     kind = f"{item.dtype} array of shape {item.shape}" if isinstance(item, np.ndarray) else type(item).__name__
     raise ConfigError(f"image must be a path, a PIL image or a uint8 array [H, W, 3] or [H, W], got {kind}.")

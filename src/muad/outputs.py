@@ -1,20 +1,21 @@
-"""What prediction leaves on disk: overlays and maps in the photograph's own pixels, and one table of scores."""
+"""What prediction leaves on disk: overlays, maps and regions in the photograph's own pixels, and a table of scores."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL import Image
 
 from muad.data.images import IMAGE_SUFFIXES, is_image_file
-from muad.errors import DataError
+from muad.errors import ConfigError, DataError
+from muad.regions import draw_outlines, find_regions
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -76,31 +77,42 @@ def write_predictions(
     *,
     batch_size: int,
     category: str | None,
+    map_format: str = "tiff",
     progress: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:
-    """Predict and write `results.csv`, `overlays/` and `maps/` (32-bit TIFF); rows are flushed as they come.
+    """Predict and write `results.csv`, `results.json`, `overlays/` and `maps/`; rows are flushed as they come.
 
-    Images that cannot be read have an empty score and the reason in the column `error`.
+    Images that cannot be read have an empty score and the reason in the column `error`. `results.json` has the same
+    rows, and the regions of each map above its limit.
 
     Returns:
         The rows of `results.csv`.
 
     Raises:
-        ConfigError: A category is unknown, or missing where it is needed; before anything is computed.
+        ConfigError: A category is unknown, or missing where it is needed, or no such map format; before anything is
+            computed.
         DataError: The output folder cannot be written; what is there stays.
     """
+    if map_format not in MAP_FORMATS:
+        raise ConfigError(f"map_format must be one of {', '.join(MAP_FORMATS)}, got {map_format!r}.")
     for source in sources:
         predictor.category_of(source.path, category)
     predictions = predictor.stream((source.path for source in sources), batch_size=batch_size, category=category)
     rows: list[dict[str, Any]] = []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with (out / "results.csv").open("w", encoding="utf-8", newline="") as file:
+        with (
+            (out / "results.csv").open("w", encoding="utf-8", newline="") as file,
+            _JsonList(out / "results.json") as entries,
+        ):
             table = csv.DictWriter(file, _COLUMNS)
             table.writeheader()
-            for row in _write_each(predictions, sources, out, predictor.map_scale):
+            for prediction, source in zip(predictions, sources, strict=True):
+                entry = _write_one(prediction, source, out, predictor, map_format)
+                row = {column: entry.get(column) for column in _COLUMNS}
                 table.writerow(row)
                 file.flush()
+                entries.add(entry)
                 rows.append(row)
                 progress(len(rows), len(sources))
     except OSError as error:
@@ -111,24 +123,81 @@ def write_predictions(
     return rows
 
 
-def _write_each(
-    predictions: Iterable[ImagePrediction], sources: Sequence[Source], out: Path, scale: tuple[float, float] | None
-) -> Iterator[dict[str, Any]]:
-    for prediction, source in zip(predictions, sources, strict=True):
-        row: dict[str, Any] = {"path": str(source.path), "category": prediction.category, "error": prediction.error}
-        row |= {"recognised": prediction.recognised_category, "notice": prediction.notice}
-        if prediction.image is not None and prediction.anomaly_map is not None:
-            overlay = out / "overlays" / f"{source.name}.png"
-            anomaly_map = out / "maps" / f"{source.name}.tiff"
-            for file in (overlay, anomaly_map):
-                file.parent.mkdir(parents=True, exist_ok=True)
-            picture = draw_overlay(prediction.image, prediction.anomaly_map, scale)
-            Image.fromarray(picture).save(overlay, compress_level=1)
-            Image.fromarray(prediction.anomaly_map).save(anomaly_map, compression="tiff_lzw")
-            height, width = prediction.image.shape[:2]
-            row |= {"score": prediction.score, "width": width, "height": height}
-            row |= {"map": str(anomaly_map.relative_to(out)), "overlay": str(overlay.relative_to(out))}
-        yield {column: row.get(column) for column in _COLUMNS}
+def _write_one(
+    prediction: ImagePrediction, source: Source, out: Path, predictor: Predictor, map_format: str
+) -> dict[str, Any]:
+    """Write the map and the overlay of one image; returns what `results.json` says of it."""
+    entry: dict[str, Any] = {"path": str(source.path), "category": prediction.category, "score": prediction.score}
+    entry |= {"recognised": prediction.recognised_category, "notice": prediction.notice}
+    if prediction.image is None or prediction.anomaly_map is None:
+        return entry | {"error": prediction.error}
+    limit = predictor.map_limit(prediction.category)
+    regions = () if limit is None else find_regions(prediction.anomaly_map, limit)
+    overlay, anomaly_map = out / "overlays" / f"{source.name}.png", out / "maps" / f"{source.name}.{map_format}"
+    for file in (overlay, anomaly_map):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    picture = draw_overlay(prediction.image, prediction.anomaly_map, predictor.map_scale)
+    Image.fromarray(draw_outlines(picture, regions)).save(overlay, compress_level=1)
+    scale = MAP_FORMATS[map_format](prediction.anomaly_map, anomaly_map)
+    height, width = prediction.image.shape[:2]
+    return entry | {
+        "width": width,
+        "height": height,
+        "map": str(anomaly_map.relative_to(out)),
+        "map_range": scale,
+        "overlay": str(overlay.relative_to(out)),
+        "limit": limit,
+        "regions": [region.to_json() for region in regions],
+        "error": None,
+    }
+
+
+def write_tiff(anomaly_map: Float[np.ndarray, "H W"], file: Path) -> None:
+    """The map as 32-bit floating point TIFF, exact."""
+    Image.fromarray(anomaly_map).save(file, compression="tiff_lzw")
+
+
+def write_npy(anomaly_map: Float[np.ndarray, "H W"], file: Path) -> None:
+    """The map as a NumPy array in float32, exact."""
+    np.save(file, anomaly_map)
+
+
+def write_png(anomaly_map: Float[np.ndarray, "H W"], file: Path) -> tuple[float, float]:
+    """The map as 16-bit grey PNG.
+
+    Returns:
+        The values that 1 and 65535 stand for, with equal steps between; 0 is where nothing was inspected.
+    """
+    low, high = float(np.nanmin(anomaly_map)), float(np.nanmax(anomaly_map))
+    levels = 1 + np.rint((anomaly_map.astype(np.float64) - low) * (65534 / max(high - low, 1e-300)))
+    Image.fromarray(np.nan_to_num(levels, nan=0).astype(np.uint16)).save(file)
+    return low, high
+
+
+MAP_FORMATS: dict[str, Callable[[np.ndarray, Path], tuple[float, float] | None]] = {
+    "tiff": write_tiff,
+    "npy": write_npy,
+    "png": write_png,
+}
+
+
+class _JsonList:
+    """A JSON list written entry by entry, whole at the end of the block whatever happens within."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._before = "[\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, entry: dict[str, Any]) -> None:
+        self._file.write(self._before + json.dumps(entry))
+        self._before = ",\n"
+
+    def __exit__(self, *_: object) -> None:
+        self._file.write("\n]\n" if self._before == ",\n" else "[]\n")
+        self._file.close()
 
 
 def draw_overlay(

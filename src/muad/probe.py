@@ -156,8 +156,8 @@ def _batches(
     """Normalised images of some records, a batch at a time, on the encoder's device."""
     cache = ViewCache(frozen.preprocessing, 0)
     device = next(frozen.parameters()).device
-    views = read_ahead(lambda record: cache.view(record.path), records, ahead=2 * _BATCH_SIZE)
+    views = read_ahead(lambda record: cache.views(record.path), records, ahead=2 * _BATCH_SIZE)
     for begin in range(0, len(records), _BATCH_SIZE):
         count = min(_BATCH_SIZE, len(records) - begin)
-        yield frozen.preprocessing.normalise(np.stack([next(views) for _ in range(count)])).to(device)
+        yield frozen.preprocessing.normalise(np.concatenate([next(views) for _ in range(count)])).to(device)
         progress(name, begin + count, len(records), None)

@@ -95,19 +95,19 @@ def picture(tmp_path: Path) -> Path:
 
 def test_a_cached_view_outlives_its_file(picture: Path) -> None:
     cache = ViewCache(Preprocessing(resize_px=(8, 8), crop_px=(8, 8)), 2**20)
-    first = cache.view(picture)
+    first = cache.views(picture)
     picture.unlink()
-    assert cache.view(picture) is first
+    assert cache.views(picture) is first
 
 
 def test_the_cache_keeps_no_more_than_its_limit(picture: Path) -> None:
     cache = ViewCache(Preprocessing(resize_px=(8, 8), crop_px=(8, 8)), 8 * 8 * 3 + 10)
     other = picture.with_name("b.png")
     other.write_bytes(picture.read_bytes())
-    cache.view(picture)
-    cache.view(other)
+    cache.views(picture)
+    cache.views(other)
     other.unlink()
     picture.unlink()
-    assert cache.view(picture).shape == (8, 8, 3)
+    assert cache.views(picture).shape == (1, 8, 8, 3)
     with pytest.raises(DataError, match=r"b\.png"):
-        cache.view(other)
+        cache.views(other)

@@ -103,3 +103,28 @@ def test_no_room_for_the_maps_is_said_with_the_remedy(monkeypatch, tmp_path: Pat
     grids, masks = sample(2)
     with pytest.raises(DataError, match=r"temporary folder must hold the maps .*No such file.*set TMPDIR"):
         collect(grids, masks, with_grids=False)
+
+
+@pytest.mark.parametrize("definition", ["exact", "thresholds_200"])
+@pytest.mark.parametrize("band_pixels", [1 << 21, 100])
+def test_what_was_not_inspected_counts_for_nothing(definition, band_pixels, monkeypatch):
+    """NaN in the right half gives the figures of the left halves alone; the seam cuts regions as a rim does."""
+    monkeypatch.setattr(counting, "_BAND_PIXELS", band_pixels)
+    grids, masks = sample(9)
+    maps = enlarge(grids)
+    left = pixel_metrics(maps[:, :, :32], masks[:, :, :32], aupro=definition)
+    maps[:, :, 32:] = np.nan
+    with MapCollection(enlarge, partial=True) as kept:
+        kept.add(maps[:5], masks[:5])
+        kept.add(maps[5:], masks[5:])
+        assert figures(pixel_metrics_of(kept, aupro=definition)) == pytest.approx(figures(left), abs=1e-7)
+
+
+def test_nan_is_a_fault_where_everything_is_inspected():
+    grids, masks = sample(4)
+    maps = enlarge(grids)
+    maps[1, 0, 0] = np.nan
+    with MapCollection(enlarge) as kept:
+        kept.add(maps, masks)
+        with pytest.raises(MetricInputError, match="maps must be finite"):
+            pixel_metrics_of(kept)

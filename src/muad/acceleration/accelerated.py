@@ -25,7 +25,7 @@ from muad.types import Prediction
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
 BackendName = Literal["torch", "openvino", "onnx"]
@@ -115,6 +115,10 @@ class AcceleratedDetector:
         grid = self.distance_map(images)
         maps = self.expand(grid)
         return Prediction(anomaly_map=maps, score=self._map_maker.scores(maps), grid=grid)
+
+    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Scores from the inspected part of maps."""
+        return self._map_maker.partial_scores(maps, inspected)
 
     def distance_map(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b h w"]:
         """Distance at every patch."""

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from muad.detectors.scoring import mean_of_largest
+
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
     from muad.detectors import Dinomaly
@@ -46,6 +48,10 @@ class MapMaker:
         if self._rows.device != grids.device:
             self._rows, self._columns = self._rows.to(grids.device), self._columns.to(grids.device)
         return torch.matmul(torch.matmul(self._rows, grids.float()), self._columns.t())
+
+    def partial_scores(self, maps: Float[Tensor, "b H W"], inspected: Bool[Tensor, "b H W"]) -> Float[Tensor, " b"]:
+        """The same from the inspected part of each map."""
+        return mean_of_largest(maps, inspected, lambda cells: max(1, int(self._top_fraction * cells)))
 
     def scores(self, maps: Float[Tensor, "b H W"]) -> Float[Tensor, " b"]:
         """Mean of the largest values of each map, found by partial selection."""

@@ -16,7 +16,7 @@ _NAMED = 5  # faults named one by one; all are in results.csv
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    out: Annotated[Path, typer.Option(help="Folder for results.csv, overlays and maps.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.csv, results.json, overlays, maps.")],
     category: Annotated[str | None, typer.Option(help="What the images show, if their folder does not say.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
@@ -24,6 +24,7 @@ def command(
     precision: Annotated[str, typer.Option(help="auto (as trained), fp32, bf16 or int8.")] = "auto",
     compile_network: Annotated[bool, typer.Option("--compile", help="Generate code for this machine first.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
+    map_format: Annotated[str, typer.Option(help="tiff or npy (32-bit, exact), or png (16-bit).")] = "tiff",
     as_json: Annotated[bool, typer.Option("--json", help="Also print the results as JSON.")] = False,
 ) -> None:
     """Score images and draw where they are anomalous, in their own pixels."""
@@ -40,7 +41,7 @@ def command(
     )
     with progress_bar() as update:
         rows = write_predictions(
-            predictor, sources, out, batch_size=batch_size, category=category,
+            predictor, sources, out, batch_size=batch_size, category=category, map_format=map_format,
             progress=lambda done, total: update("predict", done, total, None),
         )  # fmt: skip
     unreadable = [row["error"] for row in rows if row["error"] is not None]

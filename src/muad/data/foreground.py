@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from muad.data.images import read_image, read_mask
+from muad.data.images import read_mask
 from muad.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -156,16 +156,16 @@ def write_foregrounds(
     """
     shares: dict[str, list[float]] = {}
     for done, record in enumerate(records, 1):
-        view = preprocessing.view(read_image(record.path), f"image {record.path}")
-        if source is None:
-            mask = foreground_mask(view, grabcut=grabcut)
-        else:
-            mask = preprocessing.view(read_mask(source(record), "grey"), f"mask {source(record)}") > 127
-        mask = np.ones(view.shape[:2], bool) if mask is None else mask
-        path = out / record.category / f"{record.path.stem}-{view_digest(view)}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(mask.astype(np.uint8) * 255).save(path)
-        shares.setdefault(record.category, []).append(float(mask.mean()))
+        views = preprocessing.views(preprocessing.read(record.path), f"image {record.path}", record.category)
+        drawn = None if source is None else source(record)
+        given = None if drawn is None else preprocessing.cut(read_mask(drawn, "grey"), f"mask {drawn}")
+        for index, view in enumerate(views):
+            mask = foreground_mask(view, grabcut=grabcut) if given is None else given[index] > 127
+            mask = np.ones(view.shape[:2], bool) if mask is None else mask
+            path = out / record.category / f"{record.path.stem}-{view_digest(view)}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+            shares.setdefault(record.category, []).append(float(mask.mean()))
         if progress is not None:
             progress(done, len(records))
     return tuple(

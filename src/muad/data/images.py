@@ -4,9 +4,8 @@ The rules, which hold for every layout:
 
 - The EXIF orientation is applied to images and masks alike. Of several pages or frames the first is read. Colour
   profiles are not applied.
-- 16 bits per channel: the high byte is kept, so the whole range of 0 to 65535 becomes 0 to 255 and nothing
-  saturates. Sensors that fill 12 of 16 bits come out dark; rescale such files before use.
-- Floating point: values must lie in [0, 1], which becomes 0 to 255.
+- More than 8 bits per channel: the run's value range becomes 0 to 255, and what lies outside it saturates. Without
+  one, the high byte of 16 bits is kept, and floating point must lie in [0, 1].
 - Transparent pixels of an image are shown over white, as viewers do; those of a mask count as no defect.
 - Images that Pillow takes for a decompression bomb (above 179 megapixels) are refused before they are decoded.
 - A mask of several channels is reduced by its maximum over the colour channels. A palette is looked up, except
@@ -17,12 +16,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from muad.errors import DataError
@@ -38,9 +39,22 @@ IMAGE_SUFFIXES = frozenset(
 )
 """File endings, in lower case, that are read as images."""
 
+ValueRange = tuple[float, float]
+_PAGED_SUFFIXES = frozenset({".gif", ".png", ".tif", ".tiff", ".webp"})
 _ORIENTATION_TAG = 0x0112
 _WHITE = (255, 255, 255, 255)
 _BLACK = (0, 0, 0, 255)
+# How stored pixels are turned upright, by EXIF orientation.
+_TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda pixels: pixels,
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels.swapaxes(0, 1), 2),
+    8: np.rot90,
+}
 # What Pillow's decoders are known to raise on damaged files.
 _DECODER_FAULTS = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError,
                    struct.error, zlib.error)  # fmt: skip
@@ -53,14 +67,85 @@ def is_image_file(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(path: Path, value_range: ValueRange | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """Pixels of an image file as 8-bit RGB, upright.
+
+    Args:
+        path: The image file.
+        value_range: Values that become black and white where a channel has more than 8 bits.
 
     Raises:
         DataError: If the file is missing, empty, damaged, too large or no image.
     """
     with _decoding(path, "image"), _opened(path, "image") as image:
+        if value_range is not None and is_deep(image):
+            return values_to_rgb(_deep_values(image, path), value_range, f"image {path}")
         return image_to_rgb(_upright(image), name=f"image {path}")
+
+
+def read_values(path: Path) -> Shaped[np.ndarray, "H W *c"]:
+    """The stored numbers of an image with more than 8 bits per channel, upright; colour as RGB or RGBA.
+
+    Raises:
+        DataError: If the file is missing, empty, damaged, too large or no image.
+    """
+    with _decoding(path, "image"), _opened(path, "image") as image:
+        return _deep_values(image, path)
+
+
+@contextmanager
+def open_header(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """The image with its header read and its pixels not yet decoded.
+
+    Raises:
+        DataError: If the file is missing, empty, damaged, too large or no image.
+    """
+    with _decoding(path, "image"), _opened(path, "image") as image:
+        yield image
+
+
+def has_pages(path: Path) -> bool:
+    """Whether a file that can be read has more than one page or frame.
+
+    Raises:
+        DataError: If the file is missing, empty, damaged, too large or no image.
+    """
+    if path.suffix.lower() not in _PAGED_SUFFIXES:
+        return False
+    with open_header(path) as image:
+        return getattr(image, "n_frames", 1) > 1
+
+
+def is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether a file just opened has more than 8 bits per channel."""
+    return image.mode.startswith(("I", "F")) or _is_deep_colour(image)
+
+
+def values_to_rgb(
+    values: Shaped[np.ndarray, "H W *c"], value_range: ValueRange, name: str
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Numbers of any range as 8-bit RGB: the ends of the value range become 0 and 255, and nothing goes beyond.
+
+    Args:
+        values: Grey, RGB or RGBA; alpha in the whole range of its type, laid over white.
+        value_range: Values that become black and white.
+        name: What to call the image in an error.
+
+    Raises:
+        DataError: If a value is not a finite number.
+    """
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DataError(f"{name} must have finite values, got NaN or infinity. Replace them before use.")
+    low, high = value_range
+    colours = values[..., :3] if values.ndim == 3 else values[..., None]
+    # In float32 throughout: 24 bits of it hold every 16-bit number.
+    scaled = np.clip((colours.astype(np.float32) - low) * np.float32(255 / (high - low)), 0, 255)
+    if values.ndim == 3 and values.shape[2] == 4:
+        whole = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
+        alpha = values[..., 3:].astype(np.float32) / whole
+        scaled = scaled * alpha + 255 * (1 - alpha)
+    levels = np.rint(scaled).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(levels, (*levels.shape[:2], 3)))
 
 
 def read_mask(path: Path, kind: MaskKind) -> UInt8[np.ndarray, "H W"]:
@@ -77,8 +162,7 @@ def read_mask(path: Path, kind: MaskKind) -> UInt8[np.ndarray, "H W"]:
         if kind == "grey":
             colours = _flattened(_upright(image), _BLACK, name=f"mask {path}")
             return np.asarray(colours.max(axis=2))
-        is_deep_colour = len(image.getbands()) > 1 and any(";16" in str(tile[3]) for tile in image.tile)
-        if is_deep_colour:  # Pillow would drop the low byte, and small labels with it
+        if _is_deep_colour(image):  # Pillow would drop the low byte, and small labels with it
             msg = (
                 f"mask {path} must have one channel or 8 bits to hold labels, got 16-bit colour. "
                 "Save it as a single-channel image."
@@ -87,13 +171,19 @@ def read_mask(path: Path, kind: MaskKind) -> UInt8[np.ndarray, "H W"]:
         return np.where(_is_labelled(_upright(image)), np.uint8(255), np.uint8(0))
 
 
-def read_pair(record: Record) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]:
+def read_pair(
+    record: Record, value_range: ValueRange | None = None
+) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]:
     """Image of a record and its mask, which is None where the record names none.
+
+    Args:
+        record: Of a data set.
+        value_range: Values that become black and white where a channel of the image has more than 8 bits.
 
     Raises:
         DataError: If a file cannot be read, or the mask has another size than the upright image.
     """
-    image = read_image(record.path)
+    image = read_image(record.path, value_range)
     if record.mask_path is None:
         return image, None
     mask = read_mask(record.mask_path, record.mask_kind)
@@ -178,6 +268,23 @@ def _upright(image: ImageFile.ImageFile) -> Image.Image:
     return image
 
 
+def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
+    return len(image.getbands()) > 1 and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _deep_values(image: ImageFile.ImageFile, path: Path) -> Shaped[np.ndarray, "H W *c"]:
+    """The stored numbers; Pillow has them for grey, OpenCV for colour."""
+    if not _is_deep_colour(image):
+        return np.asarray(_upright(image))
+    image.load()  # with its checks, and metadata that lie behind the pixels
+    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
+        raise DataError(f"image {path} must be 16-bit colour that OpenCV can read too. Convert it to 16-bit PNG.")
+    order = [2, 1, 0, 3][: decoded.shape[2]]
+    turned: np.ndarray = _TURNED[1 if image.format == "TIFF" else _orientation(image)](decoded[..., order])
+    return turned
+
+
 def _flattened(image: Image.Image, background: tuple[int, int, int, int], name: str) -> UInt8[np.ndarray, "H W 3"]:
     if image.mode.startswith("I") or image.mode == "F":
         grey = _deep_grey_to_8_bit(image, name)
@@ -223,7 +330,11 @@ def _may_be_rotated(image: ImageFile.ImageFile, path: Path) -> bool:
 
 
 def _is_sideways(image: Image.Image) -> bool:
-    return image.getexif().get(_ORIENTATION_TAG, 1) in {5, 6, 7, 8}
+    return _orientation(image) in {5, 6, 7, 8}
+
+
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(_ORIENTATION_TAG, 1))
 
 
 def _size_text(shape: tuple[int, ...]) -> str:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from muad.data.images import read_image
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class ViewCache:
-    """Preprocessed images by path, kept up to a number of bytes; afterwards files are decoded each time.
+    """Views of images by path, kept up to a number of bytes; afterwards files are decoded each time.
 
     Args:
         preprocessing: What is done to each image.
@@ -34,23 +32,23 @@ class ViewCache:
     def __init__(self, preprocessing: Preprocessing, limit_bytes: int) -> None:
         self.preprocessing = preprocessing
         self._free_bytes = limit_bytes
-        self._views: dict[Path, UInt8[np.ndarray, "H W 3"]] = {}
+        self._views: dict[Path, UInt8[np.ndarray, "n H W 3"]] = {}
         self._lock = threading.Lock()
 
-    def view(self, path: Path) -> UInt8[np.ndarray, "H W 3"]:
-        """The view of one image.
+    def views(self, path: Path, category: str | None = None) -> UInt8[np.ndarray, "n H W 3"]:
+        """All views of one image; a file shows one category.
 
         Raises:
             DataError: The file cannot be read as an image, or it is too small.
         """
         if path in self._views:
             return self._views[path]
-        view = self.preprocessing.view(read_image(path), f"image {path}")
+        views = self.preprocessing.views(self.preprocessing.read(path), f"image {path}", category)
         with self._lock:
-            if path not in self._views and view.nbytes <= self._free_bytes:
-                self._views[path] = view
-                self._free_bytes -= view.nbytes
-        return view
+            if path not in self._views and views.nbytes <= self._free_bytes:
+                self._views[path] = views
+                self._free_bytes -= views.nbytes
+        return views
 
 
 def read_ahead(

@@ -9,7 +9,7 @@ from torch import nn
 
 if TYPE_CHECKING:
     import torch
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
     from muad.data.transforms import Preprocessing
@@ -23,6 +23,9 @@ class Scorer(Protocol):
 
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
         """Anomaly maps and scores of normalised images."""
+
+    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Scores from the part of maps that counts; asked for only where padding or a region leaves some out."""
 
     @property
     def device(self) -> torch.device:
@@ -70,6 +73,10 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
         """Anomaly maps and scores; the same images give the same result, whatever `self.training` says."""
+
+    @abstractmethod
+    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Scores as `predict` gives them, from the inspected part of maps; minus infinity where nothing is."""
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ import torch.nn.functional as F
 from muad.data.synthesis import Synthesis, SynthesisConfig
 from muad.data.transforms import Preprocessing
 from muad.detectors.base import Detector
+from muad.detectors.scoring import mean_of_largest
 from muad.diffusion import (
     TIMESTEPS,
     add_noise,
@@ -316,6 +317,10 @@ class DiffusionAd(Detector):
                 logits = self.segment(images, self._reconstruct_for_prediction(images, draw))
                 maps += logits.sigmoid()[:, 0] / self.config.noise_draws
         return Prediction(anomaly_map=maps, score=top_mean(maps, self.config.top_pixels))
+
+    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Mean of the largest inspected values of each map."""
+        return mean_of_largest(maps, inspected, lambda cells: min(self.config.top_pixels, cells))
 
     @torch.no_grad()
     def restore(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:

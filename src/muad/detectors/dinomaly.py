@@ -30,6 +30,7 @@ from torch import nn
 
 from muad.data.transforms import Preprocessing
 from muad.detectors.base import Detector
+from muad.detectors.scoring import mean_of_largest
 from muad.errors import ConfigError
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
 from muad.nn.encoder import EncoderConfig, build_encoder
@@ -38,7 +39,7 @@ from muad.types import Batch, Losses, Prediction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
     from torch import Generator, Tensor
 
 Mixer = Literal["linear", "softmax", "conv3", "conv5", "conv7"]
@@ -282,6 +283,10 @@ class Dinomaly(Detector):
         distance = self.distance_map(images)
         anomaly_map = self.blur(self.resize_map(distance))
         return Prediction(anomaly_map=anomaly_map, score=top_mean(anomaly_map, self.config.top_fraction))
+
+    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Mean of the largest inspected values of each map."""
+        return mean_of_largest(maps, inspected, lambda cells: max(1, int(self.config.top_fraction * cells)))
 
     def distance_map(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b h w"]:
         """Cosine distance between encoder and decoder at every patch, averaged over the groups; 0 to 2."""

@@ -22,7 +22,7 @@ from muad.errors import ConfigError
 from muad.types import Prediction
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
     from torch import Tensor
 
     from muad.detectors.dinomaly import Dinomaly
@@ -79,6 +79,10 @@ class NearestNeighbour(nn.Module):
         distance = (2 * (groups - similarity)).clamp(min=0).sqrt().reshape(-1, *self.frozen.encoder.grid)
         anomaly_map = self.frozen.blur(self.frozen.resize_map(distance))
         return Prediction(anomaly_map=anomaly_map, score=top_mean(anomaly_map, self.frozen.config.top_fraction))
+
+    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Scores from the inspected part of maps, as Dinomaly makes them."""
+        return self.frozen.score(maps, inspected)
 
     def describe(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b n d"]:
         """Patch features: each group averaged over 3x3 patches and brought to unit length, then laid side by side."""

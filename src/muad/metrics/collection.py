@@ -32,6 +32,14 @@ class LabelledMaps(Protocol):
         """How many anomalous pixels each image has."""
 
     @property
+    def inspected_pixels(self) -> Int[np.ndarray, " n"]:
+        """How many pixels of each image count."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether NaN in a map means that a pixel was not inspected and counts for nothing; else it is a fault."""
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of the maps."""
 
@@ -57,6 +65,8 @@ class ArrayMaps:
         self._maps, self._masks = maps, masks
         self.anomalous_pixels: np.ndarray = np.count_nonzero(masks.reshape(len(masks), -1), axis=1)
         self.size: tuple[int, int] = (maps.shape[1], maps.shape[2])
+        self.inspected_pixels: np.ndarray = np.full(len(maps), maps.shape[1] * maps.shape[2])
+        self.partial = False
 
     def extremes(self) -> tuple[float, float]:
         """Lowest and highest value of all maps."""
@@ -81,10 +91,13 @@ class MapCollection:
 
     Args:
         expand: Makes the maps again from patch grids, to the last few bits; called by several threads.
+        partial: Whether maps are NaN where nothing was inspected; such pixels count for nothing.
     """
 
-    def __init__(self, expand: Expand) -> None:
+    def __init__(self, expand: Expand, *, partial: bool = False) -> None:
         self._expand = expand
+        self.partial = partial
+        self._inspected: list[int] = []
         self._grids: list[Float[np.ndarray, "h w"]] = []
         self._packed: list[bytes] = []  # compressed bits; empty for masks without an anomalous pixel
         self._counts: list[int] = []
@@ -112,6 +125,11 @@ class MapCollection:
         return np.array(self._counts, dtype=np.int64)
 
     @property
+    def inspected_pixels(self) -> Int[np.ndarray, " n"]:
+        """How many pixels of each image count."""
+        return np.array(self._inspected, dtype=np.int64)
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of the maps; zeros before the first."""
         return self._size
@@ -132,7 +150,7 @@ class MapCollection:
 
         Args:
             maps: Anomaly maps in float32, of one size for all images.
-            masks: True at anomalous pixels.
+            masks: True at anomalous pixels; those that were not inspected are left out.
             grids: What `expand` makes these maps from, or None where there is no such thing; alike for all images.
 
         Raises:
@@ -141,8 +159,13 @@ class MapCollection:
         if not len(maps):
             return
         self._size = (maps.shape[1], maps.shape[2])
-        ends = [maps.min(), maps.max(), *(self._extremes or ())]
-        self._extremes = float(np.min(ends)), float(np.max(ends))
+        inspected = ~np.isnan(maps) if self.partial else np.ones_like(masks)
+        self._inspected.extend(np.count_nonzero(inspected, axis=(1, 2)).tolist())
+        masks = masks & inspected
+        values = maps[inspected] if self.partial else maps
+        if values.size:
+            ends = [values.min(), values.max(), *(self._extremes or ())]
+            self._extremes = float(np.min(ends)), float(np.max(ends))
         for mask in masks:
             count = int(np.count_nonzero(mask))
             self._counts.append(count)

@@ -219,8 +219,10 @@ class _NormalCounter:
             where = self.labelled.masks(images)
             anomalous = int(np.count_nonzero(where))
             # Below every query, or in no band, they are never counted; cheaper than cutting them out.
-            values[where] = -np.inf if self.band.is_everything else np.nan
-        if self.band.is_everything:
+            values[where] = -np.inf if self.band.is_everything and not self.labelled.partial else np.nan
+        if self.labelled.partial and self.band.is_everything:
+            ascending, anomalous = values[~np.isnan(values)], 0
+        elif self.band.is_everything:
             ascending = values.reshape(-1)
         else:
             ascending, anomalous = values[self.band.holds(values)], 0

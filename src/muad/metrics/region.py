@@ -104,12 +104,12 @@ def pixel_metrics_of(
         MetricInputError: A map is not finite.
     """
     _check_settings(fpr_limit, aupro, threads)
-    counts, image_pixels = labelled.anomalous_pixels, labelled.size[0] * labelled.size[1]
+    counts = labelled.anomalous_pixels
     if not counts.size:
         return _undefined("there are no masks")
     if not counts.any():
         return _undefined("no pixel is anomalous")
-    if (counts == image_pixels).all():
+    if (counts == labelled.inspected_pixels).all():
         return _undefined("no pixel is normal")
     return _defined_metrics(labelled, fpr_limit=fpr_limit, definition=aupro, threads=threads)
 
@@ -134,9 +134,9 @@ def _defined_metrics(
     labelled: LabelledMaps, *, fpr_limit: float, definition: AuproDefinition, threads: int | None
 ) -> PixelMetrics:
     """The metrics where both anomalous and normal pixels occur, summed up over bands of scores, the highest first."""
-    per_image, image_pixels = labelled.anomalous_pixels, labelled.size[0] * labelled.size[1]
-    normal = image_pixels * per_image.size - int(per_image.sum())
-    in_normal_images = image_pixels * int(np.count_nonzero(per_image == 0))
+    per_image, inspected = labelled.anomalous_pixels, labelled.inspected_pixels
+    normal = int(inspected.sum() - per_image.sum())
+    in_normal_images = int(inspected[per_image == 0].sum())
     ranks = RankSums(anomalous=int(per_image.sum()), normal=normal)
     dtype = as_float(labelled.maps(np.array([0]))).dtype
     coarse = definition == "thresholds_200"

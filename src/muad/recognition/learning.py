@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from muad.checkpoint import read_run
+from muad.checkpoint import read_config, read_run
 from muad.data.images import read_image
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from jaxtyping import Float, UInt8
 
+    from muad.data.images import ValueRange
     from muad.types import Record
 
 _IMAGES_PER_CATEGORY = 64
@@ -87,7 +89,8 @@ def learn_products(
     if records is None:
         records = open_catalog(Path(facts["data"]), facts["layout"]).select(split="train")
     encoder = product_encoder(choose_device(device))
-    features = learn_features([record for record in records if record.category in categories], encoder)
+    chosen = [record for record in records if record.category in categories]
+    features = learn_features(chosen, encoder, read_config(folder).images.value_range)
     few = [name for name in categories if len(features.get(name, ())) < 2]
     if few:
         note(f"products: none are recognised, that needs 2 readable images of {', '.join(few)}")
@@ -98,21 +101,29 @@ def learn_products(
     return products
 
 
-def learn_features(records: Sequence[Record], encoder: ProductEncoder) -> dict[str, Float[np.ndarray, "n copies d"]]:
-    """What is remembered of the normal images among the records, by category; unreadable ones are left out."""
+def learn_features(
+    records: Sequence[Record], encoder: ProductEncoder, value_range: ValueRange | None = None
+) -> dict[str, Float[np.ndarray, "n copies d"]]:
+    """What is remembered of the normal images among the records, by category; unreadable ones are left out.
+
+    Args:
+        records: Images of every category.
+        encoder: Tells what they look like.
+        value_range: That of the run, for images with more than 8 bits.
+    """
     features = {}
     for name in sorted({record.category for record in records}):
         paths = [record.path for record in records if record.category == name and not record.is_anomalous]
-        copies = [views for views in read_ahead(_readable_copies, _spread(paths)) if views]
+        copies = [views for views in read_ahead(partial(_readable_copies, value_range), _spread(paths)) if views]
         if copies:
             rows = encoder.encode([view for views in copies for view in views])
             features[name] = rows.reshape(len(copies), -1, rows.shape[1])
     return features
 
 
-def _readable_copies(path: Path) -> list[UInt8[np.ndarray, "h w 3"]]:
+def _readable_copies(value_range: ValueRange | None, path: Path) -> list[UInt8[np.ndarray, "h w 3"]]:
     try:
-        return copies_of(read_image(path), seed=zlib.crc32(path.name.encode()))
+        return copies_of(read_image(path, value_range), seed=zlib.crc32(path.name.encode()))
     except DataError:
         return []  # named during training, where a setting decided to leave it out
 

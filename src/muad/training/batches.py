@@ -16,6 +16,7 @@ from muad.training.feature_cache import FeatureCache, prepare_features
 from muad.types import Batch, Record
 
 if TYPE_CHECKING:
+    from jaxtyping import UInt8
     from lightning_fabric import Fabric
 
     from muad.config import RunConfig
@@ -54,6 +55,7 @@ def training_batches(
     if not steps:
         return
     positions = share_of(fabric.global_rank, fabric.world_size, training.batch_size, training.accumulate)
+    views = detector.preprocessing.count
     uncached = TrainingReader(records, ViewCache(detector.preprocessing, 0), note, training.skip_bad)
     features = prepare_features(
         detector,
@@ -68,7 +70,8 @@ def training_batches(
     )
 
     def drawn(step: int) -> list[int]:
-        indices = batch_indices(step, count=len(records), batch_size=training.batch_size, seed=training.seed)
+        count = len(records) * views  # a tile is drawn like an image of its own
+        indices = batch_indices(step, count=count, batch_size=training.batch_size, seed=training.seed)
         return indices[positions.start : positions.stop]
 
     plan = (drawn(step) for step in steps)
@@ -85,7 +88,7 @@ def training_batches(
 
 
 class TrainingReader:
-    """Reads training images by index; with `skip_bad` an unreadable one is named once and the next one stands in."""
+    """Reads training images by number; with `skip_bad` an unreadable one is named once and the next one stands in."""
 
     def __init__(self, records: Sequence[Record], cache: ViewCache, note: Notice, skip_bad: bool) -> None:
         self.records = records
@@ -95,14 +98,15 @@ class TrainingReader:
         self._bad: set[int] = set()
         self._naming = threading.Lock()
 
-    def read(self, index: int) -> tuple[np.ndarray, Record]:
-        """View and record of one image, or of the next readable one after it."""
+    def read(self, index: int) -> tuple[UInt8[np.ndarray, "n H W 3"], Record]:
+        """Views and record of one image, or of the next readable one after it."""
         for offset in range(len(self.records)):
             candidate = (index + offset) % len(self.records)
             if candidate in self._bad:
                 continue
             try:
-                return self.cache.view(self.records[candidate].path), self.records[candidate]
+                record = self.records[candidate]
+                return self.cache.views(record.path, record.category), record
             except DataError as error:
                 if not self.skip_bad:
                     raise DataError(f"{error} Or train with --skip-bad to leave such files out.") from None
@@ -117,8 +121,14 @@ def _from_images(
     reader: TrainingReader, detector: Detector, fabric: Fabric, plan: Iterator[list[int]], size: int
 ) -> Generator[Batch, None, None]:
     """Batches without seeds from image files, decoded ahead by threads."""
+    count = detector.preprocessing.count
+
+    def read(index: int) -> tuple[np.ndarray, Record]:
+        views, record = reader.read(index // count)
+        return views[index % count], record
+
     flat = (index for indices in plan for index in indices)
-    with closing(read_ahead(reader.read, flat, ahead=2 * size)) as images:
+    with closing(read_ahead(read, flat, ahead=2 * size)) as images:
         for first in images:
             drawn = [first, *(next(images) for _ in range(size - 1))]
             views = detector.preprocessing.normalise(np.stack([view for view, _ in drawn]))
@@ -134,8 +144,9 @@ def _from_features(
     plan: Iterator[list[int]],
 ) -> Generator[Batch, None, None]:
     """Batches without seeds from kept features; the images themselves are not needed."""
+    count = detector.preprocessing.count
     no_images = detector.preprocessing.normalise(np.empty((0, *detector.preprocessing.crop_px, 3), np.uint8))
     for indices in plan:
         taken = features.take(indices, fabric.device)
-        categories = tuple(records[index].category for index in indices)
+        categories = tuple(records[index // count].category for index in indices)
         yield Batch(images=fabric.to_device(no_images), seeds=(), categories=categories, features=taken)

@@ -43,7 +43,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureCache:
-    """Features of all training images, in the order of the records.
+    """Features of all views of the training images, in the order of the records.
 
     Attributes:
         features: Wherever they lie.
@@ -54,7 +54,7 @@ class FeatureCache:
     place: Literal["memory", "disk"]
 
     def take(self, indices: Sequence[int], device: torch.device) -> Float[Tensor, "b k n d"]:
-        """Features of some images on the device."""
+        """Features of some views on the device."""
         rows = torch.tensor(indices, device=self.features.device)
         return self.features.index_select(0, rows).to(device)
 
@@ -94,20 +94,21 @@ def prepare_features(
     Args:
         detector: On its device; without a frozen part there is nothing to keep.
         records: Training images.
-        read: Gives the preprocessed view of the image at an index.
+        read: Gives the views of the image at an index.
         fabric: Launched engine.
         mode: `auto` takes memory if they fit there, else disk, else none.
         batch_size: Images per forward pass.
-        looks: How many images the run will draw; fewer than there are is not worth encoding all.
+        looks: How many views the run will draw; fewer than there are is not worth encoding all.
         progress: Called with images encoded and in all.
         note: Called with sentences the user should see.
     """
-    if mode == "off" or (mode == "auto" and looks <= len(records)):
+    count = len(records) * detector.preprocessing.count
+    if mode == "off" or (mode == "auto" and looks <= count):
         return None
-    first = _encode(detector, fabric, [read(0)])
+    first = _encode(detector, fabric, read(0)[:1])
     if first is None:
         return None
-    size = first[0].numel() * first.element_size() * len(records)
+    size = first[0].numel() * first.element_size() * count
     place = _choose_place(mode, size, fabric, note)
     if place is None:
         return None
@@ -117,14 +118,14 @@ def prepare_features(
 
     if place == "memory":
         note(f"features of {len(records)} images: {size / 2**20:.0f} MiB in memory, encoded once")
-        store = torch.empty(len(records), *first.shape[1:], dtype=first.dtype, device=fabric.device)
+        store = torch.empty(count, *first.shape[1:], dtype=first.dtype, device=fabric.device)
         fill(store, range(len(records)))
         return FeatureCache(features=store, place="memory")
     folder = cache_root() / _key(detector, records, first.dtype)
     state = "found" if (folder / "features.json").is_file() else "encoded once"
     note(f"features of {len(records)} images: {size / 2**20:.0f} MiB in {folder}, {state}")
     try:
-        return FeatureCache(features=_find_or_write(folder, first, len(records), fabric, fill), place="disk")
+        return FeatureCache(features=_find_or_write(folder, first, len(records), count, fabric, fill), place="disk")
     except OSError as error:
         raise CheckpointError(
             f"features must be written to {folder}, got {error}. Free space, set MUAD_CACHE to another folder, or "
@@ -151,12 +152,10 @@ def clear_cache() -> int:
     return freed
 
 
-def _encode(
-    detector: Detector, fabric: Fabric, views: Sequence[UInt8[np.ndarray, "H W 3"]]
-) -> Float[Tensor, "b k n d"] | None:
+def _encode(detector: Detector, fabric: Fabric, views: UInt8[np.ndarray, "b H W 3"]) -> Float[Tensor, "b k n d"] | None:
     """Features of a few views in the type they are stored in, on the device."""
     with torch.no_grad(), fabric.autocast():
-        encoded = detector.encode(fabric.to_device(detector.preprocessing.normalise(np.stack(views))))
+        encoded = detector.encode(fabric.to_device(detector.preprocessing.normalise(views)))
     if encoded is None:
         return None
     with fabric.autocast():
@@ -173,14 +172,19 @@ def _fill(
     batch_size: int,
     progress: Progress,
 ) -> None:
-    """Encode the images of some indices into their rows, decoding ahead."""
-    views = read_ahead(read, indices, ahead=2 * batch_size)
-    for begin in range(0, len(indices), batch_size):
-        rows = list(indices[begin : begin + batch_size])
-        encoded = _encode(detector, fabric, [next(views) for _ in rows])
-        if encoded is not None:
-            store[rows] = encoded.to(store.device)
-        progress(begin + len(rows), len(indices))
+    """Encode the images of some indices into the rows of their views, decoding ahead."""
+    each = detector.preprocessing.count
+    at_once = max(1, batch_size // each)
+    images = read_ahead(read, indices, ahead=2 * at_once)
+    for begin in range(0, len(indices), at_once):
+        taken = indices[begin : begin + at_once]
+        rows = [index * each + tile for index in taken for tile in range(each)]
+        views = np.concatenate([next(images) for _ in taken])
+        for start in range(0, len(rows), batch_size):
+            encoded = _encode(detector, fabric, views[start : start + batch_size])
+            if encoded is not None:
+                store[rows[start : start + batch_size]] = encoded.to(store.device)
+        progress(begin + len(taken), len(indices))
 
 
 def _choose_place(mode: CacheMode, size: int, fabric: Fabric, note: Notice) -> Literal["memory", "disk"] | None:
@@ -207,6 +211,7 @@ def _choose_place(mode: CacheMode, size: int, fabric: Fabric, note: Notice) -> L
 def _find_or_write(
     folder: Path,
     first: Float[Tensor, "1 k n d"],
+    images: int,
     count: int,
     fabric: Fabric,
     fill: Callable[[Tensor, Sequence[int]], None],
@@ -227,10 +232,10 @@ def _find_or_write(
                 draft.mkdir(parents=True, exist_ok=True)
                 _map(draft / "features.bin", count, first, shared=True)
             fabric.barrier()
-            fill(_map(draft / "features.bin", count, first, shared=True), range(fabric.local_rank, count, machine))
+            fill(_map(draft / "features.bin", count, first, shared=True), range(fabric.local_rank, images, machine))
             fabric.barrier()
             if fabric.local_rank == 0:
-                facts = {"format": _FORMAT, "images": count, "shape": first.shape[1:], "dtype": str(first.dtype)}
+                facts = {"format": _FORMAT, "images": images, "shape": first.shape[1:], "dtype": str(first.dtype)}
                 (draft / "features.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
                 with contextlib.suppress(OSError):  # another run was quicker
                     draft.rename(folder)
@@ -249,12 +254,12 @@ def _map(path: Path, count: int, first: Float[Tensor, "1 k n d"], *, shared: boo
 
 
 def _key(detector: Detector, records: Sequence[Record], dtype: torch.dtype) -> str:
-    """Name of the features: a digest of encoder, what is kept of it, preprocessing, type and every file's bytes."""
+    """Name of the features: a digest of encoder, what is kept of it, preprocessing, type, every category and file."""
     digest = hashlib.sha256()
     digest.update(repr((_FORMAT, detector.fingerprint, detector.preprocessing, str(dtype))).encode())
     digest.update(detector.encoding.encode())
-    for content in read_ahead(lambda record: _content(record.path), records):
-        digest.update(content)
+    for record, content in zip(records, read_ahead(lambda record: _content(record.path), records), strict=True):
+        digest.update(record.category.encode() + content)
     return digest.hexdigest()[:32]
 
 

@@ -36,7 +36,9 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 def describe_detector(detector: Detector, encoder: EncoderConfig | None) -> dict[str, Any]:
     """How photographs are prepared, and whose frozen weights, if any, are used under which licence."""
-    facts: dict[str, Any] = {"preprocessing": dataclasses.asdict(detector.preprocessing)}
+    preprocessing = dataclasses.asdict(dataclasses.replace(detector.preprocessing, interest=None))
+    preprocessing["interest"] = repr(detector.preprocessing.interest) if detector.preprocessing.interest else None
+    facts: dict[str, Any] = {"preprocessing": preprocessing}
     if encoder is not None:
         family = encoder.family()
         facts["encoder"] = {

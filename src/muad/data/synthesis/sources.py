@@ -63,5 +63,5 @@ class TextureFolder:
         if self._cache is None or self._cache.preprocessing.resize_px != size:
             self._cache = ViewCache(Preprocessing(resize_px=size, crop_px=size), _CACHE_BYTES)
         chosen = [int(torch.randint(len(self.paths), (1,), generator=generator)) for generator in generators]
-        views = np.stack([self._cache.view(self.paths[index]) for index in chosen])
+        views = np.concatenate([self._cache.views(self.paths[index]) for index in chosen])
         return torch.from_numpy(views).to(device).permute(0, 3, 1, 2).float() / 255

@@ -1,0 +1,49 @@
+"""What has to be known of the training images before the first one is prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from muad.data.roi import InterestMasks
+from muad.data.values import find_value_range, survey
+
+if TYPE_CHECKING:
+    from muad.config import RunConfig
+    from muad.types import Record
+
+
+def settle_images(config: RunConfig, records: Sequence[Record], note: Callable[[str], None]) -> RunConfig:
+    """The configuration with the value range of the training images, if any has more than 8 bits and none is set.
+
+    Args:
+        config: Of the run.
+        records: Training images.
+        note: Called with sentences the user should see.
+
+    Raises:
+        ConfigError: A region of interest is missing.
+        DataError: A region of interest, or every image with more than 8 bits, cannot be read.
+    """
+    images = config.images
+    if images.roi_dir is not None:
+        InterestMasks(images.roi_dir).require({record.category for record in records})
+    found = survey([record.path for record in records])
+    if found.paged:
+        note(f"several pages in {len(found.paged)} of {len(records)} training images: the first is read, of each")
+    if found.deep and images.value_range is None:
+        images = dataclasses.replace(images, value_range=find_value_range(found.deep))
+    if found.deep and images.value_range is not None:
+        low, high = images.value_range
+        note(
+            f"more than 8 bits in {len(found.deep)} of {len(records)} training images: {low:g} becomes black and "
+            f"{high:g} white, in training and prediction (images.value_range)"
+        )
+    rows, columns = images.tiles
+    if rows * columns > 1:
+        note(
+            f"tiles: {rows} x {columns} of each image, so {rows * columns} times the views, features and time; a batch "
+            f"of prediction holds {max(1, 16 // (rows * columns))} images at a time and their maps, not more"
+        )
+    return dataclasses.replace(config, images=images)
