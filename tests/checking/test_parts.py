@@ -15,6 +15,7 @@ from muad.checking.repeats import find_repeats
 from muad.checking.suspicion import leave_one_out
 from muad.config import RunConfig, load_config
 from muad.data.near_duplicates import appearance
+from muad.data.transforms import Preprocessing
 from muad.types import Record
 
 
@@ -93,16 +94,24 @@ def test_dark_and_blurred_images_stand_out_and_a_tiny_spread_makes_no_outliers()
 def test_sizes_and_aspect_ratios_that_differ_are_named() -> None:
     images = [*(_seen(str(n), size=(100, 200)) for n in range(5)), _seen("tall", size=(200, 100)),
               _seen("small", size=(20, 40))]  # fmt: skip
-    ratio, small = odd_sizes(images, (50, 50))
+    views = Preprocessing(resize_px=(50, 50), crop_px=(50, 50))
+    ratio, small = odd_sizes(images, views)
     assert [path.name for path in ratio.images] == ["tall"]
     assert [path.name for path in small.images] == ["small"]
-    assert odd_sizes(images[:5], (50, 50)) == []
+    assert odd_sizes(images[:5], views) == []
+    letterbox = Preprocessing(resize_px=(50, 50), crop_px=(50, 50), fit="letterbox")
+    assert [path.name for finding in odd_sizes(images, letterbox) for path in finding.images] == ["small"]
 
 
 def test_defects_are_counted_in_patches_of_the_resized_image() -> None:
     images = [_seen("a", bad=True, size=(280, 560), defects_px=(14 * 28 * 4, 14 * 28))]
-    patches = defects_in_patches(images, (280, 280), 14)
+    views = Preprocessing(resize_px=(280, 280), crop_px=(196, 196))
+    patches = defects_in_patches(images, views, 14)
     np.testing.assert_allclose(patches, [4, 1])
+    letterbox = Preprocessing(resize_px=(280, 280), crop_px=(280, 280), fit="letterbox")
+    np.testing.assert_allclose(defects_in_patches(images, letterbox, 14), [2, 0.5])
+    tiled = Preprocessing(resize_px=(280, 280), crop_px=(280, 280), tiles=(1, 2))
+    np.testing.assert_allclose(defects_in_patches(images, tiled, 14), [8, 2])
     assert small_defects("bolt", patches, (280, 280)) == []
     (finding,) = small_defects("bolt", np.array([0.25, 4.0]), (280, 280))
     assert "1 of 2 defects" in finding.text

@@ -20,6 +20,7 @@ from muad.config import RunConfig, load_config
 from muad.data.content_hash import content_hash
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
+from muad.data.transforms import Preprocessing
 from muad.device import choose_device
 from muad.nn.encoder import EncoderConfig
 from muad.training.choose import choose_config
@@ -62,7 +63,8 @@ def check_data(
     catalog = open_catalog(Path(data), layout, for_training=False)
     config = load_config(recipe) if recipe is not None else choose_config(catalog, chosen, {})
     encoder = config.encoder or EncoderConfig()  # without one, the bundled encoder's patches are as good a measure
-    view_px, patch_px = config.detector.resize_px, encoder.family().layout.patch_px
+    detector, patch_px = config.detector, encoder.family().layout.patch_px
+    views = config.images.applied_to(Preprocessing(resize_px=detector.resize_px, crop_px=detector.crop_px))
     describer = Describer(chosen)
     looked, features = _look(catalog, describer, progress)
     readable = [seen for seen in looked if seen.error is None]
@@ -83,10 +85,10 @@ def check_data(
         if good:
             patches = torch.stack([features.pop(id(seen)) for seen in good])
             odd, limits = suspicious(good, patches, _among(good, readable, groups), describer.grid)
-        sizes = defects_in_patches(own, view_px, patch_px)
+        sizes = defects_in_patches(own, views, patch_px)
         findings += odd
         findings += odd_exposure([seen for seen in own if not seen.record.is_anomalous])
-        findings += [*odd_sizes(own, view_px), *small_defects(name, sizes, view_px)]
+        findings += [*odd_sizes(own, views), *small_defects(name, sizes, views.resize_px)]
         facts.append(_facts(name, catalog, own, sizes, limits))
     progress("compare", len(readable), len(readable), None)
     train = len(catalog.select(split="train"))

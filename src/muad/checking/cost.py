@@ -36,6 +36,7 @@ def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
         device: Where it would run.
     """
     detector = build_detector(_without_download(config)).to(device)
+    images *= detector.preprocessing.count  # each tile is trained on like an image of its own
     batch = min(_MEASURED_IMAGES, config.training.batch_size)
     views = torch.zeros(batch, 3, *detector.preprocessing.crop_px, device=device)
     encode_s, features = _measure_encoding(detector, views)

@@ -13,28 +13,31 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from muad.checking.reading import Seen
+    from muad.data.transforms import Preprocessing
 
 LEAST_PATCHES = 1.0
 """Defects should cover at least this many patches."""
 
 
 def defects_in_patches(
-    images: Sequence[Seen], view_px: tuple[int, int], patch_px: int
+    images: Sequence[Seen], preprocessing: Preprocessing, patch_px: int
 ) -> Float[np.ndarray, " defects"]:
     """Area of each separate defect in the masks of some images, in patches.
 
     Args:
         images: Anomalous images.
-        view_px: Height and width photographs are resized to.
+        preprocessing: How photographs become what the encoder sees.
         patch_px: Side of a patch.
     """
     return np.array(
-        [
-            area * (view_px[0] / image.size[0]) * (view_px[1] / image.size[1]) / patch_px**2
-            for image in images
-            for area in image.defects_px
-        ]
+        [area * _enlargement(image.size, preprocessing) / patch_px**2 for image in images for area in image.defects_px]
     )
+
+
+def _enlargement(size: tuple[int, int], preprocessing: Preprocessing) -> float:
+    """By how much the area of anything in an image of this size grows on its way into a view."""
+    rows, columns = preprocessing.placements(size)
+    return rows[0].extent / rows[0].length * columns[0].extent / columns[0].length
 
 
 def small_defects(category: str, patches: Float[np.ndarray, " defects"], view_px: tuple[int, int]) -> list[Finding]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from muad.checking.reading import Seen
+    from muad.data.transforms import Preprocessing
 
 LEAST_IMAGES = 8
 """Of fewer images nothing is said: what is usual cannot be told."""
@@ -52,8 +53,8 @@ def odd_exposure(images: Sequence[Seen]) -> list[Finding]:
     return findings
 
 
-def odd_sizes(images: Sequence[Seen], view_px: tuple[int, int]) -> list[Finding]:
-    """Images of one category whose aspect ratio is not that of the others, or which are smaller than the view."""
+def odd_sizes(images: Sequence[Seen], preprocessing: Preprocessing) -> list[Finding]:
+    """Images of one category that differ in aspect ratio where it is not kept, or are smaller than the view."""
     if not images:
         return []
     category = images[0].record.category
@@ -65,13 +66,14 @@ def odd_sizes(images: Sequence[Seen], view_px: tuple[int, int]) -> list[Finding]
         if abs(np.log(ratio / usual)) > np.log(_ASPECT_FACTOR)
     ]
     findings = []
-    if odd:
+    if odd and preprocessing.fit == "stretch":
         text = (
             f"{len(odd)} of {len(images)} images have an aspect ratio (width to height) more than 15 % from the usual "
             f"{usual:.2f}: stretched to one size, they look different."
         )
         findings.append(_about(category, odd, text))
-    small = [image for image in images if image.size[0] < view_px[0] or image.size[1] < view_px[1]]
+    view_px = preprocessing.resize_px
+    small = [image for image in images if image.size[0] < view_px[0] and image.size[1] < view_px[1]]
     if small:
         text = (
             f"{len(small)} of {len(images)} images are smaller than the {view_px[0]} x {view_px[1]} px the detector "
