@@ -112,6 +112,6 @@ def test_headers_tell_depth_and_pages_and_damaged_files_are_left_to_others(tmp_p
     first.save(pages, save_all=True, append_images=[second])
     (tmp_path / "broken.png").write_bytes(b"nothing")
     found = survey(sorted(tmp_path.iterdir()))
-    assert (found.deep, found.paged) == ((deep,), (pages,))
+    assert (found.deep, found.paged, found.largest_px) == ((deep,), (pages,), 600)
     assert not has_pages(shallow)
     assert (read_image(pages) == 10).all()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from muad.data.settings import ImagesConfig
 from muad.training.choose import choose_config, describe_choice
 from muad.types import Catalog, Record
 
@@ -35,7 +36,13 @@ def test_an_asked_length_brings_warm_up_and_ramp_along() -> None:
 def test_what_is_said_is_what_will_be_done() -> None:
     catalog = catalog_of(7)
     config = choose_config(catalog, torch.device("cpu"), {"schedule": {"total_steps": 20}})
-    config = dataclasses.replace(config, detector=dataclasses.replace(config.detector, crop_px=(196, 196)))
+    images = ImagesConfig(fit="letterbox", tiles=(1, 3), tile_overlap=0.2)
+    config = dataclasses.replace(
+        config, detector=dataclasses.replace(config.detector, crop_px=(196, 196)), images=images
+    )
     said = describe_choice(config, catalog, torch.device("cpu"))
-    assert "20 steps of 16 images at 196 x 196 px (cropped), encoder muad-tiny" in said
+    assert (
+        "20 steps of 16 images at 196 x 196 px (cropped, padded to keep the aspect ratio, 1 x 3 tiles of each image)"
+        in said
+    )
     assert "7 good images of 1 categories on cpu" in said

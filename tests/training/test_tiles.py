@@ -1,7 +1,8 @@
 """Tiles and letterbox: the same in training and prediction, exact with kept features and when resumed."""
 
 import json
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,25 @@ def test_the_settings_are_kept_with_the_run(tiled_run: Path) -> None:
     images = read_config(tiled_run).images
     assert (images.tiles, images.tile_overlap, images.fit) == ((2, 2), 0.25, "letterbox")
     assert load_detector(tiled_run).preprocessing.count == 4
+
+
+def test_a_stream_of_tiled_images_holds_few_of_them_and_training_says_how_much(
+    train_tiny: TrainTiny, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    train_tiny(tmp_path / "run", *TILES, note=notes.append)
+    assert any("tiles: 2 x 2 of each image" in note and "MiB" in note for note in notes)
+    given: list[weakref.ref[np.ndarray]] = []
+
+    def camera() -> Iterator[np.ndarray]:
+        for number in range(30):
+            image = np.full((40, 40, 3), number, np.uint8)
+            given.append(weakref.ref(image))
+            yield image
+
+    most = 0
+    for found in Predictor(tmp_path / "run", device="cpu").stream(camera(), batch_size=4):
+        most = max(most, sum(image() is not None for image in given))
+        del found
+    assert len(given) == 30
+    assert most <= 4  # one photograph is a batch of four tiles: it, the next one, and what threads have in hand

@@ -30,27 +30,30 @@ class Survey:
     Attributes:
         deep: Files with more than 8 bits per channel.
         paged: Files with more than one page or frame.
+        largest_px: Pixels of the largest image.
     """
 
     deep: tuple[Path, ...]
     paged: tuple[Path, ...]
+    largest_px: int
 
 
 def survey(paths: Iterable[Path]) -> Survey:
     """Look at the header of every file; those that cannot be read are left to whoever reads them."""
-    deep, paged = [], []
+    deep, paged, largest_px = [], [], 0
 
-    def look(path: Path) -> tuple[Path, bool, bool]:
+    def look(path: Path) -> tuple[Path, bool, bool, int]:
         try:
             with open_header(path) as image:
-                return path, is_deep(image), has_pages(path)
+                return path, is_deep(image), has_pages(path), image.width * image.height
         except DataError:
-            return path, False, False
+            return path, False, False, 0
 
-    for path, is_of_depth, is_paged in read_ahead(look, paths):
+    for path, is_of_depth, is_paged, pixels in read_ahead(look, paths):
         deep += [path] if is_of_depth else []
         paged += [path] if is_paged else []
-    return Survey(deep=tuple(deep), paged=tuple(paged))
+        largest_px = max(largest_px, pixels)
+    return Survey(deep=tuple(deep), paged=tuple(paged), largest_px=largest_px)
 
 
 def find_value_range(paths: Sequence[Path]) -> tuple[float, float]:

@@ -111,6 +111,9 @@ def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -
     detector = config.detector
     height, width = detector.crop_px
     cropped = "nothing cropped" if detector.crop_px == detector.resize_px else "cropped"
+    cropped += ", padded to keep the aspect ratio" if config.images.fit == "letterbox" else ""
+    rows, columns = config.images.tiles
+    cropped += f", {rows} x {columns} tiles of each image" if rows * columns > 1 else ""
     if isinstance(detector, DinomalyConfig):
         network = f"encoder {detector.encoder.name}"
     else:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from muad.config import RunConfig
     from muad.types import Record
 
+_BATCH = 16  # of `muad predict` unless said
+
 
 def settle_images(config: RunConfig, records: Sequence[Record], note: Callable[[str], None]) -> RunConfig:
     """The configuration with the value range of the training images, if any has more than 8 bits and none is set.
@@ -43,7 +45,18 @@ def settle_images(config: RunConfig, records: Sequence[Record], note: Callable[[
     rows, columns = images.tiles
     if rows * columns > 1:
         note(
-            f"tiles: {rows} x {columns} of each image, so {rows * columns} times the views, features and time; a batch "
-            f"of prediction holds {max(1, 16 // (rows * columns))} images at a time and their maps, not more"
+            f"tiles: {rows} x {columns} of each image, so {rows * columns} times the views, features and time; "
+            f"prediction takes about {_prediction_mib(found.largest_px, rows * columns):.0f} MiB for the largest of "
+            "these images, whatever their number, beside the detector"
         )
     return dataclasses.replace(config, images=images)
+
+
+def _prediction_mib(largest_px: int, tiles: int) -> float:
+    """Memory of predicting images of some size in the usual batches, in MiB.
+
+    Images wait as RGB, some read ahead and as many at work; one of them has its map, and a part of it that is being put
+    in place with the coordinates it is sampled at.
+    """
+    images = 2 * max(1, _BATCH // tiles) + 1
+    return largest_px * (3 * images + 4 + 16 / tiles + 8) / 2**20
