@@ -1,7 +1,7 @@
 """muad: one detector for every product on the line.
 
-The verbs of the command line as Python: `train`, `evaluate`, `Predictor`. Names are imported when first used, so that
-`import muad` does not load torch.
+The verbs of the command line as Python: `train`, `calibrate`, `evaluate`, `Predictor`. Names are imported when first
+used, so that `import muad` does not load torch.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from muad._version import __version__
 
 if TYPE_CHECKING:
     from muad.api import evaluate, train
+    from muad.calibration import calibrate
     from muad.checking import check_data
     from muad.config import RunConfig, load_config
     from muad.data.index import open_catalog
@@ -28,6 +29,7 @@ _HOMES = {
     "Predictor": "muad.inference",
     "Report": "muad.metrics.report",
     "RunConfig": "muad.config",
+    "calibrate": "muad.calibration",
     "check_data": "muad.checking",
     "evaluate": "muad.api",
     "import_official": "muad.official",
@@ -44,6 +46,7 @@ __all__ = [
     "Report",
     "RunConfig",
     "__version__",
+    "calibrate",
     "check_data",
     "evaluate",
     "import_official",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muad.assembly import inspected_values, predict_images, view_image
+from muad.calibration import calibrate_trained
 from muad.checkpoint import ROI_FOLDER, category_folder, create_run, read_config, read_run, write_text
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
 from muad.data.content_hash import content_hash, relative_name
@@ -26,6 +27,7 @@ from muad.metrics.report import CategoryReport, Report
 from muad.recognition import has_products, learn_products
 from muad.scores import SCORES_FILE, ImageScore, scores_to_csv
 from muad.training import train_detector
+from muad.training.calibration_split import training_records
 from muad.training.choose import adapt_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
@@ -115,6 +117,9 @@ def train(
         progress = Estimate(progress, note)
     else:
         progress = _silent
+    records = training_records(
+        config, catalog, run_dir, fabric, resumed=_holds_work(run_dir), progress=progress, note=note
+    )
     facts = {
         "mode": config.training.mode,
         "categories": _count(records),
@@ -130,6 +135,7 @@ def train(
     if config.training.mode == "multi_class":
         _train_one(config, records, run_dir, fabric, facts, progress, note)
         _learn_products(run_dir, records, fabric, note)
+        calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)
         return config
     folders = {name: category_folder(run_dir, name) for name in _count(records)}
     begun = _start(run_dir, config, facts, fabric)
@@ -146,6 +152,7 @@ def train(
     # All of them see images alike and read the same encoder, so the first one tells how.
     _finish(run_dir, config, begun, {**parts[0], "map_scale": (max(lows), max(highs))}, fabric)
     _learn_products(run_dir, records, fabric, note)
+    calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)
     return config
 
 

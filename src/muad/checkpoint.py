@@ -5,6 +5,9 @@
     RUN/config.toml           the resolved configuration; a recipe in its own right
     RUN/metrics.jsonl         one line per logged step
     RUN/evaluation.json, .csv figures, and the score of every image, once the run was evaluated
+    RUN/images.json           which images it was trained on, and which it kept for calibration (`run_images`)
+    RUN/limits.toml, calibration.json
+                              limits, to be edited by hand, and the scores they come from (`limits`)
     RUN/checkpoints/00000500/ weights.safetensors, state.json (step, encoder fingerprint) and, until the run is
                               finished, optimizer.safetensors; with training.ema_decay the weights are the running
                               mean, and those the optimizer moves are in latest.safetensors

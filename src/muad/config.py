@@ -106,6 +106,7 @@ class TrainingConfig:
             the whole batch; batch norm sees a part at a time.
         ema_decay: Share that a step leaves of the running mean of weights that predicts; 0 to predict with the last
             weights.
+        calibration_share: Part of each category's good images kept out of training, to set limits on; 0 keeps none.
         seed: Initialisation, data order and noise are functions of it.
         precision: `auto` is bf16-mixed where the device has bf16 units, else 32-true.
         log_every_steps: Distance between lines of metrics.jsonl.
@@ -123,6 +124,7 @@ class TrainingConfig:
     batch_size: int = 16
     accumulate: int = 1
     ema_decay: float = 0.0
+    calibration_share: float = 0.0
     seed: int = 1
     precision: Precision = "auto"
     log_every_steps: int = 10
@@ -136,6 +138,8 @@ class TrainingConfig:
         for name in ("batch_size", "accumulate", "log_every_steps", "save_every_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
+        if not 0 <= self.calibration_share <= 0.5:
+            raise ConfigError(f"training.calibration_share must be from 0 to 0.5, got {self.calibration_share}.")
         if self.image_cache_mib < 0:
             raise ConfigError(f"training.image_cache_mib must be at least 0, got {self.image_cache_mib}.")
         if not 0 <= self.ema_decay < 1:

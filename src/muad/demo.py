@@ -80,7 +80,7 @@ def _cell(predictor: Predictor, record: Record) -> np.ndarray:
     prediction = predictor.predict(image, category=record.category)[0]
     overlay = image
     if prediction.anomaly_map is not None:
-        overlay = draw_overlay(image, prediction.anomaly_map, predictor.map_scale)
+        overlay = draw_overlay(image, prediction.anomaly_map, predictor.colour_scale(record.category))
     if mask is not None:
         near, far = (cv2.dilate((mask >= 128).astype(np.uint8), np.ones((side, side))) for side in (7, 11))
         overlay = np.where((far > near)[..., None], np.uint8(255), overlay)

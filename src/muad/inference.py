@@ -22,7 +22,9 @@ from muad.data.loading import read_ahead
 from muad.detectors import Dinomaly
 from muad.device import choose_device
 from muad.errors import ConfigError, DataError
+from muad.limits import Verdict, read_limits
 from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
+from muad.run_images import kept_for_calibration
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -51,6 +53,8 @@ class ImagePrediction:
             detector; None if the image could not be read.
         image: The original image as RGB, or None.
         error: Why there is no score, or None.
+        verdict: `pass`, `review` or `reject` by the limits of its category; None without limits.
+        p_value: How usual the score is for a good image of its category, in (0, 1]; None without calibration.
     """
 
     path: Path | None
@@ -61,6 +65,8 @@ class ImagePrediction:
     anomaly_map: Float[np.ndarray, "H0 W0"] | None = None
     image: UInt8[np.ndarray, "H0 W0 3"] | None = None
     error: str | None = None
+    verdict: Verdict | None = None
+    p_value: float | None = None
 
 
 class _Seen(NamedTuple):
@@ -85,10 +91,11 @@ class Predictor:
     Attributes:
         categories: Categories the run was trained on.
         map_scale: Map values drawn as nothing and as fully anomalous, learned from normal images.
+        limits: How images are judged, as `limits.toml` says now; None without one.
 
     Raises:
         CheckpointError: No usable run there.
-        ConfigError: No such device.
+        ConfigError: No such device, or limits that cannot be used.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class Predictor:
         facts = read_run(self.run)
         self.categories: tuple[str, ...] = tuple(facts.get("categories", ()))
         self.map_scale: tuple[float, float] | None = tuple(facts["map_scale"]) if "map_scale" in facts else None
+        self.limits = read_limits(self.run, self.categories)
         self._per_category = facts.get("mode") == "per_category"
         self._device, self._acceleration, self._note = choose_device(device), acceleration, note
         self._weights = Path(encoder_weights) if encoder_weights is not None else None
@@ -161,15 +169,17 @@ class Predictor:
             )
         return category
 
-    def map_limit(self, category: str | None) -> float | None:  # noqa: ARG002
-        """The map value above which a place of such an image is anomalous; None where the run has none."""
-        return None if self.map_scale is None else self.map_scale[1]
+    def map_limit(self, category: str | None) -> float | None:
+        """The map value above which a place of such an image is anomalous: calibrated, or the end of `map_scale`."""
+        limit = None if self.limits is None else self.limits.map_limit(category)
+        return limit if limit is not None or self.map_scale is None else self.map_scale[1]
 
     def _stream(self, images: Iterable[ImageLike], batch_size: int, category: str | None) -> Iterator[ImagePrediction]:
         at_once = images_at_once(self._preprocessing, batch_size)
         read = read_ahead(lambda item: self._read(item, category), images, ahead=at_once)
         while group := list(islice(read, at_once)):
-            yield from self._predict_group([self._viewed(seen) for seen in self._recognise(group)], batch_size)
+            seen = [self._viewed(seen) for seen in self._recognise(group)]
+            yield from map(self._judged, self._predict_group(seen, batch_size))
 
     def _read(self, item: ImageLike, category: str | None) -> _Seen:
         path, preprocessing = Path(item) if isinstance(item, (str, Path)) else None, self._preprocessing
@@ -219,6 +229,21 @@ class Predictor:
                 continue
             restored = original_map(self._preprocessing, views, results[place])
             yield dataclasses.replace(prediction, anomaly_map=restored, score=results[place].score)
+
+    def _judged(self, prediction: ImagePrediction) -> ImagePrediction:
+        """The same, with verdict and p-value; the score stays what the detector gave."""
+        if self.limits is None or prediction.score is None:
+            return prediction
+        category, score = prediction.category, prediction.score
+        return dataclasses.replace(
+            prediction, verdict=self.limits.verdict(category, score), p_value=self.limits.p_value(category, score)
+        )
+
+    def colour_scale(self, category: str | None) -> tuple[float, float] | None:
+        """Map values drawn as nothing and as fully anomalous: around the map limit, else those of the run."""
+        normal = 0.0 if self.map_scale is None else self.map_scale[0]
+        scale = None if self.limits is None else self.limits.colour_scale(category, normal)
+        return scale or self.map_scale
 
     def _detector(self, category: str | None) -> Scorer:
         """The detector for a category, from memory or from disk; the ones used last stay in memory."""
@@ -292,13 +317,18 @@ def load_scorer(
 def _calibration_images(run: Path, preprocessing: Preprocessing) -> Float[torch.Tensor, "b 3 H W"]:
     """Training images of the run, spread over its categories, for the ranges of int8.
 
+    Those kept for calibration are left alone: nothing of the detector may come from them.
+
     Raises:
         ConfigError: They are no longer where they were.
     """
     facts = read_run(run)
     try:
         records = open_catalog(Path(facts["data"]), facts["layout"]).select(split="train")
-        records = tuple(record for record in records if record.category in facts["categories"])
+        kept = kept_for_calibration(run)
+        records = tuple(
+            record for record in records if record.category in facts["categories"] and record.path not in kept
+        )
         stride = max(1, len(records) // _CALIBRATION_IMAGES)
         chosen = records[::stride][:_CALIBRATION_IMAGES]
         views = [

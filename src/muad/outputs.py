@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from muad.inference import ImagePrediction, Predictor
 
-_COLUMNS = ("path", "category", "recognised", "score", "width", "height", "map", "overlay", "notice", "error")
+_COLUMNS = (
+    *("path", "category", "recognised", "score", "verdict", "p_value", "width", "height"),
+    *("map", "overlay", "notice", "error"),
+)
 _COVER = 0.7  # share of colour where the map is fully anomalous; the part stays visible under it
 _WEAK, _STRONG = np.array((255.0, 225.0, 0.0)), np.array((255.0, 0.0, 70.0))  # yellow to red
 _UNSEEN = 0.45  # brightness of what the detector never looked at
@@ -129,6 +132,7 @@ def _write_one(
     """Write the map and the overlay of one image; returns what `results.json` says of it."""
     entry: dict[str, Any] = {"path": str(source.path), "category": prediction.category, "score": prediction.score}
     entry |= {"recognised": prediction.recognised_category, "notice": prediction.notice}
+    entry |= {"verdict": prediction.verdict, "p_value": prediction.p_value}
     if prediction.image is None or prediction.anomaly_map is None:
         return entry | {"error": prediction.error}
     limit = predictor.map_limit(prediction.category)
@@ -136,7 +140,7 @@ def _write_one(
     overlay, anomaly_map = out / "overlays" / f"{source.name}.png", out / "maps" / f"{source.name}.{map_format}"
     for file in (overlay, anomaly_map):
         file.parent.mkdir(parents=True, exist_ok=True)
-    picture = draw_overlay(prediction.image, prediction.anomaly_map, predictor.map_scale)
+    picture = draw_overlay(prediction.image, prediction.anomaly_map, predictor.colour_scale(prediction.category))
     Image.fromarray(draw_outlines(picture, regions)).save(overlay, compress_level=1)
     scale = MAP_FORMATS[map_format](prediction.anomaly_map, anomaly_map)
     height, width = prediction.image.shape[:2]

@@ -93,3 +93,24 @@ def test_costs_are_counted_for_both_detectors(load) -> None:
     text = cost.table({"one": kept, "other": none})
     assert text.count("none to keep") == 1
     assert len(text.splitlines()) == 4
+
+
+def test_the_simulated_splits_follow_the_promised_distribution(load) -> None:
+    """Distinct scores: exactly beta-binomial; equal ones: fewer false alarms."""
+    calibration = load("calibration")
+    pool = np.random.default_rng(0).normal(size=50)
+    expected = calibration.promised(25, 25, 0.1)
+    above = calibration.simulate(pool, 25, 0.1, 4000)
+    found = np.bincount(above, minlength=26)[:8] / 4000
+    assert found == pytest.approx(expected.pmf(np.arange(8)), abs=0.025)
+    assert calibration.simulate(np.round(pool), 25, 0.1, 4000).mean() < above.mean()
+    rows = calibration.split_rows({"bolt": pool[:20]}, 100)
+    assert [row[:23] for row in rows] == ["| bolt | 10 + 10 | 10 %", "| bolt | 10 + 10 | 20 %"]
+
+
+def test_images_unlike_those_calibrated_on_are_seen_in_their_p_values(load) -> None:
+    calibration, random = load("calibration"), np.random.default_rng(0)
+    rows = calibration.shift_rows({"bolt": random.normal(size=100)}, {"bolt": random.normal(size=40) + 3})
+    assert len(rows) == 3
+    assert "| 38 of 40 |" in rows[2]
+    assert rows[2].endswith("| 0.01 |")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-COLUMNS = ["path", "category", "recognised", "score", "width", "height", "map", "overlay", "notice", "error"]
+COLUMNS = ["path", "category", "recognised", "score", "verdict", "p_value", "width", "height"]
+COLUMNS += ["map", "overlay", "notice", "error"]
 
 
 @pytest.fixture

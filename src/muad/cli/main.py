@@ -8,6 +8,7 @@ import typer
 
 from muad.cli import (
     cache,
+    calibrate,
     check_data,
     data,
     demo,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
+app.command("calibrate")(calibrate.command)
 app.command("predict")(predict.command)
 app.add_typer(recipes.app, name="recipes", help="Settings that come with muad: one file per published result.")
 app.add_typer(data.app, name="data", help="Look at a data set, and prepare it for DiffusionAD.")

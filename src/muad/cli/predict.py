@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from muad.cli.acceleration import acceleration_of
-from muad.cli.display import progress_bar, say, show
+from muad.cli.display import plain_table, progress_bar, say, show, show_table
 
+_VERDICTS = ("pass", "review", "reject", "none")
 _NAMED = 5  # faults named one by one; all are in results.csv
 
 
@@ -29,6 +31,7 @@ def command(
 ) -> None:
     """Score images and draw where they are anomalous, in their own pixels."""
     from muad.inference import Predictor
+    from muad.limits import NO_LIMITS
     from muad.outputs import find_images, rows_as_json, write_predictions
 
     sources = find_images(paths)
@@ -39,6 +42,8 @@ def command(
         acceleration=acceleration_of(backend, precision, compile_network),
         note=say,
     )
+    if predictor.limits is None:
+        say(NO_LIMITS)
     with progress_bar() as update:
         rows = write_predictions(
             predictor, sources, out, batch_size=batch_size, category=category, map_format=map_format,
@@ -56,3 +61,17 @@ def command(
     say(f"{said}: {out / 'results.csv'}, {out / 'overlays'}, {out / 'maps'}")
     if as_json:
         show(rows_as_json(rows))
+    elif predictor.limits is not None:
+        _show_verdicts(rows)
+
+
+def _show_verdicts(rows: list[dict[str, Any]]) -> None:
+    """How many images of each category pass, and so on."""
+    counts = Counter((row["category"] or "-", row["verdict"] or "none") for row in rows if row["error"] is None)
+    table = plain_table()
+    table.add_column("category", no_wrap=True)
+    for verdict in _VERDICTS:
+        table.add_column(verdict, justify="right")
+    for category in sorted({name for name, _ in counts}):
+        table.add_row(category, *(str(counts[category, verdict]) for verdict in _VERDICTS))
+    show_table(table)

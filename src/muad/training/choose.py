@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from muad.config import (
     override,
     parse_config,
 )
+from muad.data.calibration_share import LEAST_IMAGES
 from muad.detectors import DiffusionAdConfig, DinomalyConfig
 from muad.nn.denoiser import DenoiserConfig
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 # Sides that are multiples of both patch sizes in use, 14 and 16, so that any encoder takes them.
 _CPU_PX = 224
 _GPU_PX = 448
+_SHARE = 0.2  # of good images, for calibration
 
 
 def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, Any]) -> RunConfig:
@@ -75,7 +78,7 @@ def _dinomaly(catalog: Catalog, device: torch.device, total_steps: int | None) -
             easy_ramp_steps=max(1, total_steps // 10),
         ),
         schedule=ScheduleConfig(total_steps=total_steps, warmup_steps=min(100, total_steps // 10)),
-        training=TrainingConfig(save_every_steps=max(50, total_steps // 10)),
+        training=TrainingConfig(save_every_steps=max(50, total_steps // 10), calibration_share=_share(catalog)),
     )
 
 
@@ -100,8 +103,19 @@ def _diffusion_ad(catalog: Catalog, device: torch.device, total_steps: int | Non
         schedule = ScheduleConfig(total_steps=total_steps, warmup_steps=total_steps // 25, final_lr=1e-5)
         batch_size = 4
     mode: Mode = "per_category" if len(catalog.categories) > 1 else "multi_class"
-    training = TrainingConfig(mode=mode, batch_size=batch_size, save_every_steps=max(50, total_steps // 10))
+    training = TrainingConfig(
+        mode=mode,
+        batch_size=batch_size,
+        save_every_steps=max(50, total_steps // 10),
+        calibration_share=_share(catalog),
+    )
     return RunConfig(detector=detector, optim=optim, schedule=schedule, training=training)
+
+
+def _share(catalog: Catalog) -> float:
+    """A share for calibration where at least one category has enough images to give it."""
+    counts = Counter(record.category for record in catalog.select(split="train"))
+    return _SHARE if max(counts.values(), default=0) * _SHARE >= LEAST_IMAGES else 0.0
 
 
 def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -> str:
@@ -119,8 +133,10 @@ def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -
     else:
         network = f"DiffusionAD of width {detector.denoiser.width}"
     each = ", one detector per category" if config.training.mode == "per_category" else ""
+    share = config.training.calibration_share
+    kept = f"; up to {100 * share:g} % of them kept for calibration" if share else ""
     return (
         f"no recipe named: {config.schedule.total_steps} steps of {config.training.batch_size} images at "
         f"{height} x {width} px ({cropped}), {network}{each}, chosen for {images} good images "
-        f"of {categories} categories on {device.type}{cores}"
+        f"of {categories} categories on {device.type}{cores}{kept}"
     )

@@ -1,0 +1,275 @@
+"""Score good images the run was not trained on, and set its limits from them: what `muad calibrate` does.
+
+The statistics are in `metrics/conformal.py`, the files in `limits.py`; docs/calibration.md says what the numbers mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from muad._version import __version__
+from muad.checkpoint import category_folder, checkpoints, read_run, write_text
+from muad.data.content_hash import content_hash
+from muad.data.near_duplicates import near_duplicate_groups, read_appearances
+from muad.data.tree import ANOMALOUS_NAMES, MASK_FOLDER_NAMES, NORMAL_NAMES
+from muad.errors import CheckpointError, DataError
+from muad.inference import Predictor
+from muad.limit_setting import CategoryResult, limits_text, results_of, summary
+from muad.limits import CALIBRATION_FILE, LIMITS_FILE, Calibration, Rates, Scored, read_calibration
+from muad.outputs import find_images
+from muad.run_images import UNREADABLE, file_digest, read_run_images
+from muad.types import Record
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from muad.acceleration import Acceleration
+
+Notice = Callable[[str], None]
+Progress = Callable[[str, int, int, float | None], None]
+
+
+def _silent(*_: object) -> None:
+    """For callers who want no news."""
+
+
+def calibrate(
+    run: str | Path,
+    good: str | Path | None = None,
+    *,
+    false_alarm_rate: float = 0.005,
+    review_rate: float = 0.05,
+    confidence: float = 0.95,
+    sure: bool = False,
+    bad: str | Path | None = None,
+    device: str = "auto",
+    encoder_weights: str | Path | None = None,
+    acceleration: Acceleration | None = None,
+    batch_size: int = 16,
+    progress: Progress = _silent,
+    note: Notice = _silent,
+) -> dict[str, CategoryResult]:
+    """Set the limits of a run from good images it was not trained on: `RUN/limits.toml`, in force from then on.
+
+    Args:
+        run: Run folder.
+        good: Good images in folders named like their category; None for the share the run kept, or the scores stored
+            when it was calibrated before, which takes no images and no time.
+        false_alarm_rate: Part of good parts that may be rejected.
+        review_rate: Part of good parts that may be reviewed or rejected.
+        confidence: Of the bounds that are stated.
+        sure: Keep the rates with that confidence, not only on average; needs more images.
+        bad: Images of bad parts: the misses are counted, no limit is moved.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        encoder_weights: Where the encoder's file lies now, if not where it was at training.
+        acceleration: Backend and precision; those of later predictions.
+        batch_size: Images per forward pass.
+        progress: Called with what is being done, images done, images in all, and None.
+        note: Called with sentences the user should see.
+
+    Returns:
+        What was found for each category; `sentences()` says what its limits promise.
+
+    Raises:
+        DataError: No images to calibrate on, or some that were trained on or lie in a folder of the other kind.
+        ConfigError: A rate is out of range.
+        CheckpointError: No usable run there, or it cannot be written.
+    """
+    run, good, bad = Path(run), None if good is None else Path(good), None if bad is None else Path(bad)
+    rates = Rates(false_alarm_rate=false_alarm_rate, review_rate=review_rate, confidence=confidence, sure=sure)
+    categories = tuple(read_run(run).get("categories", ()))
+    weights, before = _weights_digest(run), read_calibration(run)
+    written = "" if before is None else before.limits_digest
+    if before is not None and before.weights != weights:
+        note("the detector was trained further since it was calibrated: its images are scored again")
+        before = None
+    loaded: list[Predictor] = []
+
+    def score(images: Mapping[str, Sequence[Path]], name: str, root: Path, source: str) -> dict[str, Scored]:
+        if not loaded:
+            loaded.append(
+                Predictor(run, device=device, encoder_weights=encoder_weights, acceleration=acceleration, note=note)
+            )
+        news = lambda done, total: progress(name, done, total, None)  # noqa: E731
+        return _score(loaded[0], images, batch_size, root, source, news, note)
+
+    found = before or Calibration(muad=__version__, weights=weights, limits_digest=written, rates=rates, good={})
+    if good is not None:
+        images = _given(good, categories, NORMAL_NAMES)
+        _refuse_trained_on(run, images, note)
+        _note_duplicates(images, note)
+        found = replace(found, good={**found.good, **score(images, "calibrate", good, str(good.absolute()))})
+    elif before is None:
+        images, root = _own_share(run)
+        found = replace(found, good=score(images, "calibrate", root, f"calibration share of {root}"))
+    if bad is not None:
+        images = _given(bad, categories, ANOMALOUS_NAMES)
+        found = replace(found, bad={**found.bad, **score(images, "score bad images", bad, str(bad.absolute()))})
+    return _write(run, replace(found, muad=__version__, rates=rates), categories, note)
+
+
+def calibrate_trained(run: Path, fabric: Fabric, *, device: str, progress: Progress, note: Notice) -> None:
+    """Limits of a run that has just been trained, from the first process, if it kept images for them."""
+    kept = read_run_images(run)
+    if fabric.is_global_zero and kept is not None and kept.calibration_names:
+        results = calibrate(run, device=device, progress=progress, note=note)
+        for sentence in summary(results, run / LIMITS_FILE):
+            note(sentence)
+
+
+def _write(run: Path, calibration: Calibration, categories: Sequence[str], note: Notice) -> dict[str, CategoryResult]:
+    results = results_of(calibration, categories)
+    text = limits_text(calibration, results)
+    path = run / LIMITS_FILE
+    if path.is_file() and _digest(path.read_bytes()) != calibration.limits_digest:
+        old = path.with_name(f"{LIMITS_FILE}.old")
+        write_text(old, path.read_text(encoding="utf-8", errors="replace"))
+        note(f"{LIMITS_FILE} had been edited by hand: it is kept as {old}, and new limits are in force")
+    calibration = replace(calibration, limits_digest=_digest(text.encode()))
+    write_text(run / CALIBRATION_FILE, json.dumps(calibration.to_json(), indent=1) + "\n")
+    write_text(path, text)
+    return results
+
+
+def _score(
+    predictor: Predictor,
+    images: Mapping[str, Sequence[Path]],
+    batch_size: int,
+    root: Path,
+    source: str,
+    progress: Callable[[int, int], None],
+    note: Notice,
+) -> dict[str, Scored]:
+    """Scores and map peaks of images by category, as the run itself predicts them."""
+    done, total = 0, sum(map(len, images.values()))
+    found = {}
+    for category, paths in images.items():
+        scores, peaks = [], []
+        used: list[Path] = []
+        for prediction in predictor.stream(paths, batch_size=batch_size, category=category):
+            done += 1
+            progress(done, total)
+            if prediction.score is None or prediction.anomaly_map is None or prediction.path is None:
+                note(f"left out of calibration: {prediction.error}")
+                continue
+            scores.append(prediction.score)
+            peaks.append(float(np.nanmax(prediction.anomaly_map)))
+            used.append(prediction.path)
+        records = [Record(path=path, category=category, split="test", is_anomalous=False) for path in used]
+        found[category] = Scored(
+            scores=tuple(sorted(scores)),
+            map_peaks=tuple(sorted(peaks)),
+            data_hash=content_hash(records, root),
+            source=source,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+    return found
+
+
+def _own_share(run: Path) -> tuple[dict[str, list[Path]], Path]:
+    """The images a run kept for calibration, by category, and the folder of its data set.
+
+    Raises:
+        DataError: It kept none, or some are no longer there.
+    """
+    kept = read_run_images(run)
+    if kept is None or not kept.calibration_names:
+        raise DataError(
+            f"run must have kept images for calibration, got {run}, which kept none. Name a folder of good images it "
+            "was not trained on, or train with training.calibration_share=0.2."
+        )
+    images = {category: [kept.base / name for name in names] for category, names in kept.calibration.items() if names}
+    changed = [
+        path
+        for category, paths in images.items()
+        for path, digest in zip(paths, kept.calibration[category].values(), strict=True)
+        if file_digest(path) != digest
+    ]
+    if changed:
+        raise DataError(
+            f"images kept for calibration must be where they were and as they were, got {len(changed)} that are not, "
+            f"such as {changed[0]}. Restore them, or name a folder of good images."
+        )
+    return images, kept.data
+
+
+def _given(folder: Path, categories: Sequence[str], fitting: frozenset[str]) -> dict[str, list[Path]]:
+    """Images of a folder by category: the innermost folder named like one, or the only one there is.
+
+    Raises:
+        DataError: No images, or a folder's name says that they are not what they are given as.
+    """
+    images: dict[str, list[Path]] = {}
+    wrong = (NORMAL_NAMES | ANOMALOUS_NAMES | frozenset(MASK_FOLDER_NAMES)) - fitting
+    kind = "good" if fitting is NORMAL_NAMES else "bad"
+    for source in find_images([folder]):
+        folders = source.path.absolute().parent.parts
+        inside = source.path.absolute().relative_to(folder.absolute()).parts[:-1] if folder.is_dir() else ()
+        contrary = next((name for name in inside if name.lower() in wrong), None)
+        if contrary is not None:
+            raise DataError(
+                f"{kind} images must not lie in a folder named {contrary!r}, got {source.path}. Name the folder that "
+                f"holds the {kind} ones only."
+            )
+        category = next((name for name in reversed(folders) if name in categories), None)
+        if category is None and len(categories) == 1:
+            category = categories[0]
+        if category is None:
+            raise DataError(
+                f"images must lie in a folder named like their category, {', '.join(categories)}, got {source.path}. "
+                "Move them there: limits are set for each category."
+            )
+        images.setdefault(category, []).append(source.path)
+    return {category: images[category] for category in sorted(images)}
+
+
+def _refuse_trained_on(run: Path, images: Mapping[str, Sequence[Path]], note: Notice) -> None:
+    known = read_run_images(run)
+    if known is None:
+        note("this run does not remember what it was trained on: make sure that none of these images was among it")
+        return
+    trained = {digest for digests in known.training.values() for digest in digests.values()} - {UNREADABLE}
+    paths = [path for own in images.values() for path in own]
+    seen = [path for path in paths if file_digest(path) in trained]
+    if seen:
+        raise DataError(
+            f"calibration images must not have been trained on, got {len(seen)} of {len(paths)} that were, such as "
+            f"{seen[0]}: a detector knows them, and limits from them would promise too much. Leave them out."
+        )
+
+
+def _note_duplicates(images: Mapping[str, Sequence[Path]], note: Notice) -> None:
+    for category, paths in images.items():
+        extra = sum(len(group) - 1 for group in near_duplicate_groups(read_appearances(paths)))
+        if extra:
+            note(
+                f"{category}: {extra} of {len(paths)} images are near-duplicates of others among them; the guarantee "
+                "counts independent photographs, so it is worth less than it says"
+            )
+
+
+def _weights_digest(run: Path) -> str:
+    """Tells whether the detector, or any of a `per_category` run, is still the one it was.
+
+    Raises:
+        CheckpointError: Nothing was trained there.
+    """
+    facts = read_run(run)
+    per_category = facts.get("mode") == "per_category"
+    folders = [category_folder(run, name) for name in facts["categories"]] if per_category else [run]
+    found = [checkpoints(folder)[-1:] for folder in folders]
+    if not all(found):
+        raise CheckpointError(f"run must hold a checkpoint to be calibrated, got {run} without one. Train it first.")
+    return _digest("".join(file_digest(last.folder / "weights.safetensors") for (last,) in found).encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

@@ -1,0 +1,73 @@
+"""`muad calibrate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from muad.cli.acceleration import acceleration_of
+from muad.cli.display import plain_table, progress_bar, say, show, show_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from muad.limit_setting import CategoryResult, Limit
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    good: Annotated[
+        Path | None,
+        typer.Argument(help="Good images it was not trained on, in folders named like their category."),
+    ] = None,
+    false_alarm_rate: Annotated[float, typer.Option(help="Part of good parts that may be rejected.")] = 0.005,
+    review_rate: Annotated[float, typer.Option(help="Part of good parts that may be reviewed or rejected.")] = 0.05,
+    bad: Annotated[Path | None, typer.Option(help="Images of bad parts: counts misses, moves no limit.")] = None,
+    confidence: Annotated[float, typer.Option(help="Confidence of the bounds that are stated.")] = 0.95,
+    sure: Annotated[bool, typer.Option("--sure", help="Keep the rates with that confidence, not on average.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
+    backend: Annotated[str, typer.Option(help="torch, openvino or onnx.")] = "torch",
+    precision: Annotated[str, typer.Option(help="auto (as trained), fp32, bf16 or int8.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
+) -> None:
+    """Set limits for pass, review and reject from good images alone; written to RUN/limits.toml."""
+    from muad.calibration import calibrate
+    from muad.limit_setting import NOT_COVERED
+
+    with progress_bar() as update:
+        results = calibrate(
+            run, good, false_alarm_rate=false_alarm_rate, review_rate=review_rate, confidence=confidence, sure=sure,
+            bad=bad, device=device, encoder_weights=encoder_weights,
+            acceleration=acceleration_of(backend, precision, False), batch_size=batch_size, progress=update, note=say,
+        )  # fmt: skip
+    if as_json:
+        show(json.dumps({name: dataclasses.asdict(result) for name, result in results.items()}, indent=2))
+        return
+    _show_limits(results)
+    for name, result in results.items():
+        for sentence in result.sentences():
+            say(f"{name}: {sentence}")
+    say(NOT_COVERED)
+    say(f"limits, to read and to edit: {run / 'limits.toml'}")
+
+
+def _show_limits(results: Mapping[str, CategoryResult]) -> None:
+    table = plain_table()
+    table.add_column("category", no_wrap=True)
+    for heading in ("good\nimages", "review\nabove", "reject\nabove", "bad\nimages", "of them\npass"):
+        table.add_column(heading, justify="right")
+    for name, result in results.items():
+        misses = result.misses
+        missed = ("-", "-") if misses is None else (str(misses.count), str(misses.passed))
+        table.add_row(name, str(result.count), _value(result.review), _value(result.reject), *missed)
+    show_table(table)
+
+
+def _value(limit: Limit) -> str:
+    return f"{limit.more_images} more images" if limit.value is None else f"{limit.value:.6g}"

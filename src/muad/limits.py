@@ -1,0 +1,289 @@
+"""`RUN/limits.toml` and `RUN/calibration.json`: the limits of a run, and the scores of good images they come from.
+
+`limits.toml` is for people: it may be edited, and every `Predictor` reads it anew.
+
+    false_alarm_rate = 0.005     how the limits were set; not read when images are judged
+    review_rate = 0.05
+    confidence = 0.95
+    sure = false
+
+    [categories.screw]           a line that is left out is a limit that is not there
+    review = 0.3123              above it: for a person to look at
+    reject = 0.3511              above it: rejected
+    map = 0.62                   the middle of the colours of overlays, in values of the map
+
+`calibration.json` is what limits are set from again without images, and what p-values are computed from:
+
+    {"format_version": 1, "muad": "0.1.0",
+     "weights": "digest of the weights that scored them", "limits_digest": "of limits.toml as it was written",
+     "false_alarm_rate": 0.005, "review_rate": 0.05, "confidence": 0.95, "sure": false,
+     "good": {"screw": {"count": 64, "scores": [rising], "map_peaks": [rising], "data_hash": "sha256:…",
+                        "source": "where the images were", "created": "2026-01-31T12:00:00+00:00"}, …},
+     "bad":  {"screw": {…the same, of the images given as bad}}}
+
+Scores are written with all digits: a limit is exactly one of them, and a score equal to a limit is not above it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from muad.errors import CheckpointError, ConfigError
+from muad.metrics.conformal import p_values
+
+Verdict = Literal["pass", "review", "reject"]
+CALIBRATION_FILE, LIMITS_FILE = "calibration.json", "limits.toml"
+NO_LIMITS = "no limits: run muad calibrate"
+_FORMAT_VERSION = 1
+_LIMIT_NAMES = ("review", "reject", "map")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What limits are to keep.
+
+    Attributes:
+        false_alarm_rate: Part of good images that may be above `reject`.
+        review_rate: Part of good images that may be above `review`.
+        confidence: Of the bounds that are stated, and of sure limits.
+        sure: Set limits so that the rates hold with the confidence, not only on average.
+    """
+
+    false_alarm_rate: float
+    review_rate: float
+    confidence: float
+    sure: bool
+
+    def __post_init__(self) -> None:
+        for name in ("false_alarm_rate", "review_rate", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name} must be above 0 and below 1, got {getattr(self, name)}. Write 0.5 % as 0.005."
+                )
+        if self.review_rate < self.false_alarm_rate:
+            raise ConfigError(
+                f"review_rate must be at least the false_alarm_rate {self.false_alarm_rate}, got {self.review_rate}: "
+                "what is rejected is a part of what is not passed."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Scores of some images of one category.
+
+    Attributes:
+        scores: Of the images, rising.
+        map_peaks: The largest value of each image's anomaly map, rising.
+        data_hash: Tells whether images are still the same.
+        source: Where they were.
+        created: When they were scored.
+    """
+
+    scores: tuple[float, ...]
+    map_peaks: tuple[float, ...]
+    data_hash: str
+    source: str
+    created: str
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Everything limits are set from.
+
+    Attributes:
+        muad: Version that scored the images.
+        weights: Tells which weights scored them.
+        limits_digest: Tells whether `limits.toml` is as it was written.
+        rates: What the limits are to keep.
+        good: By category, images the run was not trained on.
+        bad: By category, images given as bad; they never move a limit.
+    """
+
+    muad: str
+    weights: str
+    limits_digest: str
+    rates: Rates
+    good: Mapping[str, Scored]
+    bad: Mapping[str, Scored] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `calibration.json`."""
+        return {
+            "format_version": _FORMAT_VERSION,
+            "muad": self.muad,
+            "weights": self.weights,
+            "limits_digest": self.limits_digest,
+            **asdict(self.rates),
+            "good": {name: {"count": scored.count, **asdict(scored)} for name, scored in self.good.items()},
+            "bad": {name: {"count": scored.count, **asdict(scored)} for name, scored in self.bad.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryLimits:
+    """Limits of one category; None where there is none.
+
+    Attributes:
+        review: Scores above it are for a person to look at.
+        reject: Scores above it are rejected.
+        map: The middle of the colours of overlays.
+    """
+
+    review: float | None = None
+    reject: float | None = None
+    map: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How a run judges.
+
+    Attributes:
+        categories: Limits by category; those that were not calibrated are not in it.
+        calibration: Rising scores of good images by category, for p-values.
+    """
+
+    categories: Mapping[str, CategoryLimits]
+    calibration: Mapping[str, Sequence[float]]
+
+    def verdict(self, category: str | None, score: float) -> Verdict | None:
+        """What to do with an image of this score; None where its category has no limits."""
+        limits = self.categories.get(category) if category is not None else None
+        if limits is None or (limits.review is None and limits.reject is None):
+            return None
+        if limits.reject is not None and score > limits.reject:
+            return "reject"
+        return "review" if limits.review is not None and score > limits.review else "pass"
+
+    def p_value(self, category: str | None, score: float) -> float | None:
+        """How usual the score is for a good image of the category, in (0, 1]; None where that is not known."""
+        known = self.calibration.get(category) if category is not None else None
+        return float(p_values(np.array([score]), np.array(known))[0]) if known else None
+
+    def map_limit(self, category: str | None) -> float | None:
+        """The map value that good images of the category seldom exceed anywhere; None without one.
+
+        Where the category is not known, or none of the run's, the highest of all is taken.
+        """
+        known = {name: limits.map for name, limits in self.categories.items() if limits.map is not None}
+        if category is not None and category in self.categories:
+            return known.get(category)
+        return max(known.values(), default=None)
+
+    def colour_scale(self, category: str | None, normal: float) -> tuple[float, float] | None:
+        """Map values drawn as nothing and as fully anomalous; None without a map limit.
+
+        The limit is the middle of the colours: they begin half way from the usual value of normal pixels to the limit
+        and are full as far beyond it. So one colour means the same in all images, whatever a category's own scale.
+
+        Args:
+            category: What the image shows.
+            normal: The usual value of normal pixels.
+        """
+        limit = self.map_limit(category)
+        if limit is None or limit <= normal:
+            return None
+        half = (limit - normal) / 2
+        return limit - half, limit + half
+
+
+def read_limits(run: Path, categories: Sequence[str]) -> Limits | None:
+    """The limits of a run as they are now; None if there are none.
+
+    Args:
+        run: Run folder.
+        categories: Those the run was trained on.
+
+    Raises:
+        ConfigError: `limits.toml` names an unknown category or key, or holds no number, or review lies above reject.
+        CheckpointError: `calibration.json` cannot be read.
+    """
+    path = run / LIMITS_FILE
+    if not path.is_file():
+        return None
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{LIMITS_FILE} must be valid TOML, got {path}: {error}.") from None
+    tables = values.get("categories", {})
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{LIMITS_FILE}: categories must be tables such as [categories.bolt], got {tables!r}.")
+    unknown = [name for name in tables if categories and name not in categories]
+    if unknown:
+        raise ConfigError(f"{LIMITS_FILE} must name categories of the run, {', '.join(categories)}, got {unknown[0]}.")
+    stored = read_calibration(run)
+    return Limits(
+        categories={name: _category_limits(name, table) for name, table in tables.items()},
+        calibration={} if stored is None else {name: scored.scores for name, scored in stored.good.items()},
+    )
+
+
+def read_calibration(run: Path) -> Calibration | None:
+    """The stored scores of a run; None if it was never calibrated.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    path = run / CALIBRATION_FILE
+    if not path.is_file():
+        return None
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts["format_version"] != _FORMAT_VERSION:
+            raise ValueError(f"format version {facts['format_version']}")
+        return Calibration(
+            muad=facts["muad"],
+            weights=facts["weights"],
+            limits_digest=facts["limits_digest"],
+            rates=Rates(**{name: facts[name] for name in ("false_alarm_rate", "review_rate", "confidence", "sure")}),
+            good=_scored(facts["good"]),
+            bad=_scored(facts["bad"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{CALIBRATION_FILE} must be readable, got {path} ({error!r}). Delete it and calibrate again."
+        ) from None
+
+
+def _scored(tables: Mapping[str, Any]) -> dict[str, Scored]:
+    return {
+        name: Scored(
+            scores=tuple(map(float, table["scores"])),
+            map_peaks=tuple(map(float, table["map_peaks"])),
+            data_hash=str(table["data_hash"]),
+            source=str(table["source"]),
+            created=str(table["created"]),
+        )
+        for name, table in tables.items()
+    }
+
+
+def _category_limits(category: str, table: Any) -> CategoryLimits:  # noqa: ANN401  whatever TOML holds
+    where = f"{LIMITS_FILE}: categories.{category}"
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} must be a table of {', '.join(_LIMIT_NAMES)}, got {table!r}.")
+    for name, value in table.items():
+        if name not in _LIMIT_NAMES:
+            raise ConfigError(f"{where} must hold only {', '.join(_LIMIT_NAMES)}, got {name!r}.")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ConfigError(f"{where}.{name} must be a number, got {value!r}. Leave the line out to have no limit.")
+    limits = CategoryLimits(**{name: float(value) for name, value in table.items()})
+    if limits.review is not None and limits.reject is not None and limits.review > limits.reject:
+        raise ConfigError(
+            f"{where}.review must be at most reject {limits.reject}, got {limits.review}. Exchange them, or leave "
+            "one out."
+        )
+    return limits

@@ -1,0 +1,258 @@
+"""A share kept at training becomes limits, verdicts and colours, without another word from the user."""
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import muad
+from muad import Predictor
+from muad.errors import ConfigError, DataError
+from muad.run_images import read_run_images
+
+SHARE = "training.calibration_share=0.5"
+
+
+def _draw(path: Path, random: np.random.Generator, *, scratched: bool = False) -> None:
+    pixels = random.integers(90, 150, (40, 40, 3), np.uint8)
+    if scratched:
+        pixels[10:30, 5:35] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty good bolts, which are enough to share at a half, and ten good nuts, which are not; some more for later."""
+    root, random = tmp_path_factory.mktemp("parts") / "data", np.random.default_rng(1)
+    for category, count in (("bolt", 40), ("nut", 10)):
+        for number in range(count):
+            _draw(root / category / "train/good" / f"{number:03d}.png", random)
+        for number in range(22):
+            _draw(root / category / "test/good" / f"{number:03d}.png", random)
+        for number in range(4):
+            _draw(root / category / "test/scratch" / f"{number:03d}.png", random, scratched=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A run that calibrated itself, and what it said; not to be changed."""
+    run, said = tmp_path_factory.mktemp("calibrated") / "run", []
+    muad.train(data, run, recipe=tiny_recipe, overrides=[SHARE], device="cpu", note=said.append)
+    return run, said
+
+
+@pytest.fixture
+def run(trained: tuple[Path, list[str]], tmp_path: Path) -> Path:
+    """A copy of that run."""
+    return Path(shutil.copytree(trained[0], tmp_path / "run"))
+
+
+def _limits(run: Path) -> dict[str, dict[str, float]]:
+    return dict(tomllib.loads((run / "limits.toml").read_text(encoding="utf-8"))["categories"])
+
+
+def test_training_keeps_a_share_and_sets_limits_with_it(trained: tuple[Path, list[str]]) -> None:
+    run, said = trained
+    images = read_run_images(run)
+    assert images is not None
+    assert {name: len(own) for name, own in images.training.items()} == {"bolt": 20, "nut": 10}
+    assert {name: len(own) for name, own in images.calibration.items()} == {"bolt": 20}
+    assert all(name.startswith("bolt/train/good/") for name in images.calibration_names)
+    assert json.loads((run / "run.json").read_text())["categories"] == {"bolt": 20, "nut": 10}
+    limits = _limits(run)
+    assert set(limits["bolt"]) == {"review", "map"}
+    assert limits["nut"] == {}
+    stored = json.loads((run / "calibration.json").read_text())["good"]["bolt"]
+    assert stored["count"] == 20
+    assert stored["scores"] == sorted(stored["scores"])
+    assert limits["bolt"]["review"] == stored["scores"][-1]
+    assert limits["bolt"]["map"] == stored["map_peaks"][-1]
+    words = "\n".join(said)
+    assert "kept for calibration, not trained on: bolt 20 of 40 good images" in words
+    assert "too few good images to keep a share of 0.5 for calibration: nut 10; about 38" in words
+    assert f"are in {run / 'limits.toml'}: review for bolt, reject for no category" in words
+    assert "good images a review limit still needs at a rate of 5 %: nut 19" in words
+    assert "good images a reject limit still needs at a rate of 0.5 %: bolt 179, nut 199" in words
+
+
+def test_verdicts_follow_the_file_and_the_score_stays_raw(run: Path, data: Path) -> None:
+    image = data / "bolt/test/scratch/000.png"
+    (found,) = Predictor(run, device="cpu").predict(image)
+    (run / "limits.toml").unlink()
+    (before,) = Predictor(run, device="cpu").predict(image)
+    assert (before.verdict, before.p_value) == (None, None)
+    assert found.score == before.score
+    assert found.score is not None
+    low, high = found.score - 0.01, found.score + 0.01
+    for text, verdict in (
+        (f"review = {low}\nreject = {high}", "review"),
+        (f"review = {low}\nreject = {low}", "reject"),
+        (f"review = {high}\nreject = {high}", "pass"),
+    ):
+        (run / "limits.toml").write_text(f"[categories.bolt]\n{text}\n", encoding="utf-8")
+        (again,) = Predictor(run, device="cpu").predict(image)
+        assert (again.verdict, again.score) == (verdict, found.score)
+        assert again.p_value == found.p_value
+    (run / "limits.toml").write_text("[categories.bolt]\nreview = 2\nreject = 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="must be at most reject"):
+        Predictor(run, device="cpu")
+
+
+def test_p_values_are_ranks_among_the_calibration_scores(run: Path, data: Path) -> None:
+    stored = json.loads((run / "calibration.json").read_text())["good"]["bolt"]["scores"]
+    predictor = Predictor(run, device="cpu")
+    for found in predictor.predict(sorted((data / "bolt/test").glob("*/00*.png"))):
+        above = sum(score >= found.score for score in stored)
+        assert found.p_value == (1 + above) / 21
+    (nut,) = predictor.predict(data / "nut/test/good/000.png")
+    assert (nut.verdict, nut.p_value) == (None, None)
+
+
+def test_colours_are_tied_to_the_limit(run: Path) -> None:
+    predictor, limit = Predictor(run, device="cpu"), _limits(run)["bolt"]["map"]
+    low, high = predictor.colour_scale("bolt") or (0, 0)
+    assert (low + high) / 2 == pytest.approx(limit)
+    assert predictor.colour_scale("nut") == predictor.map_scale
+    (run / "limits.toml").unlink()
+    assert Predictor(run, device="cpu").colour_scale("bolt") == predictor.map_scale
+
+
+def test_another_rate_needs_neither_images_nor_the_network(
+    run: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = json.loads((run / "calibration.json").read_text())
+    monkeypatch.setattr("muad.calibration.Predictor", None)  # would fail if it were asked for
+    result = muad.calibrate(run, false_alarm_rate=0.1, review_rate=0.2)["bolt"]
+    stored = before["good"]["bolt"]["scores"]
+    assert (result.review.value, result.reject.value) == (stored[16], stored[18])  # ceil(21 x 0.8), ceil(21 x 0.9)
+    assert _limits(run)["bolt"]["reject"] == stored[18]
+    after = json.loads((run / "calibration.json").read_text())
+    assert after["good"] == before["good"]
+    assert after["false_alarm_rate"] == 0.1
+
+
+def test_photographs_of_ones_own_add_the_category_that_had_none(run: Path, data: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(data / "nut/test/good", tmp_path / "own/nut/good")).parents[1]
+    results = muad.calibrate(run, own, device="cpu", review_rate=0.1)
+    assert {name: result.count for name, result in results.items()} == {"bolt": 20, "nut": 22}
+    assert results["nut"].review.value is not None
+    text = (run / "limits.toml").read_text(encoding="utf-8")
+    assert f"# 22 good images: {own.absolute()}" in text
+    assert "calibration share of" in text
+
+
+def test_images_that_were_trained_on_are_refused_whatever_their_name(run: Path, data: Path, tmp_path: Path) -> None:
+    images = read_run_images(run)
+    assert images is not None
+    own = Path(shutil.copytree(data / "bolt/test/good", tmp_path / "own/bolt"))
+    shutil.copyfile(data / next(iter(images.training["bolt"])), own / "renamed.png")
+    with pytest.raises(DataError, match=r"must not have been trained on, got 1 of 23 that were, such as .*renamed.png"):
+        muad.calibrate(run, own, device="cpu")
+    (own / "renamed.png").unlink()
+    shutil.copyfile(own / "000.png", own / "again.png")
+    said: list[str] = []
+    assert muad.calibrate(run, own, device="cpu", note=said.append)["bolt"].count == 23
+    assert any("bolt: 1 of 23 images are near-duplicates of others" in text for text in said)
+
+
+def test_misses_are_reported_and_kept_and_move_no_limit(run: Path, data: Path) -> None:
+    before = _limits(run)
+    misses = muad.calibrate(run, bad=data / "bolt/test/scratch", device="cpu")["bolt"].misses
+    assert misses is not None
+    assert misses.count == 4
+    assert _limits(run) == before
+    again = muad.calibrate(run, review_rate=0.2)["bolt"].misses
+    assert again is not None
+    assert again.count == 4
+
+
+def test_good_and_bad_are_not_taken_for_each_other(run: Path, data: Path, tmp_path: Path) -> None:
+    bad = Path(shutil.copytree(data / "bolt/test/scratch", tmp_path / "bolt/bad"))
+    with pytest.raises(DataError, match="good images must not lie in a folder named 'bad'"):
+        muad.calibrate(run, bad.parent, device="cpu")
+    with pytest.raises(DataError, match="bad images must not lie in a folder named 'good'"):
+        muad.calibrate(run, bad=data / "bolt/test", device="cpu")
+    shutil.copytree(bad, tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="must lie in a folder named like their category, bolt, nut, got"):
+        muad.calibrate(run, tmp_path / "elsewhere", device="cpu")
+
+
+def test_limits_edited_by_hand_are_kept_beside_the_new_ones(run: Path) -> None:
+    said: list[str] = []
+    muad.calibrate(run, review_rate=0.2, note=said.append)
+    assert said == []
+    edited = "[categories.bolt]\nreview = 1\n"
+    (run / "limits.toml").write_text(edited, encoding="utf-8")
+    muad.calibrate(run, note=said.append)
+    assert (run / "limits.toml.old").read_text(encoding="utf-8") == edited
+    assert "had been edited by hand" in said[0]
+
+
+def test_images_that_were_kept_must_be_there_when_they_are_scored(
+    run: Path, data: Path, tmp_path: Path, tiny_run: Path
+) -> None:
+    with pytest.raises(DataError, match="must have kept images for calibration, got"):
+        muad.calibrate(tiny_run)
+    moved = Path(shutil.copytree(data, tmp_path / "moved"))
+    images = json.loads((run / "images.json").read_text())
+    (run / "images.json").write_text(json.dumps({**images, "data": str(moved)}), encoding="utf-8")
+    (run / "calibration.json").unlink()
+    name = next(iter(images["calibration"]["bolt"]))
+    (moved / name).write_bytes(b"changed")
+    with pytest.raises(DataError, match=f"as they were, got 1 that are not, such as .*{name}"):
+        muad.calibrate(run, device="cpu")
+
+
+def test_a_resumed_run_keeps_its_share_and_refuses_another(data: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    run, source = tmp_path / "run", Path(shutil.copytree(data, tmp_path / "data"))
+    short = [SHARE, "training.save_every_steps=6"]
+
+    def stop(what: str, done: int, total: int, loss: float | None) -> None:
+        if what == "train" and done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        muad.train(source, run, recipe=tiny_recipe, overrides=short, device="cpu", progress=stop)
+    before = json.loads((run / "images.json").read_text())
+    with pytest.raises(ConfigError, match=r"calibration_share must stay 0\.5 to resume this run, got 0\.4"):
+        muad.train(
+            source,
+            run,
+            recipe=tiny_recipe,
+            overrides=["training.calibration_share=0.4", short[1]],
+            device="cpu",
+            resume=True,
+        )
+    moved = source.rename(tmp_path / "moved")
+    muad.train(moved, run, device="cpu", resume=True)
+    after = json.loads((run / "images.json").read_text())
+    assert after == {**before, "data": str(moved)}
+    assert json.loads((run / "calibration.json").read_text())["good"]["bolt"]["count"] == 20
+
+
+def test_one_detector_per_category_is_calibrated_by_category(data: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    muad.train(data, run, recipe=tiny_recipe, overrides=[SHARE, "training.mode=per_category"], device="cpu")
+    assert set(_limits(run)["bolt"]) == {"review", "map"}
+    (found,) = Predictor(run, device="cpu").predict(data / "bolt/test/good/000.png")
+    assert found.verdict in ("pass", "review")
+
+
+def test_a_detector_trained_further_is_scored_again(run: Path) -> None:
+    stored = json.loads((run / "calibration.json").read_text())
+    (run / "calibration.json").write_text(json.dumps({**stored, "weights": "others"}), encoding="utf-8")
+    said: list[str] = []
+    assert muad.calibrate(run, device="cpu", note=said.append)["bolt"].count == 20
+    assert "trained further since" in said[0]
+
+
+def test_the_share_is_as_another_release_can_read_it(trained: tuple[Path, list[str]]) -> None:
+    facts = json.loads((trained[0] / "images.json").read_text())
+    assert set(facts) == {"format_version", "data", "layout", "training", "calibration"}
+    assert facts["layout"] == "mvtec"
