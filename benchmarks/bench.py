@@ -1,13 +1,15 @@
 """Every claim about speed, measured side by side on this machine: `make bench`, or with `--quick` a few of them.
 
 Each row runs in a process of its own, so that none inherits another's memory, threads or compiled code. The report
-goes to docs/performance.md; figures of a machine that others are using mean little, so let it be quiet.
+goes to docs/performance.md; figures of a machine that others are using mean little, so let it be quiet. With `--only`,
+the rows of earlier calls on this machine stay in the report, so that it can be measured in parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SECTIONS = ("inference", "postprocess", "metrics")
+SECTIONS = ("inference", "training", "postprocess", "metrics", "loader", "growth")
 _REFERENCE = "reference, float32 eager"
 _FULL = ("torch fp32", "torch bf16", "torch bf16 compiled", "openvino fp32", "openvino bf16", "openvino int8")
 _SHORT = ("torch bf16", "openvino bf16", "openvino int8")
@@ -45,6 +47,23 @@ def plan(sections: list[str], quick: bool) -> list[Row]:
         for count in (100,) if quick else (100, 1725):
             rows += [["metrics", name, count] for name in (*ours, "scikit-learn, 3 metrics", "plain loop, AUPRO")]
         rows += [] if quick else [["metrics", ours[0], 10_000]]
+    return rows + _data_rows(sections, quick)
+
+
+def _data_rows(sections: list[str], quick: bool) -> list[Row]:
+    """Rows of training, of the loader, and of growth with the number of images."""
+    from data_rows import LOADERS, VERBS
+    from training_rows import VARIANTS
+
+    rows: list[Row] = []
+    if "training" in sections:
+        shapes = [("tiny", 280)] if quick else [("S", 392), ("S", 280), ("tiny", 280), ("B", 280)]
+        rows += [["training", encoder, side_px, name] for encoder, side_px in shapes for name in VARIANTS]
+    if "loader" in sections:
+        rows += [["loader", name] for name in LOADERS]
+    if "growth" in sections:
+        rows += [["growth", verb, count] for verb in VERBS for count in ((100,) if quick else (100, 1000, 10_000))]
+        rows += [] if quick else [["share", 64]]
     return rows
 
 
@@ -67,9 +86,19 @@ def run_rows(rows: list[Row], cache: Path, budget_s: float) -> list[dict[str, An
 
 def run_one(row: Row, cache: Path, budget_s: float) -> dict[str, Any]:
     """The figures of one row, measured here."""
+    import data_rows
     import rows
+    import training_rows
 
     kind, *rest = row
+    if kind == "training":
+        return training_rows.training_row(*rest)
+    if kind == "loader":
+        return data_rows.loader_row(*rest)
+    if kind == "growth":
+        return data_rows.verb_row(*rest)
+    if kind == "share":
+        return data_rows.share_row(*rest, cache=cache)
     if kind == "fit":
         return rows.fit_row(*rest, cache=cache)
     if kind == "inference":
@@ -84,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few rows, a minute or two; printed, not written")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this part alone; may be repeated")
+    parser.add_argument("--match", help="of these, the rows whose JSON this regular expression finds")
     parser.add_argument("--out", type=Path, help="where the report goes (default: docs/performance.md)")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "bench", help="fitted decoders and exports")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds of repeated calls per row")
@@ -97,14 +127,35 @@ def main() -> None:
 
     begun = time.perf_counter()
     machine = describe_machine()
-    results = run_rows(plan(options.only or list(SECTIONS), options.quick), options.cache, options.budget)
-    text = write_report(results, machine, minutes=(time.perf_counter() - begun) / 60)
+    planned = plan(options.only or list(SECTIONS), options.quick)
+    if options.match:
+        planned = [row for row in planned if row[0] == "fit" or re.search(options.match, json.dumps(row))]
+    results = run_rows(planned, options.cache, options.budget)
+    minutes = (time.perf_counter() - begun) / 60
+    if options.quick:
+        print(write_report(results, machine, minutes=minutes))
+        return
+    results, minutes = merge(results, minutes, machine, options.cache / "results.json")
+    text = write_report(results, machine, minutes=minutes)
     print(text)
-    options.cache.mkdir(parents=True, exist_ok=True)
-    (options.cache / "results.json").write_text(json.dumps({"machine": machine, "rows": results}, indent=1))
-    out = options.out or (None if options.quick or options.only else ROOT / "docs" / "performance.md")
-    if out is not None:
-        out.write_text(text, encoding="utf-8")
+    (options.out or ROOT / "docs" / "performance.md").write_text(text, encoding="utf-8")
+
+
+def merge(
+    results: list[dict[str, Any]], minutes: float, machine: dict[str, str], file: Path
+) -> tuple[list[dict[str, Any]], float]:
+    """These results among those measured before on the same machine, in the order of the plan, which the file keeps."""
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = {name: value for name, value in machine.items() if name != "load at start"}
+    rows = {json.dumps(result["row"]): result for result in results}
+    if before.get("machine") == known:
+        rows = {json.dumps(result["row"]): result for result in before["rows"]} | rows
+        minutes += before["minutes"]
+    order = [json.dumps(row) for row in plan(list(SECTIONS), quick=False)]
+    merged = [rows[row] for row in dict.fromkeys(order) if row in rows]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"machine": known, "minutes": minutes, "rows": merged}, indent=1), encoding="utf-8")
+    return merged, minutes
 
 
 if __name__ == "__main__":

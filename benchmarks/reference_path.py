@@ -36,10 +36,19 @@ class ReferencePath(nn.Module):
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 H W"]) -> tuple[Float[Tensor, "b h w"], Float[Tensor, " b"]]:
         """Blurred maps and scores."""
+        encoded, restored = self.features(self.detector.encoder(images), dropout_rate=0.0)
+        maps = self._map(encoded, restored, images.shape[-2:])
+        values = torch.sort(maps.flatten(1), dim=1, descending=True)[0]
+        return maps, values[:, : int(values.shape[1] * self.detector.config.top_fraction)].mean(dim=1)
+
+    def features(
+        self, layers: list[Float[Tensor, "b n d"]], *, dropout_rate: float
+    ) -> tuple[list[Float[Tensor, "b d h w"]], list[Float[Tensor, "b d h w"]]]:
+        """Encoder and decoder features to compare, one pair of images for each group."""
         detector = self.detector
-        layers = detector.encoder(images)
-        tokens = torch.stack(layers, dim=1).mean(dim=1)
-        tokens = detector.bottleneck(tokens, None)
+        tokens = F.dropout(torch.stack(layers, dim=1).mean(dim=1), dropout_rate)
+        tokens = F.dropout(F.gelu(detector.bottleneck.fc1(tokens)), dropout_rate)
+        tokens = F.dropout(detector.bottleneck.fc2(tokens), dropout_rate)
         decoded = []
         for block in detector.decoder:
             tokens = tokens + _linear_attention(block.attn, block.norm1(tokens))
@@ -48,9 +57,7 @@ class ReferencePath(nn.Module):
         decoded = decoded[::-1]
         encoded = [self._as_image([layers[layer] for layer in group]) for group in detector.layer_groups]
         restored = [self._as_image([decoded[layer] for layer in group]) for group in detector.layer_groups]
-        maps = self._map(encoded, restored, images.shape[-2:])
-        values = torch.sort(maps.flatten(1), dim=1, descending=True)[0]
-        return maps, values[:, : int(values.shape[1] * detector.config.top_fraction)].mean(dim=1)
+        return encoded, restored
 
     def _as_image(self, layers: list[Float[Tensor, "b n d"]]) -> Float[Tensor, "b d h w"]:
         mean = torch.stack(layers, dim=1).mean(dim=1)[:, self.detector.encoder.prefix_tokens :]

@@ -13,6 +13,7 @@ from muad.metrics.region import pixel_metrics
 from muad.nn.denoiser import DenoiserConfig
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import VitLayout
+from muad.types import Batch
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -45,6 +46,57 @@ def test_the_reference_path_is_the_detector(load) -> None:
     maps, scores = load("reference_path").ReferencePath(detector)(images)
     assert maps.allclose(expected.anomaly_map, atol=1e-5)
     assert scores.allclose(expected.score, atol=1e-5)
+
+
+def test_the_reference_step_has_the_loss_and_gradient_of_ours(load) -> None:
+    layout = VitLayout(width=32, depth=5, heads=2, patch_px=7, registers=2, position_grid=6)
+    encoder = EncoderConfig(name="random-custom", layout=layout, tap_layers=(1, 2, 3, 4))
+    config = DinomalyConfig(
+        encoder=encoder, resize_px=(56, 42), crop_px=(56, 42), map_px=32, dropout_rate=0.0, easy_ramp_steps=2
+    )
+    detector = Dinomaly(config)
+    images = torch.randn(4, 3, 56, 42, generator=torch.Generator().manual_seed(0))
+    batch = Batch(images=images, seeds=(0, 1, 2, 3), categories=("part",) * 4)
+    found = {}
+    reference = load("training_rows").ReferenceStep(detector)
+    for name, loss in {"ours": detector(batch, 2).total, "plain": reference.loss(2, reference.encode(images))}.items():
+        loss.backward()
+        gradients = [p.grad.flatten().clone() for p in detector.parameters() if p.grad is not None]
+        found[name] = (loss.item(), torch.cat(gradients))
+        detector.zero_grad()
+    assert found["plain"][0] == pytest.approx(found["ours"][0], rel=1e-5)
+    assert found["plain"][1].allclose(found["ours"][1], rtol=1e-3, atol=1e-6)
+
+
+def test_a_step_has_parts(load) -> None:
+    rows = load("training_rows")
+    figures = rows.training_row("tiny", 28, rows.KEPT, steps=1)
+    assert figures["ms"] == pytest.approx(sum(figures[name] for name in rows.PARTS))
+
+
+def test_generated_data_are_evaluated_and_predicted(load) -> None:
+    rows = load("data_rows")
+    assert {verb: rows.verb_row(verb, 24)["s"] > 0 for verb in rows.VERBS} == {"evaluate": True, "predict": True}
+
+
+def test_the_command_for_a_card_runs_in_miniature_on_a_processor(load, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["gpu.py", "--quick", "--device", "cpu"])
+    load("gpu").main()
+    said = capsys.readouterr().out
+    assert "TFLOP/s measured peak" in said
+    assert "4 steps of 16 images" in said
+    assert "ms a step" in said
+    assert "images/s" in said
+
+
+def test_results_measured_in_parts_are_merged_on_the_same_machine_alone(load, tmp_path: Path) -> None:
+    bench = load("bench")
+    first, second = ({"row": ["metrics", "ours, all exact", count], "s": 1.0} for count in (1725, 100))
+    file = tmp_path / "results.json"
+    machine = {"processor": "a CPU", "load at start": "0.1"}
+    assert bench.merge([first], 1.0, machine, file) == ([first], 1.0)
+    assert bench.merge([second], 2.0, machine | {"load at start": "3"}, file) == ([second, first], 3.0)
+    assert bench.merge([first], 1.0, {"processor": "another"}, file) == ([first], 1.0)
 
 
 def test_the_plain_metrics_are_ours(load, maps_and_masks) -> None:

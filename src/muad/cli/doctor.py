@@ -15,7 +15,7 @@ def command(
     """Say what this machine offers: versions, device, precision, threads, memory, whether the hub is reachable."""
     import torch
 
-    from muad.device import choose_device, describe_device, free_memory_bytes
+    from muad.device import choose_device, describe_device, free_memory_bytes, has_fast_bf16
     from muad.nn.encoder_hub import hub_reachable
     from muad.training.engine import resolve_precision
     from muad.training.reproducibility import environment
@@ -27,6 +27,7 @@ def command(
         "python": f"{facts['python']}, {facts['platform']}",
         **{name: version or "not installed" for name, version in facts["versions"].items()},
         "device": f"{device}: {describe_device(device)}",
+        "bf16 units": "yes" if has_fast_bf16(device) else "no: bfloat16 would be slower here than float32",
         "precision": f"{resolve_precision('auto')} (training.precision = auto)",
         "threads": str(torch.get_num_threads()),
         "free memory": f"{free_memory_bytes(device) / 2**30:.1f} GiB",
