@@ -1,7 +1,9 @@
 """What reduced precision costs in figures: one run and its data set, evaluated on every backend.
 
-`python benchmarks/accuracy.py RUN DATA [--precisions "torch fp32" ...]` prints the table of docs/performance.md: each
-metric's mean over the categories in percent, and its change in points against the detector itself in float32.
+`python benchmarks/accuracy.py RUN DATA [--cached RUN] [--variants "torch fp32" ...]` prints each metric's mean over the
+categories in percent, and its change in points against the detector itself in float32. RUN was trained in float32
+without kept features, the run of `--cached` from the same seed in bf16 with them. With `--out benchmarks/accuracy.md`
+the next `make bench` puts the table into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 
 from muad.acceleration import AcceleratedDetector, Acceleration, DeviationError
-from muad.checkpoint import load_detector
+from muad.checkpoint import load_detector, read_config
 from muad.data.images import read_image
 from muad.data.index import open_catalog
 from muad.evaluation import evaluate_detector
@@ -34,7 +36,7 @@ def calibration_images(detector: AcceleratedDetector, catalog: Catalog) -> torch
     return detector.preprocessing.normalise(np.stack(views))
 
 
-def evaluate_variant(run: Path, catalog: Catalog, variant: str, folder: Path, batch_size: int) -> list[str]:
+def evaluate_variant(run: Path, catalog: Catalog, variant: str, folder: Path, batch_size: int) -> list[float | None]:
     """Metrics, deviation and seconds of one backend; of the plain detector for an empty name."""
     detector = load_detector(run)
     if variant:
@@ -56,34 +58,50 @@ def evaluate_variant(run: Path, catalog: Catalog, variant: str, folder: Path, ba
 
 
 def main() -> None:
-    """Evaluate, print."""
+    """Evaluate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--precisions", nargs="+", default=VARIANTS, choices=VARIANTS)
+    parser.add_argument("--cached", type=Path, help="run trained in bf16 on kept features")
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--out", type=Path, help="file for the table")
     options = parser.parse_args()
-    catalog = open_catalog(options.data)
-    print(f"| variant | {' | '.join(METRIC_NAMES)} | largest map deviation | s |")
-    print("|---" * (len(METRIC_NAMES) + 3) + "|")
+    catalog, config = open_catalog(options.data), read_config(options.run)
+    command = f"python benchmarks/accuracy.py {options.run.name} photos"
+    command += f" --cached {options.cached.name}" if options.cached else ""
+    lines = [
+        f"`{command}`: {', '.join(catalog.categories)}; encoder {config.detector.encoder.name}, "
+        f"{config.detector.crop_px[0]} px, {config.schedule.total_steps} steps, seed {config.training.seed}; means "
+        "over the categories in percent, in brackets the change in points against the first row.",
+        "",
+        f"| trained and computed in | {' | '.join(METRIC_NAMES)} | largest map deviation | s |",
+        "|---" * (len(METRIC_NAMES) + 3) + "|",
+    ]
+    print("\n".join(lines))
     with tempfile.TemporaryDirectory() as folder:
         base = evaluate_variant(options.run, catalog, "", Path(folder), options.batch_size)
-        print(f"| detector, float32 | {' | '.join(_percent(value) for value in base[:-2])} | | {base[-1]:.0f} |")
-        for variant in options.precisions:
+        rows = [("float32 without kept features; detector, float32", options.run, "")]
+        rows += [(f"the same; {variant}", options.run, variant) for variant in options.variants]
+        if options.cached:
+            rows.append(("bf16 on kept features; torch bf16", options.cached, "torch bf16"))
+        for name, run, variant in rows:
             try:
-                found = evaluate_variant(options.run, catalog, variant, Path(folder), options.batch_size)
+                found = evaluate_variant(run, catalog, variant, Path(folder), options.batch_size) if variant else base
+                cells = [_percent(now, before) for now, before in zip(found[:-2], base[:-2], strict=True)]
+                deviation = f"{found[-2]:.1e}" if found[-2] is not None else ""
+                lines.append(f"| {name} | {' | '.join(cells)} | {deviation} | {found[-1]:.0f} |")
             except DeviationError as error:
-                print(f"| {variant} | refused: {error} |")
-                continue
-            cells = [_percent(value, before) for value, before in zip(found[:-2], base[:-2], strict=True)]
-            print(f"| {variant} | {' | '.join(cells)} | {found[-2]:.1e} | {found[-1]:.0f} |")
+                lines.append(f"| {name} | refused: {error} |{' |' * (len(METRIC_NAMES) + 1)}")
+            print(lines[-1])
+    if options.out:
+        options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
-def _percent(value: float | None, before: float | None = None) -> str:
-    if value is None:
+def _percent(value: float | None, before: float | None) -> str:
+    if value is None or before is None:
         return "undefined"
-    change = "" if before is None else f" ({100 * (value - before):+.2f})"
-    return f"{100 * value:.2f}{change}"
+    return f"{100 * value:.2f} ({100 * (value - before):+.2f})"
 
 
 if __name__ == "__main__":

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 Result = dict[str, Any]
+ACCURACY = Path(__file__).with_name("accuracy.md")
 _REFERENCE = "reference, float32 eager"
+_LIMITS = {"fp32": 1e-5, "bf16": 1e-3, "int8": 5e-3}
+_SLOW = {
+    "ours, all exact": "scikit-learn, 3 metrics",
+    "ours, AUPRO by 200 thresholds": "plain loop, AUPRO",
+}
+_CARD = (
+    "## Graphics cards",
+    "",
+    "Not measured: no card was at hand. The command that measures an MVTec-sized training on generated images, images "
+    "per second at inference, and both as a share of the card's measured peak:",
+    "```console",
+    "$ python benchmarks/gpu.py",
+    "```",
+    "There, features stay in the card's memory if they fit, the optimiser updates all tensors of a group at once, and "
+    "`--compile` of `muad predict` uses CUDA graphs.",
+    "",
+)
 
 
 def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes: float) -> str:
@@ -23,6 +42,8 @@ def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes:
         "detectors, deviations only roughly.",
         "",
     ]
+    if summary := _summary(results):
+        lines += ["## In short", "", *summary, ""]
     for title, kind, table in (
         ("Inference", "inference", _inference),
         ("Training step", "training", _training),
@@ -35,7 +56,36 @@ def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes:
         chosen = [result for result in results if result["row"][0] == kind]
         if chosen:
             lines += [f"## {title}", "", *table(chosen), ""]
-    return "\n".join(lines)
+    if ACCURACY.is_file():
+        lines += ["## What it costs in figures", "", ACCURACY.read_text(encoding="utf-8")]
+    return "\n".join([*lines, *_CARD])
+
+
+def _summary(results: Sequence[Result]) -> list[str]:
+    """The answers first: how many times faster, at what deviation."""
+    lines = ["| what | times faster | |", "|---|---|---|"]
+    measured = [r for r in results if r["row"][0] == "inference" and "ms" in r]
+    plain = {tuple(r["row"][i] for i in (1, 2, 4)): r["ms"] for r in measured if r["row"][3] == _REFERENCE}
+    for (encoder, side_px, batch), base in plain.items():
+        rows = [r for r in measured if (r["row"][1], r["row"][2], r["row"][4]) == (encoder, side_px, batch)]
+        for precision, limit in _LIMITS.items():
+            within = [r for r in rows if f" {precision}" in r["row"][3] and r["deviation"] <= limit]
+            if within:
+                best = min(within, key=lambda r: r["ms"])
+                ratio = f"{base / best['ms']:.1f}{_mark(best)}"
+                name = f"inference, {encoder}, {side_px} px, batch {batch}, {precision}"
+                lines.append(f"| {name} | {ratio} | {best['row'][3]}, map off by {best['deviation']:.0e} |")
+    steps = {tuple(r["row"][1:]): r["ms"] for r in results if r["row"][0] == "training" and "ms" in r}
+    for (encoder, side_px, variant), taken in steps.items():
+        base = next((ms for key, ms in steps.items() if key[:2] == (encoder, side_px) and "reference" in key[2]), None)
+        if base is not None and "reference" not in variant:
+            lines.append(f"| training step, {encoder}, {side_px} px | {base / taken:.1f} | {variant} |")
+    seconds = {(r["row"][1], r["row"][2]): r["s"] for r in results if r["row"][0] == "metrics" and "s" in r}
+    for (variant, count), taken in seconds.items():
+        if variant in _SLOW and (_SLOW[variant], count) in seconds:
+            ratio = f"{seconds[_SLOW[variant], count] / taken:.0f}"
+            lines.append(f"| pixel metrics of {count} maps, {variant} | {ratio} | against {_SLOW[variant]} |")
+    return lines
 
 
 def _inference(results: Sequence[Result]) -> list[str]:
@@ -166,17 +216,13 @@ def _metrics(results: Sequence[Result]) -> list[str]:
         "| maps | variant | times faster | s | extra MiB | AUROC | AP | F1 max | AUPRO | |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    slow = {
-        "ours, all exact": "scikit-learn, 3 metrics",
-        "ours, AUPRO by 200 thresholds": "plain loop, AUPRO",
-    }
     seconds = {(r["row"][1], r["row"][2]): r["s"] for r in results if "s" in r}
     for result in results:
         _, variant, count = result["row"]
         if "failed" in result:
             lines.append(f"| {count} | {variant} | {result['failed']} | | | | | | | |")
             continue
-        base = seconds.get((slow.get(variant, ""), count))
+        base = seconds.get((_SLOW.get(variant, ""), count))
         ratio = f"{base / result['s']:.0f}" if base else ""
         values = [f"{result[name]:.8f}" if name in result else "" for name in ("auroc", "ap", "f1", "aupro")]
         lines.append(

@@ -50,11 +50,14 @@ def run(parameter: np.ndarray, gradients: Arrays, **settings: float) -> Arrays:
 @pytest.mark.parametrize("amsgrad", [True, False])
 @pytest.mark.parametrize("clip", [1.0, 0.3])
 @pytest.mark.parametrize("eps", [1e-10, 1e-2])
-def test_update_is_the_authors(amsgrad: bool, clip: float, eps: float) -> None:
+@pytest.mark.parametrize("foreach", [True, False])
+def test_update_is_the_authors(amsgrad: bool, clip: float, eps: float, foreach: bool) -> None:
     start = np.random.default_rng(1).normal(size=(3, 5))
     gradients = bursts((3, 5))
     expected, dampings = written_out(start, gradients, lr=2e-3, wd=1e-2, eps=eps, amsgrad=amsgrad, clip=clip)
-    ours = run(start, gradients, lr=2e-3, weight_decay=1e-2, eps=eps, amsgrad=amsgrad, clip_threshold=clip)
+    ours = run(
+        start, gradients, lr=2e-3, weight_decay=1e-2, eps=eps, amsgrad=amsgrad, clip_threshold=clip, foreach=foreach
+    )
     for got, want in zip(ours, expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-15)
     assert max(dampings) > 2
@@ -105,9 +108,28 @@ def test_rate_zero_moves_the_moments_and_nothing_else() -> None:
     assert optimizer.state[tensor]["max_exp_avg_sq"].allclose(torch.full((3,), 0.001))
 
 
-def test_tensors_without_a_gradient_stay() -> None:
+def test_all_tensors_at_once_move_as_one_after_the_other() -> None:
+    shapes = [(3, 5), (7,), (2, 2, 2)]
+    paths = []
+    for foreach in (True, False):
+        draw = torch.Generator().manual_seed(0)
+        tensors = [torch.randn(shape, generator=draw).requires_grad_() for shape in shapes]
+        optimizer = StableAdamW(tensors, lr=1e-2, amsgrad=True, foreach=foreach)
+        for step in range(6):
+            for number, tensor in enumerate(tensors):
+                # The second tensor joins late, so that steps differ, and one gradient bursts at a time.
+                late = number == 1 and step < 2
+                burst = 100.0 if step == 3 + number else 1.0
+                tensor.grad = None if late else burst * torch.randn(tensor.shape, generator=draw)
+            optimizer.step()
+        paths.append(torch.cat([tensor.detach().flatten() for tensor in tensors]))
+    assert paths[0].allclose(paths[1], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("foreach", [True, False])
+def test_tensors_without_a_gradient_stay(foreach: bool) -> None:
     tensors = [torch.ones(2, requires_grad=True) for _ in range(2)]
-    optimizer = StableAdamW(tensors, lr=1.0, weight_decay=0.5)
+    optimizer = StableAdamW(tensors, lr=1.0, weight_decay=0.5, foreach=foreach)
     tensors[0].grad = torch.ones(2)
     optimizer.step()
     assert torch.equal(tensors[1], torch.ones(2))
