@@ -27,7 +27,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Timings side by side, written to docs/performance.md; wants a quiet machine for a quarter of an hour.
+# Timings side by side, written to docs/performance.md; wants a quiet machine for half an hour.
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py
 

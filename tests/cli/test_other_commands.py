@@ -125,5 +125,6 @@ def test_doctor_says_what_the_machine_offers(muad: Callable[..., Any], monkeypat
     shown = muad("doctor")
     assert shown.code == 0
     facts = {line.split("  ")[0]: line for line in shown.out.splitlines()}
-    assert {"muad", "python", "torch", "timm", "device", "precision", "threads", "free memory", "hub"} <= set(facts)
+    names = {"muad", "python", "torch", "timm", "device", "bf16 units", "precision", "threads", "free memory", "hub"}
+    assert names <= set(facts)
     assert "not reachable" in facts["hub"]
