@@ -251,12 +251,22 @@ def test_metrics_do_not_depend_on_chunks_and_threads(monkeypatch, definition):
 def test_metrics_do_not_depend_on_bands_of_scores(monkeypatch, definition, decimals):
     maps, masks = blobs(11, 24, seed=6, decimals=decimals)
     whole = pixel_metrics(maps, masks, aupro=definition)
-    for band_pixels in (60, 150):
+    for band_pixels in (20, 60):
         monkeypatch.setattr(counting, "_BAND_PIXELS", band_pixels)
         assert len(counting.score_bands(ArrayMaps(maps, masks))) > 1
         in_bands = pixel_metrics(maps, masks, aupro=definition)
         assert values(in_bands) == pytest.approx(values(whole), abs=1e-12)
         assert in_bands.f1_max_threshold == whole.f1_max_threshold
+
+
+def test_bands_hold_about_as_many_anomalous_pixels_each(monkeypatch):
+    maps, masks = blobs(11, 24, seed=6)
+    monkeypatch.setattr(counting, "_BAND_PIXELS", 60)
+    monkeypatch.setattr(counting, "_SAMPLE", 200)
+    anomalous = maps[masks]
+    held = [int(band.holds(anomalous).sum()) for band in counting.score_bands(ArrayMaps(maps, masks))]
+    assert sum(held) == anomalous.size
+    assert max(held) < 2 * 60
 
 
 def test_a_map_that_is_not_finite_is_refused_with_bands_too(monkeypatch):

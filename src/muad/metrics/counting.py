@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _CHUNK_PIXELS = 1 << 24
 # Anomalous pixels held at a time, at about 100 bytes each.
 _BAND_PIXELS = 1 << 21
+# Of these, how many are sampled to choose the bands by.
+_SAMPLE = 1 << 16
 # Scores looked up at a time, so that what the search returns stays small.
 _QUERIES = 1 << 18
 
@@ -129,12 +131,12 @@ def score_bands(labelled: LabelledMaps) -> list[Band]:
     Args:
         labelled: Maps and masks; at least one pixel is anomalous.
     """
-    wanted = -(-int(labelled.anomalous_pixels.sum()) // _BAND_PIXELS)
+    total = int(labelled.anomalous_pixels.sum())
+    wanted = -(-total // _BAND_PIXELS)
     edges: list[float] = []
     if wanted > 1:
         require_finite(np.array(labelled.extremes()), "maps")
-        every = max(1, _BAND_PIXELS // 1024)
-        sample = np.sort(np.concatenate([as_float(scores[mask][::every]) for scores, mask in _with_defect(labelled)]))
+        sample = _every_so_many(labelled, max(1, total // _SAMPLE))
         cuts = sample[[len(sample) * part // wanted for part in range(1, wanted)]]
         edges = [float(edge) for edge in np.unique(cuts[cuts > sample[0]])]
     limits = [-np.inf, *edges, np.inf]
@@ -178,6 +180,16 @@ def collect_anomalous(labelled: LabelledMaps, band: Band) -> AnomalousPixels:
         region_share=np.add.reduceat(weight_by_region[region_of], starts),
         image_share=np.add.reduceat(weight_by_image[region_of], starts),
     )
+
+
+def _every_so_many(labelled: LabelledMaps, stride: int) -> Float[np.ndarray, " m"]:
+    """Scores of every so many-th anomalous pixel, counted through all images, sorted."""
+    sample, begin = [], 0
+    for anomaly_map, mask in _with_defect(labelled):
+        scores = anomaly_map[mask]
+        sample.append(as_float(scores[begin::stride]))
+        begin = (begin - scores.size) % stride
+    return np.sort(np.concatenate(sample))
 
 
 def _with_defect(labelled: LabelledMaps) -> Iterator[tuple[np.ndarray, np.ndarray]]:
