@@ -26,6 +26,7 @@ from muad.types import Catalog
 
 VARIANTS = ("torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "openvino int8", "onnx int8")
 _CALIBRATION_IMAGES = 64
+_AUROC_POINTS, _AP_POINTS = 0.2, 0.3
 
 
 def calibration_images(detector: AcceleratedDetector, catalog: Catalog) -> torch.Tensor:
@@ -70,6 +71,7 @@ def main() -> None:
     catalog, config = open_catalog(options.data), read_config(options.run)
     command = f"python benchmarks/accuracy.py {options.run.name} photos"
     command += f" --cached {options.cached.name}" if options.cached else ""
+    beyond = []
     lines = [
         f"`{command}`: {', '.join(catalog.categories)}; encoder {config.detector.encoder.name}, "
         f"{config.detector.crop_px[0]} px, {config.schedule.total_steps} steps, seed {config.training.seed}; means "
@@ -89,13 +91,25 @@ def main() -> None:
             try:
                 found = evaluate_variant(run, catalog, variant, Path(folder), options.batch_size) if variant else base
                 cells = [_percent(now, before) for now, before in zip(found[:-2], base[:-2], strict=True)]
+                if not _keeps_aim(found, base):
+                    beyond.append(name)
                 deviation = f"{found[-2]:.1e}" if found[-2] is not None else ""
                 lines.append(f"| {name} | {' | '.join(cells)} | {deviation} | {found[-1]:.0f} |")
             except DeviationError as error:
                 lines.append(f"| {name} | refused: {error} |{' |' * (len(METRIC_NAMES) + 1)}")
             print(lines[-1])
+    aim = f"Aim: image AUROC within {_AUROC_POINTS} points and pixel AP within {_AP_POINTS} of the first row; "
+    lines += ["", aim + (f"missed by: {', '.join(beyond)}." if beyond else "kept by all.")]
+    print(lines[-1])
     if options.out:
         options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def _keeps_aim(found: list[float | None], base: list[float | None]) -> bool:
+    """Whether image AUROC and pixel AP are as near to the first row as they should be."""
+    limits = {"image_auroc": _AUROC_POINTS, "pixel_ap": _AP_POINTS}
+    pairs = zip(METRIC_NAMES, found, base, strict=False)
+    return all(now is None or was is None or 100 * abs(now - was) <= limits.get(name, 100) for name, now, was in pairs)
 
 
 def _percent(value: float | None, before: float | None) -> str:

@@ -62,7 +62,8 @@ def _data_rows(sections: list[str], quick: bool) -> list[Row]:
     if "loader" in sections:
         rows += [["loader", name] for name in LOADERS]
     if "growth" in sections:
-        rows += [["growth", verb, count] for verb in VERBS for count in ((100,) if quick else (100, 1000, 10_000))]
+        counts = {"evaluate": (100, 1000, 10_000), "predict": (100, 1000)}
+        rows += [["growth", verb, count] for verb in VERBS for count in counts[verb][: 1 if quick else None]]
         rows += [] if quick else [["share", 64]]
     return rows
 
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few rows, a minute or two; printed, not written")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this part alone; may be repeated")
     parser.add_argument("--match", help="of these, the rows whose JSON this regular expression finds")
+    parser.add_argument("--remark", default="", help="a sentence for the header: what else was running, what failed")
     parser.add_argument("--out", type=Path, help="where the report goes (default: docs/performance.md)")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "bench", help="fitted decoders and exports")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds of repeated calls per row")
@@ -136,6 +138,8 @@ def main() -> None:
         print(write_report(results, machine, minutes=minutes))
         return
     results, minutes = merge(results, minutes, machine, options.cache / "results.json")
+    if options.remark:
+        machine["remark"] = options.remark
     text = write_report(results, machine, minutes=minutes)
     print(text)
     (options.out or ROOT / "docs" / "performance.md").write_text(text, encoding="utf-8")

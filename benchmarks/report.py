@@ -15,6 +15,15 @@ _SLOW = {
     "ours, all exact": "scikit-learn, 3 metrics",
     "ours, AUPRO by 200 thresholds": "plain loop, AUPRO",
 }
+_RUNS = (
+    "Two runs on real photographs, of one seed, and the first of them on every backend:",
+    "```console",
+    "$ muad train photos --out fp32 --set schedule.total_steps=200 --set training.precision=32-true "
+    "--set training.cache=off",
+    "$ muad train photos --out bf16 --set schedule.total_steps=200 --set training.precision=bf16-mixed",
+    "$ python benchmarks/accuracy.py fp32 photos --cached bf16 --out benchmarks/accuracy.md",
+    "```",
+)
 _CARD = (
     "## Graphics cards",
     "",
@@ -57,7 +66,7 @@ def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes:
         if chosen:
             lines += [f"## {title}", "", *table(chosen), ""]
     if ACCURACY.is_file():
-        lines += ["## What it costs in figures", "", ACCURACY.read_text(encoding="utf-8")]
+        lines += ["## What it costs in figures", "", *_RUNS, ACCURACY.read_text(encoding="utf-8")]
     return "\n".join([*lines, *_CARD])
 
 
