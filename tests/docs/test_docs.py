@@ -116,7 +116,7 @@ def test_every_option_named_in_prose_exists() -> None:
         command = commands.pop()
         known |= {option for parameter in command.params for option in getattr(parameter, "opts", [])}
         commands += getattr(command, "commands", {}).values()
-    foreign = {"--no-index", "--find-links", "--nnodes", "--nproc-per-node", "--logdir", "--help"}
+    foreign = {"--cached", "--no-index", "--find-links", "--nnodes", "--nproc-per-node", "--logdir", "--help"}
     for page in PAGES:
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8")))
         assert named <= known | foreign, page.name
