@@ -138,6 +138,7 @@ def test_the_manifest_says_what_the_run_was_made_of(trained: Path, photos: Path)
     facts = read_run(trained)
     assert facts["format_version"] == FORMAT_VERSION
     assert facts["data_hash"] == content_hash(open_catalog(photos).select(split="train"), photos)
+    assert facts["calibration"] == {}
     assert facts["preprocessing"]["resize_px"] == [56, 56]
     assert facts["encoder"]["name"] == "random-custom"
     assert facts["encoder"]["licence"] == "Apache-2.0"

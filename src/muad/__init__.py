@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from muad.metrics.report import Report
     from muad.official import import_official
     from muad.recognition import learn_products
+    from muad.reporting import report
 
 _HOMES = {
     "ImagePrediction": "muad.inference",
@@ -36,6 +37,7 @@ _HOMES = {
     "learn_products": "muad.recognition",
     "load_config": "muad.config",
     "open_catalog": "muad.data.index",
+    "report": "muad.reporting",
     "train": "muad.api",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "learn_products",
     "load_config",
     "open_catalog",
+    "report",
     "train",
 ]
 

@@ -123,6 +123,7 @@ def train(
     facts = {
         "mode": config.training.mode,
         "categories": _count(records),
+        "calibration": _count(list({*catalog.select(split="train")} - {*records})),  # kept for it
         "data": str(Path(data).absolute()),
         "layout": catalog.layout,
         "data_hash": content_hash(records, catalog.root),
@@ -145,7 +146,8 @@ def train(
     parts = []
     for name, folder in folders.items():
         chosen = [record for record in records if record.category == name]
-        own = {**facts, "mode": "multi_class", "categories": _count(chosen)}
+        kept = {name: facts["calibration"].get(name, 0)}
+        own = {**facts, "mode": "multi_class", "categories": _count(chosen), "calibration": kept}
         own["data_hash"] = content_hash(chosen, catalog.root)
         parts.append(_train_one(config, chosen, folder, fabric, own, _naming(name, progress), note))
     lows, highs = zip(*(part["map_scale"] for part in parts), strict=True)

@@ -20,6 +20,8 @@ from muad.inference import Predictor
 from muad.metrics.report import Report
 from muad.nn.encoder import build_encoder
 from muad.outputs import draw_overlay
+from muad.reporting import report as write_report
+from muad.scores import SCORES_FILE
 
 if TYPE_CHECKING:
     from muad.types import Record
@@ -28,8 +30,8 @@ RECIPE = "toy-factory"
 _CELL_PX = 192
 
 
-def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> tuple[Report, Path]:
-    """Render, train, evaluate and draw into a folder.
+def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> tuple[Report, Path, Path]:
+    """Render, train, evaluate, draw and report into a folder.
 
     Args:
         out: Folder for `data/`, `run/` and `overlays.png`.
@@ -37,7 +39,7 @@ def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> 
         note: Called with sentences the user should see.
 
     Returns:
-        The figures, and the picture of overlays.
+        The figures, the picture of overlays, and the page that reports the run.
 
     Raises:
         MuadError: The folder holds something else, or cannot be written.
@@ -48,13 +50,13 @@ def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> 
         api.train(data, run, recipe=RECIPE, resume=True, progress=progress, note=note)
     _say_if_random(run, note)
     figures = run / "evaluation.json"
-    if figures.is_file():
+    if figures.is_file() and (run / SCORES_FILE).is_file():
         report = Report.from_json(json.loads(figures.read_text(encoding="utf-8")))
     else:
         report = api.evaluate(run, data, progress=progress)
     if not picture.is_file():
         draw_examples(Predictor(run), open_catalog(data, for_training=False).select(split="test"), picture)
-    return report, picture
+    return report, picture, write_report(run, data=data, progress=progress)
 
 
 def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Path) -> None:

@@ -13,6 +13,7 @@ from muad.checkpoint import build_detector
 from muad.detectors import DinomalyConfig
 from muad.device import describe_device
 from muad.nn.encoder import EncoderConfig
+from muad.training.engine import resolve_precision
 from muad.types import Batch
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
     images *= detector.preprocessing.count  # each tile is trained on like an image of its own
     batch = min(_MEASURED_IMAGES, config.training.batch_size)
     views = torch.zeros(batch, 3, *detector.preprocessing.crop_px, device=device)
-    encode_s, features = _measure_encoding(detector, views)
-    step_s, step_bytes = _measure_step(detector, views, features)
+    is_mixed = resolve_precision(config.training.precision, str(device)) == "bf16-mixed"
+    with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
+        encode_s, features = _measure_encoding(detector, views)
+        step_s, step_bytes = _measure_step(detector, views, features)
     steps, drawn = config.schedule.total_steps, config.schedule.total_steps * config.training.batch_size
     scale = config.training.batch_size / batch
     kept = features is not None and config.training.cache != "off" and drawn > images

@@ -15,16 +15,17 @@ def command(
         "demo"
     ),
 ) -> None:
-    """The main job in minutes: render a toy factory, train one detector for all its products, evaluate, draw."""
+    """The main job in minutes: render a toy factory, train one detector for all products, evaluate, draw, report."""
     from muad.demo import run_demo
 
     quiet_engine()
     try:
         with progress_bar() as update:
-            report, picture = run_demo(out, update, say)
+            report, picture, page = run_demo(out, update, say)
     except KeyboardInterrupt:
         say("interrupted; run the demo again and it goes on from here.")
         raise typer.Exit(130) from None
     show_report(report)
     say(f"heat maps of one image per category and defect: {picture}")
     say(f"try your own: muad predict {out / 'run'} IMAGES --out {out / 'mine'}")
+    say(f"report: {page}")

@@ -20,6 +20,7 @@ from muad.cli import (
     predict,
     probe_encoder,
     recipes,
+    report,
     train,
 )
 from muad.cli.display import say
@@ -35,6 +36,7 @@ app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("calibrate")(calibrate.command)
 app.command("predict")(predict.command)
+app.command("report")(report.command)
 app.add_typer(recipes.app, name="recipes", help="Settings that come with muad: one file per published result.")
 app.add_typer(data.app, name="data", help="Look at a data set, and prepare it for DiffusionAD.")
 app.command("check-data")(check_data.command)
