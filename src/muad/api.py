@@ -15,7 +15,7 @@ from muad.assembly import inspected_values, predict_images, view_image
 from muad.calibration import calibrate_trained
 from muad.checkpoint import ROI_FOLDER, category_folder, create_run, read_config, read_run, write_text
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
-from muad.data.content_hash import content_hash, relative_name
+from muad.data.content_hash import content_hash
 from muad.data.index import open_catalog
 from muad.data.roi import copy_masks
 from muad.detectors import DiffusionAdConfig
@@ -25,7 +25,7 @@ from muad.evaluation import evaluate_detector, find_protocol
 from muad.inference import load_scorer
 from muad.metrics.report import CategoryReport, Report
 from muad.recognition import has_products, learn_products
-from muad.scores import SCORES_FILE, ImageScore, scores_to_csv
+from muad.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
 from muad.training import train_detector
 from muad.training.calibration_split import training_records
 from muad.training.choose import adapt_config, describe_choice
@@ -37,7 +37,6 @@ from muad.training.reproducibility import describe_detector, environment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Float
     from lightning_fabric import Fabric
 
     from muad.acceleration import Acceleration
@@ -205,18 +204,6 @@ def evaluate(
     chosen_device = choose_device(device)
     scores: list[ImageScore] = []
 
-    def keep(chosen: Sequence[Record], values: Float[np.ndarray, " n"]) -> None:
-        scores.extend(
-            ImageScore(
-                path=relative_name(record.path, catalog.root),
-                category=record.category,
-                is_anomalous=record.is_anomalous,
-                defect_type=record.defect_type,
-                score=value,
-            )
-            for record, value in zip(chosen, values.tolist(), strict=True)
-        )
-
     def run_on(folder: Path, chosen: Sequence[Record], done: int) -> Report:
         return evaluate_detector(
             load_scorer(folder, chosen_device, weights, acceleration, batch_size=batch_size, note=note),
@@ -224,7 +211,7 @@ def evaluate(
             protocol=rules.name,
             batch_size=batch_size,
             progress=lambda count, _: progress("evaluate", done + count, len(records), None),
-            on_scores=keep,
+            on_scores=lambda judged, values: scores.extend(image_scores(judged, values, catalog.root)),
         )
 
     if facts["mode"] == "multi_class":

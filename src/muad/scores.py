@@ -5,11 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from muad.data.content_hash import relative_name
 from muad.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
+    from muad.types import Record
 
 SCORES_FILE = "evaluation.csv"
 _COLUMNS = ("path", "category", "is_anomalous", "defect_type", "score")
@@ -32,6 +40,20 @@ class ImageScore:
     is_anomalous: bool
     defect_type: str | None
     score: float
+
+
+def image_scores(records: Sequence[Record], values: Float[np.ndarray, " n"], root: Path) -> list[ImageScore]:
+    """Rows for images and their scores, named from the data set's folder `root` (or the manifest in it)."""
+    return [
+        ImageScore(
+            path=relative_name(record.path, root),
+            category=record.category,
+            is_anomalous=record.is_anomalous,
+            defect_type=record.defect_type,
+            score=value,
+        )
+        for record, value in zip(records, values.tolist(), strict=True)
+    ]
 
 
 def scores_to_csv(scores: Iterable[ImageScore]) -> str:
