@@ -137,6 +137,20 @@ def test_another_rate_needs_neither_images_nor_the_network(
     assert after["false_alarm_rate"] == 0.1
 
 
+def test_products_are_learned_where_they_are_missing(run: Path, data: Path, tmp_path: Path) -> None:
+    assert (run / "products.toml").is_file()
+    said: list[str] = []
+    for root in (data, tmp_path / "gone"):
+        (run / "products.toml").unlink()
+        facts = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps({**facts, "data": str(root)}))
+        muad.calibrate(run, false_alarm_rate=0.1, review_rate=0.2, device="cpu", note=said.append)
+        assert (run / "products.toml").is_file() == root.exists()
+        (run / "products.toml").touch()
+    assert said[0].startswith("products: 2 categories are recognised from 50 good images")
+    assert said[1].startswith("products: none are recognised, because the training images are not there: ")
+
+
 def test_photographs_of_ones_own_add_the_category_that_had_none(run: Path, data: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(data / "nut/test/good", tmp_path / "own/nut/good")).parents[1]
     results = muad.calibrate(run, own, device="cpu", review_rate=0.1)

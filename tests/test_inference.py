@@ -223,6 +223,7 @@ def test_an_unknown_product_has_a_score_but_no_category(mode: str, knowing: dict
     predictor = Predictor(knowing[mode], device="cpu")
     for found in predictor.predict([read_image(path) for path in factory.glob("woven_fabric/test/good/*.png")]):
         assert (found.category, found.recognised_category) == (None, "unknown product")
+        assert (found.verdict, found.p_value) == ("unknown product", None)
         assert re.fullmatch(
             r"unknown product: nearest is (pill_blister|printed_board) \(p = 0\.024\)", found.notice or ""
         )

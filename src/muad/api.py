@@ -134,13 +134,13 @@ def train(
     }
     if config.training.mode == "multi_class":
         _train_one(config, records, run_dir, fabric, facts, progress, note)
-        _learn_products(run_dir, records, fabric, note)
+        _learn_products(run_dir, catalog, fabric, note)
         calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)
         return config
     folders = {name: category_folder(run_dir, name) for name in _count(records)}
     begun = _start(run_dir, config, facts, fabric)
     if "finished" in begun:
-        _learn_products(run_dir, records, fabric, note)
+        _learn_products(run_dir, catalog, fabric, note)
         return config
     parts = []
     for name, folder in folders.items():
@@ -152,7 +152,7 @@ def train(
     lows, highs = zip(*(part["map_scale"] for part in parts), strict=True)
     # All of them see images alike and read the same encoder, so the first one tells how.
     _finish(run_dir, config, begun, {**parts[0], "map_scale": (max(lows), max(highs))}, fabric)
-    _learn_products(run_dir, records, fabric, note)
+    _learn_products(run_dir, catalog, fabric, note)
     calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)
     return config
 
@@ -357,10 +357,11 @@ def _finish(run_dir: Path, config: RunConfig, facts: dict[str, Any], made: dict[
     fabric.barrier()
 
 
-def _learn_products(run_dir: Path, records: Sequence[Record], fabric: Fabric, note: Notice) -> None:
+def _learn_products(run_dir: Path, catalog: Catalog, fabric: Fabric, note: Notice) -> None:
     """Learn to recognise the categories, unless that was done before the run was resumed."""
-    if fabric.is_global_zero and len(_count(records)) > 1 and not has_products(run_dir):
-        learn_products(run_dir, records, device=str(fabric.device), note=note)
+    # The encoder that recognises has seen none of the images, so those kept for calibration may be remembered too.
+    if fabric.is_global_zero and len(catalog.categories) > 1 and not has_products(run_dir):
+        learn_products(run_dir, catalog.select(split="train"), device=str(fabric.device), note=note)
     fabric.barrier()
 
 

@@ -25,6 +25,7 @@ from muad.inference import Predictor
 from muad.limit_setting import CategoryResult, limits_text, results_of, summary
 from muad.limits import CALIBRATION_FILE, LIMITS_FILE, Calibration, Rates, Scored, read_calibration
 from muad.outputs import find_images
+from muad.recognition import has_products, learn_products
 from muad.run_images import UNREADABLE, file_digest, read_run_images
 from muad.types import Record
 
@@ -113,7 +114,18 @@ def calibrate(
     if bad is not None:
         images = _given(bad, categories, ANOMALOUS_NAMES)
         found = replace(found, bad={**found.bad, **score(images, "score bad images", bad, str(bad.absolute()))})
+    _learn_missing_products(run, categories, device, note)
     return _write(run, replace(found, muad=__version__, rates=rates), categories, note)
+
+
+def _learn_missing_products(run: Path, categories: Sequence[str], device: str, note: Notice) -> None:
+    """What a run trained before products were recognised lacks, if its training images still lie where they were."""
+    if len(categories) < 2 or has_products(run):
+        return
+    try:
+        learn_products(run, device=device, note=note)
+    except DataError as error:
+        note(f"products: none are recognised, because the training images are not there: {error}")
 
 
 def calibrate_trained(run: Path, fabric: Fabric, *, device: str, progress: Progress, note: Notice) -> None:

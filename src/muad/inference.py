@@ -53,7 +53,8 @@ class ImagePrediction:
             detector; None if the image could not be read.
         image: The original image as RGB, or None.
         error: Why there is no score, or None.
-        verdict: `pass`, `review` or `reject` by the limits of its category; None without limits.
+        verdict: `pass`, `review` or `reject` by the limits of its category, None without them; `unknown product`, with
+            or without limits, where no category was given and none fits.
         p_value: How usual the score is for a good image of its category, in (0, 1]; None without calibration.
     """
 
@@ -232,6 +233,8 @@ class Predictor:
 
     def _judged(self, prediction: ImagePrediction) -> ImagePrediction:
         """The same, with verdict and p-value; the score stays what the detector gave."""
+        if prediction.category is None and prediction.recognised_category == UNKNOWN_PRODUCT:
+            return dataclasses.replace(prediction, verdict=UNKNOWN_PRODUCT)
         if self.limits is None or prediction.score is None:
             return prediction
         category, score = prediction.category, prediction.score

@@ -39,7 +39,7 @@ import numpy as np
 from muad.errors import CheckpointError, ConfigError
 from muad.metrics.conformal import p_values
 
-Verdict = Literal["pass", "review", "reject"]
+Verdict = Literal["pass", "review", "reject", "unknown product"]
 CALIBRATION_FILE, LIMITS_FILE = "calibration.json", "limits.toml"
 NO_LIMITS = "no limits: run muad calibrate"
 _FORMAT_VERSION = 1

@@ -11,7 +11,7 @@ import typer
 from muad.cli.acceleration import acceleration_of
 from muad.cli.display import plain_table, progress_bar, say, show, show_table
 
-_VERDICTS = ("pass", "review", "reject", "none")
+_VERDICTS = ("pass", "review", "reject", "unknown product", "none")
 _NAMED = 5  # faults named one by one; all are in results.csv
 
 

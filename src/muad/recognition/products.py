@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import tomli_w
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from muad.checkpoint import write_text
 from muad.errors import CheckpointError
+from muad.metrics.conformal import images_needed, p_values
 from muad.recognition.features import ENCODER
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
 
-UNKNOWN_PRODUCT = "unknown product"
+UNKNOWN_PRODUCT: Final = "unknown product"
 """What a photograph is recognised as that resembles no trained category."""
 UNKNOWN_RATE = 0.005
 """Share of good photographs of trained products that may be called unknown, unless `products.toml` says otherwise."""
@@ -120,13 +120,12 @@ class Products:
         given = features / self._scale
         columns = [_nearest(given, images.reshape(-1, images.shape[-1])) for images in self._remembered]
         distances = (np.stack(columns, axis=1) - self._mean) / self._deviation
-        count, found = len(self.calibration), []
-        for row in distances:
-            place = int(row.argmin())
-            beyond = count - int(np.searchsorted(self.calibration, row[place]))
-            p_value = (beyond + 1) / (count + 1)
-            found.append(Recognition(nearest=self.categories[place], p_value=p_value, is_unknown=p_value <= self.rate))
-        return found
+        nearest = [self.categories[place] for place in distances.argmin(axis=1)]
+        usual = p_values(distances.min(axis=1), self.calibration).tolist()
+        return [
+            Recognition(nearest=name, p_value=p_value, is_unknown=p_value <= self.rate)
+            for name, p_value in zip(nearest, usual, strict=True)
+        ]
 
     def describe(self) -> str:
         """One sentence on what is promised, and what is missing for the rate asked for."""
@@ -135,9 +134,9 @@ class Products:
         if not self.asked_rate:
             return f"{said}, none is called unknown"
         if not self.rate:
-            return f"{said}, none is called unknown: that needs {math.ceil(1 / _COARSEST_RATE) - 1} images"
+            return f"{said}, none is called unknown: that needs {images_needed(_COARSEST_RATE)} images"
         said += f", at most {100 * self.rate:.2g} % of images like them are called unknown"
-        needed = math.ceil(1 / self.asked_rate) - 1
+        needed = images_needed(self.asked_rate)
         return said if count >= needed else f"{said} ({100 * self.asked_rate:.2g} % needs {needed - count} images more)"
 
     def save(self, run: Path, fingerprint: str) -> None:
