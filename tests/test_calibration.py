@@ -11,6 +11,7 @@ from PIL import Image
 
 import muad
 from muad import Predictor
+from muad.checkpoint import read_run
 from muad.errors import ConfigError, DataError
 from muad.run_images import read_run_images
 
@@ -55,6 +56,17 @@ def run(trained: tuple[Path, list[str]], tmp_path: Path) -> Path:
 
 def _limits(run: Path) -> dict[str, dict[str, float]]:
     return dict(tomllib.loads((run / "limits.toml").read_text(encoding="utf-8"))["categories"])
+
+
+def test_manifest_and_report_say_what_the_limits_rest_on(run: Path) -> None:
+    kept = read_run_images(run)
+    assert kept is not None
+    counted = {name: len(images) for name, images in kept.calibration.items() if images}
+    assert read_run(run)["calibration"] == counted == {"bolt": 20}
+    page = muad.report(run, device="cpu").read_text(encoding="utf-8")
+    assert "bolt 20" in page
+    assert "on average over draws of 20 calibration images, at most 5 % of good parts" in page
+    assert "no reject limit: 179 more good images are needed" in page
 
 
 def test_training_keeps_a_share_and_sets_limits_with_it(trained: tuple[Path, list[str]]) -> None:

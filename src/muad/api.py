@@ -122,7 +122,7 @@ def train(
     facts = {
         "mode": config.training.mode,
         "categories": _count(records),
-        "calibration": _count(list({*catalog.select(split="train")} - {*records})),  # kept for it
+        "calibration": _count(list({*catalog.select(split="train")} - {*records})),  # kept out of training
         "data": str(Path(data).absolute()),
         "layout": catalog.layout,
         "data_hash": content_hash(records, catalog.root),
