@@ -112,7 +112,7 @@ def test_fetch_encoder_refuses_what_it_cannot_fetch(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "encoder.safetensors"
-    assert "dinov2-reg-base" in muad("fetch-encoder", "dinov2-reg-bas", "--to", file).error
+    assert "Did you mean 'dinov2-reg-base'?" in muad("fetch-encoder", "dinov2-reg-bas", "--to", file).error
     assert "the hub cannot be reached" in muad("fetch-encoder", "dinov2-reg-base", "--to", file).error
     assert "must end in .safetensors" in muad("fetch-encoder", "dinov2-reg-base", "--to", tmp_path / "a.pth").error
     assert list(tmp_path.iterdir()) == []

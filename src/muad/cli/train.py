@@ -27,6 +27,8 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")] = False,
 ) -> None:
     """Train one detector for all categories on photographs of good parts."""
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
     from muad import api
 
     quiet_engine()
@@ -46,4 +48,4 @@ def command(
     except KeyboardInterrupt:
         say(f"interrupted; what was done is saved in {out}. Continue with --resume.")
         raise typer.Exit(130) from None
-    say(f"trained: {out}. Next: muad evaluate {out} {data}, or muad predict {out} IMAGES --out DIR")
+    rank_zero_only(say)(f"trained: {out}. Next: muad evaluate {out} {data}, or muad predict {out} IMAGES --out DIR")

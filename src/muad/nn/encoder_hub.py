@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 import urllib.error
 import urllib.request
@@ -104,9 +105,10 @@ def _published_name(name: str) -> str:
         return name.removeprefix(TIMM_PREFIX)
     family = FAMILIES.get(name)
     if family is None or family.origin != "hub" or family.timm_name is None:
-        on_hub = ", ".join(sorted(key for key, row in FAMILIES.items() if row.origin == "hub"))
-        msg = f"an encoder to fetch must be one of {on_hub} or {TIMM_PREFIX}<timm name>, got {name}."
-        raise ConfigError(msg)
+        on_hub = sorted(key for key, row in FAMILIES.items() if row.origin == "hub")
+        msg = f"an encoder to fetch must be one of {', '.join(on_hub)} or {TIMM_PREFIX}<timm name>, got {name}."
+        close = difflib.get_close_matches(name, on_hub, n=1)
+        raise ConfigError(f"{msg} Did you mean {close[0]!r}?" if close else msg)
     return family.timm_name
 
 
