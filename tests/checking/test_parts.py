@@ -123,6 +123,15 @@ def _cost(recipe: Path, **settings: object) -> tuple[float, int]:
     return cost.seconds, cost.memory_bytes
 
 
+def test_a_training_of_diffusion_ad_has_an_estimate_as_well() -> None:
+    small = ["resize_px=[32, 32]", "denoiser.width=8", "denoiser.multipliers=[1, 2]", "denoiser.blocks_per_level=1"]
+    small += ["denoiser.attention_levels=1", "segmenter_width=4"]
+    config = load_config(None, ['detector.name="diffusion_ad"', *(f"detector.{setting}" for setting in small)])
+    cost = estimate_cost(config, 10, torch.device("cpu"))
+    assert (cost.network, cost.image_px) == ("diffusion_ad", (32, 32))
+    assert cost.seconds > 0
+
+
 def test_the_estimate_grows_with_the_batch_and_with_the_length(tiny_recipe: Path) -> None:
     seconds, memory = _cost(tiny_recipe)
     assert _cost(tiny_recipe, **{"training.batch_size": 64})[1] > memory

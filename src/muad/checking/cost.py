@@ -45,7 +45,7 @@ def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
         encode_s, features = _measure_encoding(detector, views)
         step_s, step_bytes = _measure_step(detector, views, features)
     steps, drawn = config.schedule.total_steps, config.schedule.total_steps * config.training.batch_size
-    scale = config.training.batch_size / batch
+    scale, parts = config.training.batch_size / batch, config.training.accumulate
     kept = features is not None and config.training.cache != "off" and drawn > images
     if features is None or kept:
         seconds = images * encode_s / batch + steps * step_s * scale
@@ -59,7 +59,7 @@ def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
         image_px=detector.preprocessing.crop_px,
         steps=steps,
         seconds=seconds,
-        memory_bytes=int(parameters + trained * _OPTIMIZER_COPIES + step_bytes * scale + held),
+        memory_bytes=int(parameters + trained * _OPTIMIZER_COPIES + step_bytes * scale / parts + held),
         device=describe_device(device),
     )
 
@@ -99,7 +99,7 @@ def _measure_step(detector: Detector, views: Tensor, features: Tensor | None) ->
     for step in range(2):
         begun = time.perf_counter()
         with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-            losses = detector(batch, step)
+            losses = detector(detector.prepare(batch), step)
         losses.total.backward()
         _finish(views)
         seconds = time.perf_counter() - begun
