@@ -46,8 +46,8 @@ def settle_images(config: RunConfig, records: Sequence[Record], note: Callable[[
     if rows * columns > 1:
         note(
             f"tiles: {rows} x {columns} of each image, so {rows * columns} times the views, features and time; "
-            f"prediction takes about {_prediction_mib(found.largest_px, rows * columns):.0f} MiB for the largest of "
-            "these images, whatever their number, beside the detector"
+            f"prediction takes at most about {_prediction_mib(found.largest_px, rows * columns):.0f} MiB beside the "
+            "detector for the largest of these images, whatever their number"
         )
     return dataclasses.replace(config, images=images)
 
