@@ -234,11 +234,11 @@ def test_every_tensor_that_does_not_fit_is_listed_and_none_is_copied() -> None:
 def test_the_optimizers_state_does_not_depend_on_its_file(run: Path, photos: Path, tiny_recipe: Path) -> None:
     """Loaded tensors are copies: the file behind them is deleted while the run goes on."""
     from muad.checkpoint import load_optimizer
-    from muad.training.loop import build_optimizer
+    from muad.training.optimizer import build_optimizer
 
     config = load_config(tiny_recipe)
     detector = build_detector(config)
-    optimizer = build_optimizer(config, detector)
+    optimizer = build_optimizer(config.optim, detector)
     checkpoint = checkpoints(run)[0]
     saved = load_file(checkpoint.folder / "optimizer.safetensors")
     expected = {name: tensor.clone() for name, tensor in saved.items()}

@@ -13,7 +13,7 @@ from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import VitLayout
 from muad.official import load_official_weights, official_name
 from muad.optim import warmup_cosine_rate
-from muad.training.loop import build_optimizer, set_learning_rate
+from muad.training.optimizer import build_optimizer, set_learning_rates
 from muad.types import Batch
 
 Golden = dict[str, torch.Tensor]
@@ -96,10 +96,10 @@ def test_twelve_training_steps_are_the_authors(detector: Dinomaly, golden: Golde
         optim=OptimConfig(lr=2e-3, weight_decay=1e-4, eps=1e-10, clip_norm=0.1),
         schedule=ScheduleConfig(total_steps=12, warmup_steps=3, final_lr=2e-4),
     )
-    optimizer = build_optimizer(config, detector)
+    optimizer = build_optimizer(config.optim, detector)
     losses, rates = [], []
     for step, images in enumerate(golden["train.images"]):
-        rates.append(set_learning_rate(config, optimizer, step))
+        rates.append(set_learning_rates(config, optimizer, step))
         loss = detector(Batch(images=images, seeds=(0, 1, 2, 3), categories=("a",) * 4), step).total
         optimizer.zero_grad()
         loss.backward()
