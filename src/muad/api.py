@@ -109,6 +109,8 @@ def train(
         raise DataError(f"data must hold good training images, got none in {data}. Name the folder that holds them.")
     config = _run_config(run_dir, catalog, recipe, tuple(overrides), device, resume, sentences.append)
     config = settle_images(config, records, sentences.append)
+    per_category = config.training.mode == "per_category"
+    folders = {name: category_folder(run_dir, name) for name in _count(records)} if per_category else {}
     fabric = launch(config.training.precision, device=device, devices=devices, nodes=nodes)
     if fabric.is_global_zero:  # only now is it known which of several processes this is
         for sentence in sentences:
@@ -132,12 +134,11 @@ def train(
         "precision": resolve_precision(config.training.precision, device),
         **environment(fabric.device),
     }
-    if config.training.mode == "multi_class":
+    if not per_category:
         _train_one(config, records, run_dir, fabric, facts, progress, note)
         _learn_products(run_dir, catalog, fabric, note)
         calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)
         return config
-    folders = {name: category_folder(run_dir, name) for name in _count(records)}
     begun = _start(run_dir, config, facts, fabric)
     if "finished" in begun:
         _learn_products(run_dir, catalog, fabric, note)

