@@ -262,6 +262,13 @@ def test_a_resumed_run_keeps_its_share_and_refuses_another(data: Path, tiny_reci
     assert json.loads((run / "calibration.json").read_text())["good"]["bolt"]["count"] == 20
 
 
+def test_resuming_what_is_finished_leaves_the_limits_alone(run: Path, data: Path) -> None:
+    muad.calibrate(run, false_alarm_rate=0.1, review_rate=0.2)
+    before = (run / "limits.toml").read_bytes()
+    muad.train(data, run, device="cpu", resume=True)
+    assert (run / "limits.toml").read_bytes() == before
+
+
 def test_one_detector_per_category_is_calibrated_by_category(data: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     muad.train(data, run, recipe=tiny_recipe, overrides=[SHARE, "training.mode=per_category"], device="cpu")

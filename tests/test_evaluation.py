@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from muad import evaluate, open_catalog
+from muad.assembly import predict_views
 from muad.checkpoint import load_detector
 from muad.data.images import read_image
 from muad.data.roi import InterestMasks
 from muad.detectors import Detector
 from muad.errors import ConfigError, DataError
-from muad.evaluation import PROTOCOLS, evaluate_detector, find_protocol, ground_truth, predict_views
+from muad.evaluation import PROTOCOLS, evaluate_detector, find_protocol, ground_truth
 from muad.metrics.ranking import rank_metrics
 from muad.metrics.region import pixel_metrics
 from muad.metrics.report import METRIC_NAMES
@@ -68,7 +69,8 @@ def test_the_report_is_the_metrics_of_the_maps(detector: Detector, tiny_data: Pa
     records = [record for record in _test_records(tiny_data) if record.category == "printed_board"]
     report = evaluate_detector(detector, records, protocol="exact", batch_size=4).categories["printed_board"]
     views = np.stack([detector.preprocessing.view(read_image(record.path)) for record in records])
-    maps, scores = predict_views(detector, views)
+    found = predict_views(detector, views)
+    maps, scores = found.anomaly_map.numpy(), found.score.numpy()
     masks = [
         np.zeros((56, 56), np.uint8)
         if record.mask_path is None

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from muad.assembly import inspected_values, predict_images, view_image
 from muad.calibration import calibrate_trained
 from muad.checkpoint import ROI_FOLDER, category_folder, create_run, read_config, read_run, write_text
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
@@ -32,6 +29,7 @@ from muad.training.choose import adapt_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
 from muad.training.images import settle_images
+from muad.training.map_scale import map_scale
 from muad.training.reproducibility import describe_detector, environment
 
 if TYPE_CHECKING:
@@ -40,12 +38,10 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from muad.acceleration import Acceleration
-    from muad.detectors import Detector
     from muad.types import Catalog, Record
 
 Progress = Callable[[str, int, int, float | None], None]
 Notice = Callable[[str], None]
-_SCALE_IMAGES, _SCALE_BATCH = 64, 16
 # What a resumed run may be given anew: none of it changes what is computed from the images that can be read, and a
 # moved encoder file is known by its fingerprint.
 _MAY_CHANGE = {
@@ -134,25 +130,10 @@ def train(
         "precision": resolve_precision(config.training.precision, device),
         **environment(fabric.device),
     }
-    if not per_category:
+    if per_category:
+        _train_each(config, catalog, records, run_dir, folders, fabric, facts, progress, note)
+    else:
         _train_one(config, records, run_dir, fabric, facts, progress, note)
-        _learn_products(run_dir, catalog, fabric, note)
-        calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)
-        return config
-    begun = _start(run_dir, config, facts, fabric)
-    if "finished" in begun:
-        _learn_products(run_dir, catalog, fabric, note)
-        return config
-    parts = []
-    for name, folder in folders.items():
-        chosen = [record for record in records if record.category == name]
-        kept = {name: facts["calibration"].get(name, 0)}
-        own = {**facts, "mode": "multi_class", "categories": _count(chosen), "calibration": kept}
-        own["data_hash"] = content_hash(chosen, catalog.root)
-        parts.append(_train_one(config, chosen, folder, fabric, own, _naming(name, progress), note))
-    lows, highs = zip(*(part["map_scale"] for part in parts), strict=True)
-    # All of them see images alike and read the same encoder, so the first one tells how.
-    _finish(run_dir, config, begun, {**parts[0], "map_scale": (max(lows), max(highs))}, fabric)
     _learn_products(run_dir, catalog, fabric, note)
     calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)
     return config
@@ -320,10 +301,37 @@ def _train_one(
     if "finished" in begun:
         return {name: begun[name] for name in _MADE if name in begun}
     detector = train_detector(config, records, run_dir, fabric, progress=progress, note=note)
-    scale = _map_scale(detector, records) if fabric.is_global_zero else (0.0, 1.0)
+    scale = map_scale(detector, records) if fabric.is_global_zero else (0.0, 1.0)
     made = {**describe_detector(detector, config.encoder), "map_scale": scale}
     _finish(run_dir, config, begun, made, fabric)
     return made
+
+
+def _train_each(
+    config: RunConfig,
+    catalog: Catalog,
+    records: Sequence[Record],
+    run_dir: Path,
+    folders: Mapping[str, Path],
+    fabric: Fabric,
+    facts: dict[str, Any],
+    progress: Progress,
+    note: Notice,
+) -> None:
+    """Train a detector for each category into its folder, under a run that stands for them all."""
+    begun = _start(run_dir, config, facts, fabric)
+    if "finished" in begun:
+        return
+    parts = []
+    for name, folder in folders.items():
+        chosen = [record for record in records if record.category == name]
+        kept = {name: facts["calibration"].get(name, 0)}
+        own = {**facts, "mode": "multi_class", "categories": _count(chosen), "calibration": kept}
+        own["data_hash"] = content_hash(chosen, catalog.root)
+        parts.append(_train_one(config, chosen, folder, fabric, own, _naming(name, progress), note))
+    lows, highs = zip(*(part["map_scale"] for part in parts), strict=True)
+    # All of them see images alike and read the same encoder, so the first one tells how.
+    _finish(run_dir, config, begun, {**parts[0], "map_scale": (max(lows), max(highs))}, fabric)
 
 
 def _start(run_dir: Path, config: RunConfig, facts: dict[str, Any], fabric: Fabric) -> dict[str, Any]:
@@ -364,24 +372,6 @@ def _learn_products(run_dir: Path, catalog: Catalog, fabric: Fabric, note: Notic
     if fabric.is_global_zero and len(catalog.categories) > 1 and not has_products(run_dir):
         learn_products(run_dir, catalog.select(split="train"), device=str(fabric.device), note=note)
     fabric.barrier()
-
-
-def _map_scale(detector: Detector, records: Sequence[Record]) -> tuple[float, float]:
-    """Map values to draw as nothing and as fully anomalous: the same for all images, from normal ones alone.
-
-    Nothing is the median of normal pixels, full is three times as far above it as their 99.9th percentile.
-    """
-    stride = max(1, len(records) // _SCALE_IMAGES)
-    preprocessing, values = detector.preprocessing, []
-    for record in records[::stride][:_SCALE_IMAGES]:
-        try:
-            image = view_image(preprocessing, preprocessing.read(record.path), f"image {record.path}", record.category)
-        except DataError:
-            continue  # named during training, where the setting decided to leave it out
-        (found,) = predict_images(detector, [image], _SCALE_BATCH)
-        values.append(inspected_values(preprocessing, image, found))
-    low, high = np.percentile(np.concatenate(values), [50, 99.9])
-    return float(low), float(low + 3 * (high - low))
 
 
 def _count(records: Sequence[Record]) -> dict[str, int]:

@@ -65,10 +65,22 @@ def view_image(
     return ImageViews(views=views, size=(image.shape[0], image.shape[1]), category=category)
 
 
+def predict_views(detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]) -> Prediction:
+    """What a detector says of preprocessed images, brought back as float32 on the CPU."""
+    prediction = detector.predict(detector.preprocessing.normalise(views).to(detector.device))
+    return Prediction(
+        anomaly_map=prediction.anomaly_map.float().cpu(),
+        score=prediction.score.float().cpu(),
+        grid=None if prediction.grid is None else prediction.grid.float().cpu(),
+    )
+
+
 def predict_images(detector: Scorer, images: Sequence[ImageViews], batch_size: int) -> list[ImageMaps]:
     """Maps and scores of images, in order, with at most `batch_size` views in a forward pass."""
     views = np.concatenate([image.views for image in images])
-    predictions = [_predict(detector, views[start : start + batch_size]) for start in range(0, len(views), batch_size)]
+    predictions = [
+        predict_views(detector, views[start : start + batch_size]) for start in range(0, len(views), batch_size)
+    ]
     maps = torch.cat([prediction.anomaly_map for prediction in predictions])
     scores = torch.cat([prediction.score for prediction in predictions])
     size = (maps.shape[1], maps.shape[2])
@@ -100,9 +112,3 @@ def inspected_values(preprocessing: Preprocessing, image: ImageViews, found: Ima
 def images_at_once(preprocessing: Preprocessing, batch_size: int) -> int:
     """How many images have about a batch of views, so that memory does not grow with the number of tiles."""
     return max(1, batch_size // preprocessing.count)
-
-
-def _predict(detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]) -> Prediction:
-    """Maps and scores of views, in float32 on the CPU."""
-    prediction = detector.predict(detector.preprocessing.normalise(views).to(detector.device))
-    return Prediction(anomaly_map=prediction.anomaly_map.float().cpu(), score=prediction.score.float().cpu())

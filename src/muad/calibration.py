@@ -129,9 +129,15 @@ def _learn_missing_products(run: Path, categories: Sequence[str], device: str, n
 
 
 def calibrate_trained(run: Path, fabric: Fabric, *, device: str, progress: Progress, note: Notice) -> None:
-    """Limits of a run that has just been trained, from the first process, if it kept images for them."""
-    kept = read_run_images(run)
-    if fabric.is_global_zero and kept is not None and kept.calibration_names:
+    """Limits of a run that has just been trained, from the first process, if it kept images for them.
+
+    Those of a run that was trained no further stay as they are: somebody may have set other rates since.
+    """
+    if not fabric.is_global_zero:
+        return
+    kept, before = read_run_images(run), read_calibration(run)
+    done = before is not None and before.weights == _weights_digest(run)
+    if not done and kept is not None and kept.calibration_names:
         results = calibrate(run, device=device, progress=progress, note=note)
         for sentence in summary(results, run / LIMITS_FILE):
             note(sentence)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from muad.assembly import ImageViews, images_at_once, original_map, predict_images, view_image
+from muad.assembly import ImageViews, images_at_once, original_map, predict_images, predict_views, view_image
 from muad.data.images import read_mask, read_pair
 from muad.data.loading import read_ahead
 from muad.data.transforms import Preprocessing
@@ -113,7 +113,6 @@ def evaluate_detector(
     categories = sorted({record.category for record in records})
     reports, done = {}, 0
     for category in categories:
-        chosen = [record for record in records if record.category == category]
         chosen, outside = _with_something_to_find(
             [record for record in records if record.category == category], detector.preprocessing
         )
@@ -138,14 +137,6 @@ def evaluate_detector(
     return Report(protocol=rules.name, categories=reports, images=len(records))
 
 
-def predict_views(
-    detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]
-) -> tuple[Float[np.ndarray, "b h w"], Float[np.ndarray, " b"]]:
-    """Anomaly maps and scores of preprocessed images, on the detector's device."""
-    prediction = _predict_views(detector, views)
-    return prediction.anomaly_map.numpy(), prediction.score.numpy()
-
-
 def ground_truth(
     masks: UInt8[np.ndarray, "b H W"], size: tuple[int, int], defect_pixel: Literal["any", "half"]
 ) -> Bool[np.ndarray, "b h w"]:
@@ -164,7 +155,7 @@ def _predict(detector: Scorer, images: Sequence[ImageViews], batch_size: int) ->
     """What a detector says of images, in float32 on the CPU: a map of the view where that is the image, else of it."""
     preprocessing = detector.preprocessing
     if preprocessing.is_plain:
-        return _predict_views(detector, np.concatenate([image.views for image in images]))
+        return predict_views(detector, np.concatenate([image.views for image in images]))
     found = predict_images(detector, images, batch_size)
     maps = [
         original_map(preprocessing, image, one, (one.maps.shape[1], one.maps.shape[2]))
@@ -172,16 +163,6 @@ def _predict(detector: Scorer, images: Sequence[ImageViews], batch_size: int) ->
     ]
     scores = torch.tensor([one.score for one in found])
     return Prediction(anomaly_map=torch.from_numpy(np.stack(maps)), score=scores)
-
-
-def _predict_views(detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]) -> Prediction:
-    """What a detector says of preprocessed images, brought back as float32 on the CPU."""
-    prediction = detector.predict(detector.preprocessing.normalise(views).to(detector.device))
-    return Prediction(
-        anomaly_map=prediction.anomaly_map.float().cpu(),
-        score=prediction.score.float().cpu(),
-        grid=None if prediction.grid is None else prediction.grid.float().cpu(),
-    )
 
 
 def _with_something_to_find(
