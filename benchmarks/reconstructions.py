@@ -38,8 +38,8 @@ def column(detector: DiffusionAd, record: Record) -> np.ndarray:
     view = detector.preprocessing.view(image)
     truth = np.zeros(view.shape[:2], np.uint8) if mask is None else detector.preprocessing.view(mask)
     images = detector.preprocessing.normalise(view[None])
-    restored = (detector.restore(images)[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    anomaly = (detector.predict(images).anomaly_map[0].numpy() * 255).round().astype(np.uint8)
+    restored = (detector.restore(images, [record.category])[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    anomaly = (detector.predict_of(images, [record.category]).anomaly_map[0].numpy() * 255).round().astype(np.uint8)
     cells = [view, restored, np.repeat(anomaly[..., None], 3, 2), np.repeat(truth[..., None], 3, 2)]
     return np.concatenate([np.asarray(Image.fromarray(cell).resize((CELL_PX, CELL_PX))) for cell in cells])
 

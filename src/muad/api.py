@@ -28,7 +28,7 @@ from muad.training.calibration_split import training_records
 from muad.training.choose import adapt_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
-from muad.training.images import settle_images
+from muad.training.images import settle_categories, settle_images
 from muad.training.map_scale import map_scale
 from muad.training.reproducibility import describe_detector, environment
 
@@ -104,7 +104,7 @@ def train(
     if not records:
         raise DataError(f"data must hold good training images, got none in {data}. Name the folder that holds them.")
     config = _run_config(run_dir, catalog, recipe, tuple(overrides), device, resume, sentences.append)
-    config = settle_images(config, records, sentences.append)
+    config = settle_categories(settle_images(config, records, sentences.append), records)
     per_category = config.training.mode == "per_category"
     folders = {name: category_folder(run_dir, name) for name in _count(records)} if per_category else {}
     fabric = launch(config.training.precision, device=device, devices=devices, nodes=nodes)
@@ -238,10 +238,7 @@ def _run_config(
         if recipe is not None or overrides:
             values = config_to_dict(config) if recipe is None else config_to_dict(load_config(recipe))
             wanted = _absolute_paths(parse_config(override(values, overrides)))
-            if wanted.images.value_range is None:  # found when the run began
-                images = dataclasses.replace(wanted.images, value_range=config.images.value_range)
-                wanted = dataclasses.replace(wanted, images=images)
-            _require_same(config, wanted)
+            _require_same(config, _settled_as(config, wanted))
             return wanted
         return config
     if recipe is not None:
@@ -249,6 +246,19 @@ def _run_config(
     config = _absolute_paths(adapt_config(catalog, choose_device(device), overrides))
     note(describe_choice(config, catalog, choose_device(device)))
     return config
+
+
+def _settled_as(config: RunConfig, wanted: RunConfig) -> RunConfig:
+    """What is wanted, with what was found in the data when the run began."""
+    if wanted.images.value_range is None:
+        images = dataclasses.replace(wanted.images, value_range=config.images.value_range)
+        wanted = dataclasses.replace(wanted, images=images)
+    known, detector = config.detector, wanted.detector
+    if isinstance(known, DiffusionAdConfig) and isinstance(detector, DiffusionAdConfig) and not detector.categories:
+        same = detector.conditioning == known.conditioning
+        detector = dataclasses.replace(detector, categories=known.categories if same else ())
+        wanted = dataclasses.replace(wanted, detector=detector)
+    return wanted
 
 
 def _require_same(config: RunConfig, wanted: RunConfig) -> None:

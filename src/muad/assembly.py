@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from muad.detectors.base import Conditioned
 from muad.types import Prediction
 
 if TYPE_CHECKING:
@@ -65,9 +66,15 @@ def view_image(
     return ImageViews(views=views, size=(image.shape[0], image.shape[1]), category=category)
 
 
-def predict_views(detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]) -> Prediction:
-    """What a detector says of preprocessed images, brought back as float32 on the CPU."""
-    prediction = detector.predict(detector.preprocessing.normalise(views).to(detector.device))
+def predict_views(
+    detector: Scorer, views: UInt8[np.ndarray, "b H W 3"], categories: Sequence[str | None]
+) -> Prediction:
+    """What a detector says of preprocessed images of these categories, brought back as float32 on the CPU."""
+    images = detector.preprocessing.normalise(views).to(detector.device)
+    if isinstance(detector, Conditioned):
+        prediction = detector.predict_of(images, categories)
+    else:
+        prediction = detector.predict(images)
     return Prediction(
         anomaly_map=prediction.anomaly_map.float().cpu(),
         score=prediction.score.float().cpu(),
@@ -78,8 +85,10 @@ def predict_views(detector: Scorer, views: UInt8[np.ndarray, "b H W 3"]) -> Pred
 def predict_images(detector: Scorer, images: Sequence[ImageViews], batch_size: int) -> list[ImageMaps]:
     """Maps and scores of images, in order, with at most `batch_size` views in a forward pass."""
     views = np.concatenate([image.views for image in images])
+    categories = [image.category for image in images for _ in image.views]
     predictions = [
-        predict_views(detector, views[start : start + batch_size]) for start in range(0, len(views), batch_size)
+        predict_views(detector, views[start : start + batch_size], categories[start : start + batch_size])
+        for start in range(0, len(views), batch_size)
     ]
     maps = torch.cat([prediction.anomaly_map for prediction in predictions])
     scores = torch.cat([prediction.score for prediction in predictions])

@@ -155,7 +155,8 @@ def _predict(detector: Scorer, images: Sequence[ImageViews], batch_size: int) ->
     """What a detector says of images, in float32 on the CPU: a map of the view where that is the image, else of it."""
     preprocessing = detector.preprocessing
     if preprocessing.is_plain:
-        return predict_views(detector, np.concatenate([image.views for image in images]))
+        categories = [image.category for image in images for _ in image.views]
+        return predict_views(detector, np.concatenate([image.views for image in images]), categories)
     found = predict_images(detector, images, batch_size)
     maps = [
         original_map(preprocessing, image, one, (one.maps.shape[1], one.maps.shape[2]))

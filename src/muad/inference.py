@@ -269,8 +269,10 @@ def _named(seen: _Seen, found: Recognition) -> _Seen:
         notice = f"{UNKNOWN_PRODUCT}: nearest is {found.nearest} (p = {found.p_value:.2g})"
     category = found.nearest if given is None and not found.is_unknown else given
     told = dataclasses.replace(seen.prediction, category=category, recognised_category=found.category, notice=notice)
-    # Of an unknown product there is still a map: by the detector of what it resembles most.
-    return seen._replace(prediction=told, judged_as=given or found.nearest)
+    # Of an unknown product there is still a map: by the detector of what it resembles most, or told that it is that.
+    judged_as = given or found.nearest
+    views = None if seen.views is None else dataclasses.replace(seen.views, category=judged_as)
+    return seen._replace(prediction=told, views=views, judged_as=judged_as)
 
 
 def load_scorer(

@@ -127,6 +127,18 @@ def test_the_cost_is_of_the_training_asked_for(found: DataCheck) -> None:
     assert found.cost.memory_bytes > 10 * 2**20  # the decoder alone, with its optimizer
 
 
+def test_the_cost_of_a_detector_that_is_told_of_its_categories_is_known(sound: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "told.toml"
+    recipe.write_text(
+        '[detector]\nname = "diffusion_ad"\nconditioning = "category"\nresize_px = [32, 32]\nsegmenter_width = 4\n'
+        "denoiser = { width = 8, multipliers = [1, 2], blocks_per_level = 1, attention_levels = 1, heads = 2 }\n",
+        encoding="utf-8",
+    )
+    found = check_data(sound, recipe=recipe, device="cpu")
+    assert found.cost is not None
+    assert found.cost.seconds > 0
+
+
 def test_the_result_is_plain_values(found: DataCheck) -> None:
     values = json.loads(json.dumps(found.to_json()))
     assert len(values["findings"]) == len(found.findings)

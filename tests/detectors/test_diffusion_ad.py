@@ -236,9 +236,65 @@ def test_what_is_restored_is_what_the_segmenter_compares_with(mode: str) -> None
     detector.eval()
     restored = detector.restore(images)
     assert 0 <= restored.min() < restored.max() <= 1
-    compared = detector._reconstruct_for_prediction(detector.scale(images), 0)
+    compared = detector._reconstruct_for_prediction(detector.scale(images), 0, None)
     inside = (detector.scale(restored) - compared).abs() < 1e-5
     assert inside[(compared > detector.scale(torch.zeros(1))) & (compared < 1)].all()
+
+
+def make_conditioned(**changes: object) -> DiffusionAd:
+    detector = make_detector(conditioning="category", categories=("nut", "screw"), **changes)
+    for parameter in detector.denoiser.parameters():  # residual branches and embeddings begin as nothing
+        torch.nn.init.normal_(parameter, std=0.1)
+    return detector
+
+
+def test_what_an_image_shows_decides_its_reconstruction_and_no_other() -> None:
+    detector, images = make_conditioned(), make_batch().images
+    nuts, screws = (detector.restore(images, [name] * 4) for name in ("nut", "screw"))
+    assert (nuts - screws).abs().amax() > 2e-4
+    mixed = detector.restore(images, ["nut", "screw", "nut", "screw"])
+    assert mixed.allclose(torch.stack([nuts[0], screws[1], nuts[2], screws[3]]), atol=2e-5)
+    scores = [detector.predict_of(images, [name] * 4).score for name in ("nut", "screw")]
+    assert not scores[0].equal(scores[1])
+
+
+def test_a_category_that_is_unknown_is_predicted_as_none_is() -> None:
+    detector, images = make_conditioned(), make_batch().images
+    untold = detector.predict(images).score
+    assert detector.predict_of(images, [None, "washer", None, "washer"]).score.equal(untold)
+    assert not detector.predict_of(images, ["nut"] * 4).score.equal(untold)
+
+
+def test_a_share_of_the_training_images_is_not_told_what_it_shows() -> None:
+    seeds = tuple(range(400))
+    withheld = make_conditioned(category_dropout=0.25)._withhold(("nut",) * 400, seeds)
+    assert withheld.count(None) == pytest.approx(100, abs=30)
+    assert withheld[7:9] == make_conditioned(category_dropout=0.25)._withhold(("nut",) * 2, seeds[7:9])
+    losses_of(make_conditioned(category_dropout=1.0), make_batch()).total.backward()
+
+
+def test_embeddings_of_the_categories_learn() -> None:
+    detector = make_conditioned(category_dropout=0.0)
+    losses_of(detector, make_batch()).total.backward()
+    gradient = detector.denoiser.network.class_embedding.weight.grad
+    assert gradient is not None
+    assert gradient[1].abs().sum() > 0  # every image of the batch shows a screw
+    assert gradient[[0, 2]].abs().sum() == 0
+
+
+def test_conditioning_begins_as_the_network_without() -> None:
+    images = make_batch().images
+    torch.manual_seed(0)
+    plain = DiffusionAd(make_config())
+    torch.manual_seed(0)
+    told = DiffusionAd(make_config(conditioning="category", categories=("nut", "screw")))
+    told.load_state_dict(plain.state_dict(), strict=False)
+    assert told.predict_of(images, ["nut"] * 4).score.equal(plain.predict(images).score)
+
+
+def test_a_conditioned_detector_must_be_told_of_its_categories() -> None:
+    with pytest.raises(ConfigError, match=r"detector.categories must name .* got none"):
+        make_detector(conditioning="category")
 
 
 def test_a_walk_of_one_step_is_one_step() -> None:

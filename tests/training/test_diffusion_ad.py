@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from muad import api
 from muad.checkpoint import load_detector, read_run
 from muad.config import RunConfig, load_config
+from muad.data.images import read_image
+from muad.data.toy_factory import write_toy_factory
 from muad.errors import ConfigError
 from muad.inference import Predictor
 
@@ -94,6 +96,56 @@ def test_a_run_resumes_bit_for_bit_and_predicts_twice_alike(
     first, again = (Predictor(run, device="cpu").predict(images) for run in (tmp_path / "run", tmp_path / "whole"))
     assert [found.score for found in first] == [found.score for found in again]
     assert first[0].anomaly_map.shape == (60, 64)
+
+
+def test_one_detector_is_told_which_of_its_categories_an_image_shows(
+    train_small: TrainSmall, tmp_path: Path, photos: Path
+) -> None:
+    told = ("detector.conditioning=category", "training.mode=multi_class")
+    config = train_small(tmp_path / "run", *told, "detector.category_dropout=0.0")
+    assert config.detector.categories == ("bolt", "cloth")
+    weights = load_file(tmp_path / "run/checkpoints/00000012/weights.safetensors")
+    embeddings = weights["denoiser.network.class_embedding.weight"]
+    assert [bool(row.any()) for row in embeddings] == [True, True, False]  # nothing was withheld
+    image = next(photos.glob("bolt/test/*/*.png"))
+    predictor = Predictor(tmp_path / "run", device="cpu")
+    as_bolt, as_cloth = (predictor.predict(image, category=name)[0].score for name in ("bolt", "cloth"))
+    assert as_bolt != as_cloth
+    assert train_small(tmp_path / "run", *told, "detector.category_dropout=0.0", resume=True) == config
+    with pytest.raises(ConfigError, match=r"category_dropout must stay 0.0"):
+        train_small(tmp_path / "run", *told, resume=True)
+
+
+def test_a_photograph_nobody_named_is_predicted_as_what_it_is_recognised_as(recipe: Path, tmp_path: Path) -> None:
+    names = ("pill_blister", "printed_board")
+    write_toy_factory(
+        tmp_path / "data", image_px=64, train_per_category=20, test_normal=1, test_per_defect=0, categories=names
+    )
+    told = (
+        "detector.conditioning=category",
+        "training.mode=multi_class",
+        "training.calibration_share=0",
+        "optim.lr=0.05",
+    )
+    api.train(tmp_path / "data", tmp_path / "run", recipe=recipe, overrides=told, device="cpu")
+    predictor = Predictor(tmp_path / "run", device="cpu")
+    images = [read_image(tmp_path / "data" / name / "test/good/000.png") for name in names]
+    for name, image, found in zip(names, images, predictor.predict(images), strict=True):
+        scores = {other: predictor.predict(image, category=other)[0].score for other in names}
+        assert found.category == name
+        assert found.score == pytest.approx(scores[name], rel=1e-6)
+        assert len(set(scores.values())) == 2
+
+
+def test_categories_are_those_of_the_images_and_no_others(train_small: TrainSmall, tmp_path: Path) -> None:
+    told = ("detector.conditioning=category", "training.mode=multi_class", 'detector.categories=["bolt"]')
+    with pytest.raises(ConfigError, match=r"categories must be those of the training images, \['bolt', 'cloth'\]"):
+        train_small(tmp_path / "run", *told)
+
+
+def test_what_has_one_category_need_not_be_told_which(train_small: TrainSmall, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="conditioning must be 'none' where every category has a detector of its own"):
+        train_small(tmp_path / "run", "detector.conditioning=category", "training.mode=per_category")
 
 
 def test_autocast_leaves_images_and_losses_in_float32(train_small: TrainSmall, tmp_path: Path) -> None:

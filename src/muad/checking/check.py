@@ -24,6 +24,7 @@ from muad.data.transforms import Preprocessing
 from muad.device import choose_device
 from muad.nn.encoder import EncoderConfig
 from muad.training.choose import choose_config
+from muad.training.images import settle_categories
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -91,7 +92,7 @@ def check_data(
         findings += [*odd_sizes(own, views), *small_defects(name, sizes, views.resize_px)]
         facts.append(_facts(name, catalog, own, sizes, limits))
     progress("compare", len(readable), len(readable), None)
-    train = len(catalog.select(split="train"))
+    train = catalog.select(split="train")
     kinds = list(MEANINGS)
     return DataCheck(
         data=Path(data),
@@ -99,7 +100,7 @@ def check_data(
         data_hash=content_hash(catalog.records, catalog.root),
         categories=tuple(facts),
         findings=tuple(sorted(findings, key=lambda finding: (kinds.index(finding.kind), finding.category))),
-        cost=estimate_cost(config, train, chosen) if train else None,
+        cost=estimate_cost(settle_categories(config, train), len(train), chosen) if train else None,
         notes=(*catalog.notes, *_notes(catalog, config)),
     )
 

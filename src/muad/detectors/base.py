@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import nn
@@ -38,6 +39,14 @@ class Expander(Protocol):
 
     def expand(self, grids: Float[Tensor, "b h w"]) -> Float[Tensor, "b H W"]:
         """Anomaly maps of grids, on any device."""
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """A scorer that does better when it is told what images show."""
+
+    def predict_of(self, images: Float[Tensor, "b 3 H W"], categories: Sequence[str | None]) -> Prediction:
+        """As `predict`; None for an image of which it is not known."""
 
 
 class Detector(nn.Module, ABC):

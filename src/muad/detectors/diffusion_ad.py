@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Reconstruction = Literal["norm_guided", "one_step", "iterative", "autoencoder"]
-_TIMESTEP_STREAM, _NOISE_STREAM = 0x51ED270B, 0x2545F491  # told apart from each other and from the synthesis
+# Told apart from each other and from the synthesis.
+_TIMESTEP_STREAM, _NOISE_STREAM, _CATEGORY_STREAM = 0x51ED270B, 0x2545F491, 0x1B873593
 
 
 # ------------------------------------------------------------------------------------------------ configuration
@@ -73,6 +74,10 @@ class DiffusionAdConfig:
             timesteps of equal signal-to-noise ratio and the weight of equal blend are used.
         reconstruction: `norm_guided`, or one of the paper's ablation: `one_step` at the small scale; `iterative`, the
             same with a walk of many steps when predicting; `autoencoder`, the same network without noise.
+        conditioning: `category`: the diffusion network is told what an image shows, so that one detector may serve many
+            categories; experimental, not in the paper. `none`: it is told nothing.
+        categories: Those it knows, in the order of their embeddings; filled in from the data when training begins.
+        category_dropout: Share of the training images whose category is withheld, as it is of an unknown product's.
         denoiser: Size of the diffusion network.
         segmenter_width: Channels of the segmenter's first stage.
         small_timesteps: Range of the small scale in training, both ends included.
@@ -98,6 +103,9 @@ class DiffusionAdConfig:
     resize_px: tuple[int, int] = (256, 256)
     mode: Literal["parity", "clean"] = "parity"
     reconstruction: Reconstruction = "norm_guided"
+    conditioning: Literal["none", "category"] = "none"
+    categories: tuple[str, ...] = ()
+    category_dropout: float = 0.1
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     segmenter_width: int = 64
     small_timesteps: tuple[int, int] = (0, 299)
@@ -125,6 +133,10 @@ class DiffusionAdConfig:
         fits = all(length >= divisor and length % divisor == 0 for length in self.resize_px)
         _require(fits, "resize_px", f"multiples of {divisor}", list(self.resize_px))
         _require(self.segmenter_width >= 1, "segmenter_width", "at least 1", self.segmenter_width)
+        told = self.conditioning == "category"
+        _require(told or not self.categories, "categories", "left out without conditioning", list(self.categories))
+        dropout = self.category_dropout
+        _require(0 <= dropout <= 1, "category_dropout", "from 0 to 1", dropout)
         for name in ("small_timesteps", "large_timesteps"):
             low, high = getattr(self, name)
             _require(0 <= low <= high < TIMESTEPS, name, f"a rising pair from 0 to {TIMESTEPS - 1}", [low, high])
@@ -155,7 +167,7 @@ class DiffusionAd(Detector):
         config: Architecture, losses, synthesis and scoring.
 
     Raises:
-        ConfigError: The diffusers package is not installed.
+        ConfigError: The diffusers package is not installed, or a conditioned detector is told of no categories.
     """
 
     def __init__(self, config: DiffusionAdConfig) -> None:
@@ -165,7 +177,11 @@ class DiffusionAd(Detector):
         self.preprocessing = Preprocessing(
             resize_px=config.resize_px, crop_px=config.resize_px, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
         )
-        self.denoiser = Denoiser(config.denoiser, config.resize_px)
+        told = config.conditioning == "category"
+        if told and not config.categories:
+            raise ConfigError("detector.categories must name those of the training images, got none.")
+        # One kind more than there are categories stands for all that is not known.
+        self.denoiser = Denoiser(config.denoiser, config.resize_px, classes=len(config.categories) + 1 if told else 0)
         self.segmenter = Segmenter(config.segmenter_width)
         self.synthesis = Synthesis(config.synthesis)
         self.alphas_cumprod = linear_alphas_cumprod()  # stays on the CPU, like all timesteps
@@ -198,13 +214,28 @@ class DiffusionAd(Detector):
         """Of timesteps as the configuration counts them."""
         return self.alphas_cumprod[self.timesteps[timesteps]]
 
-    def predict_noise(self, noised: Float[Tensor, "b 3 H W"], timesteps: Int[Tensor, " b"]) -> Float[Tensor, "b 3 H W"]:
+    def kinds(self, categories: Sequence[str | None]) -> Int[Tensor, " b"] | None:
+        """Numbers of the embeddings of what images show, the last for the unknown; None if the network is not told."""
+        if self.config.conditioning == "none":
+            return None
+        known = {name: number for number, name in enumerate(self.config.categories)}
+        return torch.tensor([known.get(name or "", len(known)) for name in categories])
+
+    def predict_noise(
+        self, noised: Float[Tensor, "b 3 H W"], timesteps: Int[Tensor, " b"], kinds: Int[Tensor, " b"] | None
+    ) -> Float[Tensor, "b 3 H W"]:
         """The denoiser's answer in float32, whatever precision it runs in."""
-        predicted: Tensor = self.denoiser(noised, self.timesteps[timesteps].to(noised.device))
+        if kinds is not None:
+            kinds = kinds.repeat(len(noised) // len(kinds)).to(noised.device)
+        predicted: Tensor = self.denoiser(noised, self.timesteps[timesteps].to(noised.device), kinds)
         return predicted.float()
 
     def reconstruct(
-        self, images: Float[Tensor, "b 3 H W"], timesteps: Int[Tensor, "2 b"], noise: Float[Tensor, "2 b 3 H W"]
+        self,
+        images: Float[Tensor, "b 3 H W"],
+        timesteps: Int[Tensor, "2 b"],
+        noise: Float[Tensor, "2 b 3 H W"],
+        kinds: Int[Tensor, " b"] | None = None,
     ) -> tuple[Float[Tensor, "b 3 H W"], Float[Tensor, " b"]]:
         """What images would be without an anomaly, and the mean squared error of each image's predicted noise.
 
@@ -212,20 +243,21 @@ class DiffusionAd(Detector):
             images: As `scale` gives them.
             timesteps: Small and large scale of every image, on the CPU, as the configuration counts them.
             noise: For both.
+            kinds: What the images show, as `kinds` gives it.
         """
         if self.config.reconstruction == "autoencoder":
-            output = self.predict_noise(images, torch.zeros_like(timesteps[0]))
+            output = self.predict_noise(images, torch.zeros_like(timesteps[0]), kinds)
             return output.clamp(-1, 1), F.mse_loss(output, images, reduction="none").mean(dim=(1, 2, 3))
         small = self.alpha_bar(timesteps[0])
         noised_small = add_noise(images, noise[0], small)
         if self.config.reconstruction != "norm_guided":
-            predicted = self.predict_noise(noised_small, timesteps[0])
+            predicted = self.predict_noise(noised_small, timesteps[0], kinds)
             error = F.mse_loss(predicted, noise[0], reduction="none").mean(dim=(1, 2, 3))
             return one_step(noised_small, predicted, small), error
         large = self.alpha_bar(timesteps[1])
         noised_large = add_noise(images, noise[1], large)
         # One batch of twice the size: the same numbers as two passes, for a better use of the device.
-        predicted = self.predict_noise(torch.cat([noised_small, noised_large]), timesteps.flatten())
+        predicted = self.predict_noise(torch.cat([noised_small, noised_large]), timesteps.flatten(), kinds)
         errors = F.mse_loss(predicted, noise.flatten(0, 1), reduction="none").mean(dim=(1, 2, 3))
         predicted_small, predicted_large = predicted.chunk(2)
         weight = self.config.guidance_weight * (1 - self.alphas_cumprod[timesteps[0]]) / (1 - small)
@@ -234,7 +266,9 @@ class DiffusionAd(Detector):
         )
         return guided, errors.view(2, -1).sum(dim=0)
 
-    def walk(self, images: Float[Tensor, "b 3 H W"], noise: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+    def walk(
+        self, images: Float[Tensor, "b 3 H W"], noise: Float[Tensor, "b 3 H W"], kinds: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b 3 H W"]:
         """The reconstruction in many steps from the small scale down, for the paper's ablation."""
         # DEVIATION: a few deterministic steps; the authors' walk takes every timestep and adds noise at each.
         count, start = self.config.iterative_steps, self.config.predict_timesteps[0]
@@ -243,7 +277,7 @@ class DiffusionAd(Detector):
         noised = add_noise(images, noise, table[start].expand(len(images)))
 
         def predict_noise(noised: Tensor, timestep: int) -> Tensor:
-            return self.predict_noise(noised, torch.full((len(noised),), timestep))
+            return self.predict_noise(noised, torch.full((len(noised),), timestep), kinds)
 
         return denoise_iteratively(noised, predict_noise, table, asked.tolist())
 
@@ -274,7 +308,8 @@ class DiffusionAd(Detector):
         timesteps, noise = self._draw(batch.images, batch.seeds)
         images, masks = self.scale(batch.images), batch.masks
         is_normal = masks.flatten(1).amax(dim=1) == 0
-        reconstructions, errors = self.reconstruct(images, timesteps, noise)
+        kinds = self.kinds(self._withhold(batch.categories, batch.seeds))
+        reconstructions, errors = self.reconstruct(images, timesteps, noise, kinds)
         logits = self.segment(images, reconstructions)
         config = self.config
         terms = {
@@ -305,16 +340,27 @@ class DiffusionAd(Detector):
             noise[:, index] = torch.randn(2, *images.shape[1:], generator=generator, device=images.device)
         return torch.stack(drawn), noise
 
+    def _withhold(self, categories: Sequence[str], seeds: Sequence[int]) -> list[str | None]:
+        """The categories without some, so that the network learns what to do when it is not told."""
+        generators = [torch.Generator().manual_seed(seed ^ _CATEGORY_STREAM) for seed in seeds]
+        lots = [float(torch.rand(1, generator=generator)) for generator in generators]
+        share = self.config.category_dropout
+        return [None if lot < share else category for lot, category in zip(lots, categories, strict=True)]
+
     # ------------------------------------------------------------------------------- anomaly map and score
 
-    @torch.no_grad()
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
         """Probability of being anomalous for every pixel, and the mean of its largest values."""
-        images = self.scale(images)
+        return self.predict_of(images, [None] * len(images))
+
+    @torch.no_grad()
+    def predict_of(self, images: Float[Tensor, "b 3 H W"], categories: Sequence[str | None]) -> Prediction:
+        """As `predict`, told what each image shows; None where that is not known."""
+        images, kinds = self.scale(images), self.kinds(categories)
         maps = torch.zeros_like(images[:, 0])
         with _evaluating(self):
             for draw in range(self.config.noise_draws):
-                logits = self.segment(images, self._reconstruct_for_prediction(images, draw))
+                logits = self.segment(images, self._reconstruct_for_prediction(images, draw, kinds))
                 maps += logits.sigmoid()[:, 0] / self.config.noise_draws
         return Prediction(anomaly_map=maps, score=top_mean(maps, self.config.top_pixels))
 
@@ -323,21 +369,26 @@ class DiffusionAd(Detector):
         return mean_of_largest(maps, inspected, lambda cells: min(self.config.top_pixels, cells))
 
     @torch.no_grad()
-    def restore(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+    def restore(
+        self, images: Float[Tensor, "b 3 H W"], categories: Sequence[str | None] | None = None
+    ) -> Float[Tensor, "b 3 H W"]:
         """What images would be without an anomaly, both in [0, 1]: what the segmenter compares them with."""
-        restored = self._reconstruct_for_prediction(self.scale(images), 0)
+        kinds = self.kinds(categories or [None] * len(images))
+        restored = self._reconstruct_for_prediction(self.scale(images), 0, kinds)
         return (restored if self.config.mode == "parity" else (restored + 1) / 2).clamp(0, 1)
 
-    def _reconstruct_for_prediction(self, images: Float[Tensor, "b 3 H W"], draw: int) -> Float[Tensor, "b 3 H W"]:
+    def _reconstruct_for_prediction(
+        self, images: Float[Tensor, "b 3 H W"], draw: int, kinds: Int[Tensor, " b"] | None
+    ) -> Float[Tensor, "b 3 H W"]:
         # DEVIATION: the authors' noise is unseeded. Here it is the same for all images, drawn on the CPU: a score
         # depends on its image alone, and scores differ by their images alone.
         generator = torch.Generator().manual_seed(self.config.noise_seed + draw)
         noise = torch.randn(2, 1, *images.shape[1:], generator=generator).to(images.device)
         noise = noise.expand(-1, len(images), -1, -1, -1)
         if self.config.reconstruction == "iterative":
-            return self.walk(images, noise[0])
+            return self.walk(images, noise[0], kinds)
         timesteps = torch.tensor(self.config.predict_timesteps)[:, None].expand(-1, len(images))
-        return self.reconstruct(images, timesteps, noise)[0]
+        return self.reconstruct(images, timesteps, noise, kinds)[0]
 
 
 def normal_mean(

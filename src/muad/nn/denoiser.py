@@ -75,12 +75,13 @@ class Denoiser(nn.Module):
     Args:
         config: Its size.
         image_size: Height and width of the images.
+        classes: Number of kinds of image it may be told of; 0 to be told nothing.
 
     Raises:
         ConfigError: The diffusers package is not installed.
     """
 
-    def __init__(self, config: DenoiserConfig, image_size: tuple[int, int]) -> None:
+    def __init__(self, config: DenoiserConfig, image_size: tuple[int, int], classes: int = 0) -> None:
         super().__init__()
         try:
             from diffusers import UNet2DModel
@@ -103,15 +104,20 @@ class Denoiser(nn.Module):
             attention_head_dim=math.gcd(*config.attending_widths) // config.heads,  # replaced below
             flip_sin_to_cos=False,
             freq_shift=0,
+            num_class_embeds=classes or None,
         )
         for module in self.network.modules():
             _start_at_zero(module, config.heads)
         nn.init.zeros_(self.network.conv_out.weight)
         nn.init.zeros_(self.network.conv_out.bias)
+        if classes:
+            nn.init.zeros_(self.network.class_embedding.weight)  # all kinds begin alike
 
-    def forward(self, noised: Float[Tensor, "b 3 H W"], timesteps: Int[Tensor, " b"]) -> Float[Tensor, "b 3 H W"]:
-        """The noise in each image, given its timestep."""
-        predicted: Tensor = self.network(noised, timesteps).sample
+    def forward(
+        self, noised: Float[Tensor, "b 3 H W"], timesteps: Int[Tensor, " b"], kinds: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b 3 H W"]:
+        """The noise in each image, given its timestep and, where there are classes, its kind."""
+        predicted: Tensor = self.network(noised, timesteps, class_labels=kinds).sample
         return predicted
 
 

@@ -1,4 +1,4 @@
-"""What has to be known of the training images before the first one is prepared."""
+"""What has to be known of the training images before the first one is prepared: it becomes part of the settings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from muad.data.roi import InterestMasks
 from muad.data.values import find_value_range, survey
+from muad.detectors import DiffusionAdConfig
+from muad.errors import ConfigError
 
 if TYPE_CHECKING:
     from muad.config import RunConfig
@@ -50,6 +52,34 @@ def settle_images(config: RunConfig, records: Sequence[Record], note: Callable[[
             "detector for the largest of these images, whatever their number"
         )
     return dataclasses.replace(config, images=images)
+
+
+def settle_categories(config: RunConfig, records: Sequence[Record]) -> RunConfig:
+    """The configuration with the categories of the training images, if the detector is to be told of them.
+
+    Args:
+        config: Of the run.
+        records: Training images.
+
+    Raises:
+        ConfigError: Every category is to have a detector of its own, which has nothing to be told, or other categories
+            are asked for.
+    """
+    detector = config.detector
+    if not isinstance(detector, DiffusionAdConfig) or detector.conditioning == "none":
+        return config
+    if config.training.mode == "per_category":
+        raise ConfigError(
+            "detector.conditioning must be 'none' where every category has a detector of its own, got 'category'. "
+            "Add training.mode='multi_class'."
+        )
+    found = tuple(sorted({record.category for record in records}))
+    if detector.categories not in ((), found):
+        raise ConfigError(
+            f"detector.categories must be those of the training images, {list(found)}, got "
+            f"{list(detector.categories)}. Leave it out: it is filled in."
+        )
+    return dataclasses.replace(config, detector=dataclasses.replace(detector, categories=found))
 
 
 def _prediction_mib(largest_px: int, tiles: int) -> float:
