@@ -120,6 +120,18 @@ def test_existing_masks_are_adopted(records: tuple[Record, ...], tmp_path: Path)
     assert (masks[:, :, :, 17:] == 0).all()
 
 
+def test_what_stands_out_of_a_few_textures_is_no_object(records: tuple[Record, ...], tmp_path: Path) -> None:
+    for record in records[1:]:
+        texture = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
+        Image.fromarray(texture).save(record.path)
+    (summary,) = write_foregrounds(records, PREPROCESSING, tmp_path / "masks", grabcut=False)
+    assert Foregrounds().of(views(records))[1] == [True, False, False]  # each decides for itself
+    assert (summary.with_background, summary.mean_share) == (0, 1.0)
+    assert Foregrounds(tmp_path / "masks").of(views(records))[1] == [False] * 3
+    (most,) = write_foregrounds(records[:2], PREPROCESSING, tmp_path / "others", grabcut=False)
+    assert most.with_background == 1
+
+
 def test_a_mended_mask_is_used_and_a_white_one_means_no_background(records: tuple[Record, ...], tmp_path: Path) -> None:
     write_foregrounds(records, PREPROCESSING, tmp_path / "masks", grabcut=False)
     (file,) = (tmp_path / "masks").rglob("part-1-*.png")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -52,6 +52,14 @@ class ForegroundSummary:
     images: int
     with_background: int
     mean_share: float
+
+
+class _Found(NamedTuple):
+    """The file a view's mask goes to, its height and width, and the mask eight pixels a byte; None: no background."""
+
+    path: Path
+    size: tuple[int, int]
+    bits: UInt8[np.ndarray, " bytes"] | None
 
 
 def foreground_mask(view: UInt8[np.ndarray, "H W 3"], *, grabcut: bool = False) -> Bool[np.ndarray, "H W"] | None:
@@ -143,6 +151,9 @@ def write_foregrounds(
 ) -> tuple[ForegroundSummary, ...]:
     """Write the mask of every image as `out/CATEGORY/STEM-DIGEST.png`, to look at, mend and train with.
 
+    Where most images of a category have no background, none has: a streak or stain that stands out of a texture is not
+    an object.
+
     Args:
         records: Images.
         preprocessing: Of the detector that will use them.
@@ -154,28 +165,37 @@ def write_foregrounds(
     Raises:
         DataError: An image or mask cannot be read.
     """
-    shares: dict[str, list[float]] = {}
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[_Found]] = {}
     for done, record in enumerate(records, 1):
         views = preprocessing.views(preprocessing.read(record.path), f"image {record.path}", record.category)
         drawn = None if source is None else source(record)
         given = None if drawn is None else preprocessing.cut(read_mask(drawn, "grey"), f"mask {drawn}")
         for index, view in enumerate(views):
             mask = foreground_mask(view, grabcut=grabcut) if given is None else given[index] > 127
-            mask = np.ones(view.shape[:2], bool) if mask is None else mask
             path = out / record.category / f"{record.path.stem}-{view_digest(view)}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(mask.astype(np.uint8) * 255).save(path)
-            shares.setdefault(record.category, []).append(float(mask.mean()))
+            bits = None if mask is None else np.packbits(mask)
+            size = (view.shape[0], view.shape[1])
+            found.setdefault(record.category, []).append(_Found(path, size, bits))
         if progress is not None:
             progress(done, len(records))
-    return tuple(
-        ForegroundSummary(
-            category=category,
-            images=len(values),
-            with_background=sum(value <= _WHOLE_SHARE for value in values),
-            mean_share=float(np.mean(values)),
-        )
-        for category, values in sorted(shares.items())
+    return tuple(_write_category(category, found[category]) for category in sorted(found))
+
+
+def _write_category(category: str, found: Sequence[_Found]) -> ForegroundSummary:
+    """Write the masks of one category."""
+    is_texture = 2 * sum(one.bits is not None for one in found) < len(found)
+    shares = []
+    for path, size, bits in found:
+        mask = np.ones(size, np.uint8) if is_texture or bits is None else _unpack(bits, size)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask * 255).save(path)
+        shares.append(float(mask.mean()))
+    return ForegroundSummary(
+        category=category,
+        images=len(shares),
+        with_background=sum(share <= _WHOLE_SHARE for share in shares),
+        mean_share=float(np.mean(shares)),
     )
 
 
