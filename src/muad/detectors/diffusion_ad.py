@@ -256,7 +256,7 @@ class DiffusionAd(Detector):
             return one_step(noised_small, predicted, small), error
         large = self.alpha_bar(timesteps[1])
         noised_large = add_noise(images, noise[1], large)
-        # One batch of twice the size: the same numbers as two passes, for a better use of the device.
+        # One batch of twice the size: the same numbers as two passes, in one call of the network.
         predicted = self.predict_noise(torch.cat([noised_small, noised_large]), timesteps.flatten(), kinds)
         errors = F.mse_loss(predicted, noise.flatten(0, 1), reduction="none").mean(dim=(1, 2, 3))
         predicted_small, predicted_large = predicted.chunk(2)

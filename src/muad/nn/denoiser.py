@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch import nn
 
 from muad.errors import ConfigError
@@ -104,14 +105,16 @@ class Denoiser(nn.Module):
             attention_head_dim=math.gcd(*config.attending_widths) // config.heads,  # replaced below
             flip_sin_to_cos=False,
             freq_shift=0,
-            num_class_embeds=classes or None,
         )
         for module in self.network.modules():
             _start_at_zero(module, config.heads)
         nn.init.zeros_(self.network.conv_out.weight)
         nn.init.zeros_(self.network.conv_out.bias)
         if classes:
-            nn.init.zeros_(self.network.class_embedding.weight)  # all kinds begin alike
+            with torch.random.fork_rng(devices=[]):  # a seed gives the weights it gives without kinds
+                embedding = nn.Embedding(classes, self.network.time_embedding.linear_2.out_features)
+            nn.init.zeros_(embedding.weight)  # all kinds begin alike
+            self.network.class_embedding = embedding
 
     def forward(
         self, noised: Float[Tensor, "b 3 H W"], timesteps: Int[Tensor, " b"], kinds: Int[Tensor, " b"] | None = None
