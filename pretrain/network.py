@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -61,13 +61,6 @@ class Trunk(nn.Module):
             self.vit.pos_embed.copy_(position_scale * sine_positions(grid, WIDTH)[None])
             nn.init.trunc_normal_(self.vit.reg_token, std=0.02)
 
-    @torch.no_grad()
-    def start_from_patches(self, images: Tensor, damping: float) -> None:
-        """Replace the random patch embedding by whitening filters of sample images."""
-        weight, bias = whitening_filters(images, damping)
-        self.vit.patch_embed.proj.weight.copy_(weight)
-        self.vit.patch_embed.proj.bias.copy_(bias)
-
     def forward(self, images: Tensor, corner: tuple[int, int], hidden: Tensor | None) -> list[Tensor]:
         """Outputs of all blocks, then the normalised last one; tokens are [CLS, registers, patches].
 
@@ -90,26 +83,14 @@ class Trunk(nn.Module):
         return [*outputs, self.vit.norm(x)]
 
 
-def whitening_filters(images: Tensor, damping: float) -> tuple[Tensor, Tensor]:
-    """Patch-embedding weight [WIDTH, 3, 14, 14] and bias that whiten the patches of sample images.
-
-    Neighbouring pixels of photographs are nearly equal, so random filters give tokens that differ in brightness and in
-    little else. Principal components, each scaled towards unit variance, show the first block all of a patch.
-
-    Args:
-        images: Normalised images [n, 3, px, px].
-        damping: Added to the variances, as a fraction of their mean, so that noise is not blown up.
-    """
-    patches = images.unfold(2, PATCH_PX, PATCH_PX).unfold(3, PATCH_PX, PATCH_PX)
-    flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * PATCH_PX**2).double()
-    mean = flat.mean(0)
-    variance, axes = torch.linalg.eigh(torch.cov(flat.T))
-    variance, axes = variance.flip(0)[:WIDTH], axes.flip(1)[:, :WIDTH]
-    weight = (axes / (variance + damping * variance.mean()).sqrt()).T * 0.5
-    # Mixed by a random rotation, so that no token dimension or head is special.
-    mix, _ = torch.linalg.qr(torch.randn(WIDTH, WIDTH, dtype=torch.float64))
-    weight = mix @ weight
-    return weight.view(WIDTH, 3, PATCH_PX, PATCH_PX).float(), (-weight @ mean).float()
+def restore(trunk: Trunk, file: Path) -> None:
+    """Fill a network with the weights that `export` wrote, of the same grid."""
+    tensors = {name: value.float() for name, value in load_file(file).items()}
+    position = tensors.pop("pos_embed")
+    trunk.mask_token.data.copy_(tensors.pop("mask_token"))
+    tensors["cls_token"] = tensors["cls_token"] + position[:, :1]
+    tensors["pos_embed"] = position[:, 1:]
+    trunk.vit.load_state_dict({{"register_tokens": "reg_token"}.get(name, name): t for name, t in tensors.items()})
 
 
 def export(trunk: Trunk, file: Path) -> None:

@@ -39,43 +39,61 @@ def _as_map(tokens: Tensor) -> Tensor:
 
 
 class DenseContrast(nn.Module):
-    """The same place in two views must match; every other place, of this image or another, must differ.
+    """The same place in two views must match, every other place must differ, and a defect must be like nothing seen.
 
-    InfoNCE over patches at three depths, with keys read bilinearly where the query's centre lies in the other view,
-    and over the class tokens of the images.
+    At three depths, InfoNCE over patches, with keys read bilinearly where the query's centre lies in the other view;
+    and over the class tokens of the images. Patches with a defect have no match and are what no other may match.
+
+    At the two depths that Dinomaly compares, two losses on the features themselves, since their cosine is its score:
+    `novelty` asks of the patch nearest to one, among the good patches of the other view, that it be near to a good
+    patch and far from a damaged one, which is what a search for nearest neighbours asks; `mark`, that damaged patches
+    share a direction of their own.
 
     Args:
         trunk: The network.
         temperature: Of the patch softmax.
         near_patches: Places of the same image nearer than this (in patches) are neither positive nor negative.
-        raw_weight: Weight of the same loss on the tapped features themselves (measured: no gain).
+        novelty_weight: Weight of the loss on nearest patches.
+        mark_weight: Weight of the loss on the direction of defects.
         global_weight: Weight of the class token's loss.
     """
 
     def __init__(
-        self, trunk: Trunk, temperature: float, near_patches: float, raw_weight: float, global_weight: float
+        self,
+        trunk: Trunk,
+        *,
+        temperature: float,
+        near_patches: float,
+        novelty_weight: float,
+        mark_weight: float,
+        global_weight: float,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.temperature = temperature
         self.near_patches = near_patches
-        self.raw_weight = raw_weight
+        self.weights = {"novelty": novelty_weight, "mark": mark_weight}
         self.global_weight = global_weight
         # Hidden patches belong to the other objective; a parameter without gradient would stall several processes.
         trunk.mask_token.requires_grad_(False)
         self.heads = nn.ModuleDict({name: Projection(128) for name in LEVELS})
         self.global_head = Projection(128)
+        self.novelty = nn.ModuleList(Novelty() for _ in range(2)) if novelty_weight else ()
+        self.mark = nn.ModuleList(Mark() for _ in range(2)) if mark_weight else ()
 
     def forward(self, views: Views, step: int, rng: torch.Generator) -> dict[str, Tensor]:  # noqa: ARG002
         """Named losses of one batch."""
-        both = torch.cat([views.a, views.b])
-        outputs = self.trunk(both, _corner(self.trunk, views, rng), None)
+        outputs = self.trunk(torch.cat([views.a, views.b]), _corner(self.trunk, views, rng), None)
+        places = [Places(views, first) for first in (0, 1)]
         losses = {}
-        for name, blocks in LEVELS.items():
-            fused = torch.stack([outputs[i] for i in blocks]).mean(0)
-            losses[name] = self._both_ways(self.heads[name](fused[:, PREFIX:]).float(), views)
-            if name != "last" and self.raw_weight:
-                losses[f"{name}_raw"] = self.raw_weight * self._both_ways(fused[:, PREFIX:].float(), views)
+        for level, (name, blocks) in enumerate(LEVELS.items()):
+            fused = torch.stack([outputs[i] for i in blocks]).mean(0)[:, PREFIX:].float()
+            projected = self.heads[name](fused).float()
+            losses[name] = sum(self._patches(projected, seen) for seen in places) / 2
+            for term in (self.novelty, self.mark):
+                if level < len(term):
+                    kind = type(term[level]).__name__.lower()
+                    losses[f"{name}_{kind}"] = self.weights[kind] * term[level](fused, views)
         cls = F.normalize(self.global_head(outputs[-1][:, 0]).float(), dim=-1)
         losses["image"] = self.global_weight * self._images(cls)
         return losses
@@ -83,29 +101,107 @@ class DenseContrast(nn.Module):
     def after_step(self, step: int) -> None:
         """Nothing: there is no teacher."""
 
-    def _both_ways(self, patches: Tensor, views: Views) -> Tensor:
-        a, b = patches.chunk(2)
-        return (self._patches(a, b, views.a_in_b) + self._patches(b, a, views.b_in_a)) / 2
-
-    def _patches(self, queries: Tensor, keys: Tensor, place: Tensor) -> Tensor:
-        side = place.shape[1]
-        keys = F.grid_sample(_as_map(keys), place, align_corners=False).flatten(2).transpose(1, 2)
-        seen = (place.abs().amax(-1) < 1 - 0.5 / side).flatten()
-        index = torch.arange(len(seen), device=place.device)[seen]
-        q = F.normalize(queries.flatten(0, 1)[seen], dim=-1)
-        k = F.normalize(keys.flatten(0, 1)[seen], dim=-1)
-        logits = q @ k.T / self.temperature
-        image, cell = index // side**2, index % side**2
-        at = torch.stack([cell // side, cell % side], -1).float()
-        near = (torch.cdist(at, at) < self.near_patches) & (image[:, None] == image[None])
-        near.fill_diagonal_(False)
-        return F.cross_entropy(logits.masked_fill(near, float("-inf")), torch.arange(len(index), device=place.device))
+    def _patches(self, projected: Tensor, places: Places) -> Tensor:
+        queries, keys = places.read(projected)
+        logits = queries[places.good] @ keys.T / self.temperature
+        at = torch.stack([places.cell // places.side, places.cell % places.side], -1).float()
+        near = (torch.cdist(at, at) < self.near_patches) & (places.image[:, None] == places.image[None])
+        near = (near & ~places.hit[None]).fill_diagonal_(False)[places.good]
+        return F.cross_entropy(logits.masked_fill(near, float("-inf")), places.good.nonzero()[:, 0])
 
     def _images(self, cls: Tensor) -> Tensor:
         n = len(cls) // 2
         logits = cls @ cls.T / 0.2
         logits.fill_diagonal_(float("-inf"))
         return F.cross_entropy(logits, (torch.arange(2 * n, device=cls.device) + n) % (2 * n))
+
+
+class Places:
+    """Patches of one view whose centre the other has seen too, and whether both are `good` or one is `hit`.
+
+    Args:
+        views: Both views.
+        first: 0 to ask view a and look up view b, 1 for the reverse.
+    """
+
+    def __init__(self, views: Views, first: int) -> None:
+        self.first, self.place = first, (views.a_in_b, views.b_in_a)[first]
+        self.side = self.place.shape[1]
+        self.index = in_sight(self.place).nonzero()[:, 0]
+        self.image, self.cell = self.index // self.side**2, self.index % self.side**2
+        own, other = in_turn(views.damage, first)
+        there = F.grid_sample(other, self.place, align_corners=False)
+        hit, unsure = torch.maximum(own, there).transpose(0, 1).flatten(1)[:, self.index]
+        self.good, self.hit = (hit < 0.01) & (unsure < 0.01), hit > 0.6
+
+    def read(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit features of the places [p, d] in the one view, and bilinearly in the other."""
+        own, other = in_turn(patches, self.first)
+        there = F.grid_sample(_as_map(other), self.place, align_corners=False).flatten(2).transpose(1, 2)
+        return (
+            F.normalize(own.flatten(0, 1)[self.index], dim=-1),
+            F.normalize(there.flatten(0, 1)[self.index], dim=-1),
+        )
+
+
+def in_sight(place: Tensor) -> Tensor:
+    """Whether places [n, h, w, 2] in the other view lie at least half a patch inside it, [n h w]."""
+    return (place.abs().amax(-1) < 1 - 0.5 / place.shape[1]).flatten()
+
+
+def in_turn(both: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    """The halves of a tensor for views a and b; b before a if `first` is 1."""
+    a, b = both.chunk(2)
+    return (b, a) if first else (a, b)
+
+
+class Novelty(nn.Module):
+    """Tells good patches from damaged ones by their cosine to the nearest good patch of the other view.
+
+    The nearest is a soft one, so that the gradient reaches more than one; scale and threshold are learned.
+    """
+
+    softness = 0.03
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.threshold = nn.Parameter(torch.tensor(8.0)), nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, fused: Tensor, views: Views) -> Tensor:
+        """Loss of features [2n, h w, d] of both views."""
+        hit, unsure = views.damage.flatten(2).unbind(1)
+        clean = (hit + unsure) == 0
+        a, b = F.normalize(fused, dim=-1).chunk(2)
+        cosines = a @ b.transpose(1, 2)
+        total = fused.new_zeros(())
+        for first, cosine in ((0, cosines), (1, cosines.transpose(1, 2))):
+            (own_hit, _), (own_clean, other_clean) = in_turn(hit, first), in_turn(clean, first)
+            soft = (cosine / self.softness).masked_fill(~other_clean[:, None], -1e4)
+            logit = self.scale * (self.softness * soft.logsumexp(-1) - self.threshold)
+            comparable = other_clean.any(1, keepdim=True)
+            seen = in_sight((views.a_in_b, views.b_in_a)[first]).view_as(own_clean)
+            total = total + _mean_where(F.softplus(-logit), own_clean & seen & comparable)
+            total = total + _mean_where(F.softplus(logit), (own_hit > 0) & comparable)
+        return total / 2
+
+
+class Mark(nn.Module):
+    """Tells good patches from damaged ones by their cosine to one learned direction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(F.normalize(torch.randn(WIDTH), dim=0))
+        self.threshold = nn.Parameter(torch.zeros(()))
+
+    def forward(self, fused: Tensor, views: Views) -> Tensor:
+        """Loss of features [2n, h w, d] of both views."""
+        hit, unsure = views.damage.flatten(2).unbind(1)
+        logit = 10 * (F.normalize(fused, dim=-1) @ F.normalize(self.direction, dim=0) - self.threshold)
+        return _mean_where(F.softplus(logit), (hit + unsure) == 0) + _mean_where(F.softplus(-logit), hit > 0)
+
+
+def _mean_where(values: Tensor, where: Tensor) -> Tensor:
+    return (values * where).sum() / where.sum().clamp(min=1)
 
 
 class SelfDistillation(nn.Module):

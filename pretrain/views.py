@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from defects import damage
 from torch import Tensor
 
 MEAN = (0.485, 0.456, 0.406)
@@ -28,6 +29,7 @@ class ViewConfig:
         rotation_deg: Rotations are uniform in plus or minus this.
         stretch: Largest log aspect ratio.
         colour: Strength of the colour changes; 1 is moderate.
+        damaged: Share of the views that get a defect.
     """
 
     view_px: int = 112
@@ -37,18 +39,21 @@ class ViewConfig:
     rotation_deg: float = 180.0
     stretch: float = 0.15
     colour: float = 1.0
+    damaged: float = 0.6
 
 
 class Views(NamedTuple):
     """Two normalised views `a` and `b` [n, 3, px, px] and, for patch centres of one, the place in the other.
 
-    `a_in_b` [n, h, w, 2] gives x, y in -1..1 of view b; values outside were not seen by view b.
+    `a_in_b` [n, h, w, 2] gives x, y in -1..1 of view b; values outside were not seen by view b. `damage` [2n, 2, h, w]
+    says of every patch of a, then of b, whether a defect was drawn into it, and whether that is unsure.
     """
 
     a: Tensor
     b: Tensor
     a_in_b: Tensor
     b_in_a: Tensor
+    damage: Tensor
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, rng: torch.Generator) -> Tensor:
@@ -136,10 +141,13 @@ def draw_views(images: Tensor, config: ViewConfig, patch_px: int, rng: torch.Gen
     x = images.permute(0, 3, 1, 2).float() / 255
     mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
     std = torch.tensor(STD, device=device).view(1, 3, 1, 1)
-    views = [
-        (_recolour(_sample(x, m.to(device), config.view_px), config.colour, rng) - mean) / std for m in (to_a, to_b)
-    ]
+    views, marks = [], []
+    for to_view in (to_a, to_b):
+        plain = _sample(x, to_view.to(device), config.view_px)
+        harmed = damage(plain, config.damaged, patch_px, rng)
+        views.append((_recolour(harmed.images, config.colour, rng) - mean) / std)
+        marks.append(torch.cat([harmed.hit, harmed.unsure], 1))
     centres = _patch_centres(n, config.view_px // patch_px)
     a_in_b = torch.einsum("nij,nhwj->nhwi", torch.linalg.inv(to_b) @ to_a, centres)[..., :2].to(device)
     b_in_a = torch.einsum("nij,nhwj->nhwi", torch.linalg.inv(to_a) @ to_b, centres)[..., :2].to(device)
-    return Views(views[0], views[1], a_in_b, b_in_a)
+    return Views(views[0], views[1], a_in_b, b_in_a, torch.cat(marks))

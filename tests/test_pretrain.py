@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from muad.nn.encoder import EncoderConfig, build_encoder
@@ -55,3 +57,63 @@ def test_the_written_file_is_an_encoder_of_at_most_12_megabytes(pretrain):
     encoder = build_encoder(EncoderConfig(name="muad-tiny", weights=file), (28, 42))
     tokens = encoder(torch.zeros(1, 3, 28, 42))
     assert all(t.shape == (1, 11, 192) and t.isfinite().all() for t in tokens)
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """The modules of the recipe, importable as the script imports them."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import defects
+    import energies
+    import network
+    import objectives
+    import views
+
+    return SimpleNamespace(defects=defects, energies=energies, network=network, objectives=objectives, views=views)
+
+
+def grating(angle, phase, brightness=0.5):
+    line = torch.arange(56.0)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    wave = torch.cos(2 * torch.pi * (x * np.cos(angle) + y * np.sin(angle)) / 5.5 + phase)
+    return (brightness * (1 + 0.4 * wave) - 0.45).expand(3, 56, 56) / 0.225
+
+
+def test_training_begins_with_features_that_tell_a_texture_from_another_and_not_from_itself_moved_or_relit(parts):
+    trunk = parts.network.Trunk(4, 0.01, 0.0)
+    sample = torch.randn(40, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    parts.energies.start_from_energies(trunk, F.avg_pool2d(sample, 3, 1, 1))
+    shown = [grating(0.4, 0), grating(0.4, 2), grating(0.4, 0, brightness=0.4), grating(0.4 + np.pi / 4, 0)]
+    with torch.no_grad():
+        tokens = trunk(torch.stack(shown), (0, 0), None)[4][:, 5:].flatten(1)
+    plain, moved, relit, turned = F.normalize(tokens, dim=1)
+    assert 1 - plain @ moved < 0.25 * (1 - plain @ turned)
+    assert 1 - plain @ relit < 0.25 * (1 - plain @ turned)
+
+
+def test_defects_are_told_patch_by_patch(parts):
+    images = torch.rand(64, 3, 42, 42, generator=torch.Generator().manual_seed(0))
+    damaged = parts.defects.damage(images, 0.6, 14, torch.Generator().manual_seed(1))
+    change = F.max_pool2d((damaged.images - images).abs().mean(1, keepdim=True), 14)
+    assert (change[(damaged.hit + damaged.unsure) == 0] < parts.defects.FAINT).all()
+    assert (change[damaged.hit > 0] > parts.defects.VISIBLE).all()
+    assert not (damaged.hit * damaged.unsure).any()
+    assert 0.4 < (damaged.hit + damaged.unsure).amax((1, 2, 3)).mean() < 0.9
+    untouched = parts.defects.damage(images, 0.0, 14, torch.Generator().manual_seed(1))
+    assert untouched.images.equal(images)
+    assert not (untouched.hit + untouched.unsure).any()
+
+
+def test_losses_on_defects_are_small_for_features_that_tell_them(parts):
+    images = (torch.rand(6, 64, 64, 3, generator=torch.Generator().manual_seed(0)) * 255).byte()
+    views = parts.views.draw_views(images, parts.views.ViewConfig(view_px=42), 14, torch.Generator().manual_seed(1))
+    hit = views.damage[:, 0].flatten(1)
+    assert 0 < hit.mean() < 1
+    telling = torch.zeros(12, 9, 192)
+    telling[..., 0], telling[..., 1] = 1 - hit, hit
+    blind = torch.ones(12, 9, 192)
+    for loss in (parts.objectives.Novelty(), parts.objectives.Mark()):
+        with torch.no_grad():
+            if isinstance(loss, parts.objectives.Mark):
+                loss.direction.copy_(telling.flatten(0, 1)[hit.flatten() > 0][0])
+            assert loss(telling, views) < 0.8 * loss(blind, views)
