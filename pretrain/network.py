@@ -84,9 +84,19 @@ class Trunk(nn.Module):
 
 
 def restore(trunk: Trunk, file: Path) -> None:
-    """Fill a network with the weights that `export` wrote, of the same grid."""
+    """Fill a network with the weights that `export` wrote.
+
+    Raises:
+        ValueError: They are of another grid of positions or of another network.
+    """
     tensors = {name: value.float() for name, value in load_file(file).items()}
-    position = tensors.pop("pos_embed")
+    position = tensors.pop("pos_embed", torch.empty(0, 1, 0))
+    expected = (1, 1 + trunk.grid**2, WIDTH)
+    if position.shape != expected:
+        raise ValueError(
+            f"--start must hold positions of shape {list(expected)}, got {list(position.shape)} in {file}. "
+            "Name weights that this script wrote, with the --grid they were made with."
+        )
     trunk.mask_token.data.copy_(tensors.pop("mask_token"))
     tensors["cls_token"] = tensors["cls_token"] + position[:, :1]
     tensors["pos_embed"] = position[:, 1:]

@@ -90,10 +90,9 @@ class DenseContrast(nn.Module):
             fused = torch.stack([outputs[i] for i in blocks]).mean(0)[:, PREFIX:].float()
             projected = self.heads[name](fused).float()
             losses[name] = sum(self._patches(projected, seen) for seen in places) / 2
-            for term in (self.novelty, self.mark):
-                if level < len(term):
-                    kind = type(term[level]).__name__.lower()
-                    losses[f"{name}_{kind}"] = self.weights[kind] * term[level](fused, views)
+            for kind, terms in (("novelty", self.novelty), ("mark", self.mark)):
+                if level < len(terms):  # not at the last depth, which Dinomaly does not compare
+                    losses[f"{name}_{kind}"] = self.weights[kind] * terms[level](fused, views)
         cls = F.normalize(self.global_head(outputs[-1][:, 0]).float(), dim=-1)
         losses["image"] = self.global_weight * self._images(cls)
         return losses

@@ -117,3 +117,16 @@ def test_losses_on_defects_are_small_for_features_that_tell_them(parts):
             if isinstance(loss, parts.objectives.Mark):
                 loss.direction.copy_(telling.flatten(0, 1)[hit.flatten() > 0][0])
             assert loss(telling, views) < 0.8 * loss(blind, views)
+
+
+def test_written_weights_can_be_gone_on_from(parts, tmp_path):
+    written, begun = parts.network.Trunk(4, 0.1, 0.05), parts.network.Trunk(4, 0.1, 0.05)
+    torch.nn.init.normal_(written.vit.cls_token)
+    parts.network.export(written, tmp_path / "weights.safetensors")
+    parts.network.restore(begun, tmp_path / "weights.safetensors")
+    views = torch.randn(2, 3, 28, 28)
+    with torch.no_grad():
+        before, after = (trunk(views, (1, 2), None)[-1] for trunk in (written, begun))
+    assert after.allclose(before, atol=0.02)
+    with pytest.raises(ValueError, match=r"--start must hold positions of shape \[1, 26, 192\], got \[1, 17, 192\]"):
+        parts.network.restore(parts.network.Trunk(5, 0.1, 0.05), tmp_path / "weights.safetensors")
