@@ -84,7 +84,7 @@ class DenseContrast(nn.Module):
     def forward(self, views: Views, step: int, rng: torch.Generator) -> dict[str, Tensor]:  # noqa: ARG002
         """Named losses of one batch."""
         outputs = self.trunk(torch.cat([views.a, views.b]), _corner(self.trunk, views, rng), None)
-        places = [Places(views, first) for first in (0, 1)]
+        places = [Places(views, first, self.near_patches) for first in (0, 1)]
         losses = {}
         for level, (name, blocks) in enumerate(LEVELS.items()):
             fused = torch.stack([outputs[i] for i in blocks]).mean(0)[:, PREFIX:].float()
@@ -103,10 +103,7 @@ class DenseContrast(nn.Module):
     def _patches(self, projected: Tensor, places: Places) -> Tensor:
         queries, keys = places.read(projected)
         logits = queries[places.good] @ keys.T / self.temperature
-        at = torch.stack([places.cell // places.side, places.cell % places.side], -1).float()
-        near = (torch.cdist(at, at) < self.near_patches) & (places.image[:, None] == places.image[None])
-        near = (near & ~places.hit[None]).fill_diagonal_(False)[places.good]
-        return F.cross_entropy(logits.masked_fill(near, float("-inf")), places.good.nonzero()[:, 0])
+        return F.cross_entropy(logits.masked_fill(places.near, float("-inf")), places.good.nonzero()[:, 0])
 
     def _images(self, cls: Tensor) -> Tensor:
         n = len(cls) // 2
@@ -116,22 +113,28 @@ class DenseContrast(nn.Module):
 
 
 class Places:
-    """Patches of one view whose centre the other has seen too, and whether both are `good` or one is `hit`.
+    """Patches of one view whose centre the other has seen too, and whether both are `good`.
+
+    `near` [good, places] says of each good one which others are too near in the same image to be pushed apart.
 
     Args:
         views: Both views.
         first: 0 to ask view a and look up view b, 1 for the reverse.
+        near_patches: Places of the same image nearer than this (in patches) are neither positive nor negative.
     """
 
-    def __init__(self, views: Views, first: int) -> None:
+    def __init__(self, views: Views, first: int, near_patches: float) -> None:
         self.first, self.place = first, (views.a_in_b, views.b_in_a)[first]
-        self.side = self.place.shape[1]
         self.index = in_sight(self.place).nonzero()[:, 0]
-        self.image, self.cell = self.index // self.side**2, self.index % self.side**2
         own, other = in_turn(views.damage, first)
         there = F.grid_sample(other, self.place, align_corners=False)
         hit, unsure = torch.maximum(own, there).transpose(0, 1).flatten(1)[:, self.index]
-        self.good, self.hit = (hit < 0.01) & (unsure < 0.01), hit > 0.6
+        self.good = (hit < 0.01) & (unsure < 0.01)
+        side = self.place.shape[1]
+        image, cell = self.index // side**2, self.index % side**2
+        at = torch.stack([cell // side, cell % side], -1).float()
+        near = (torch.cdist(at, at) < near_patches) & (image[:, None] == image[None]) & (hit <= 0.6)[None]
+        self.near = near.fill_diagonal_(False)[self.good]
 
     def read(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Unit features of the places [p, d] in the one view, and bilinearly in the other."""
