@@ -47,6 +47,17 @@ def test_bf16_rounds_the_products_and_little_else(trained_detector: Dinomaly, ma
     assert 1e-6 < (rounded - expected).abs().max() < 1e-3
 
 
+def test_a_change_of_a_tenth_of_a_grey_level_reaches_the_map_in_bf16_too(trained_detector: Dinomaly) -> None:
+    # Pixels of 1.5 and 1.5017 are the same number in bfloat16, and that is what rounding them would make of a texture.
+    height, width = trained_detector.config.crop_px
+    images = torch.full((2, 3, height, width), 1.5)
+    images[1, :, ::2] += 0.1 / 255 / 0.229
+    assert torch.equal(*images.bfloat16())
+    with torch.no_grad():
+        one, other = FoldedDinomaly(trained_detector, dtype=torch.bfloat16)(images)
+    assert not torch.equal(one, other)
+
+
 def test_sums_of_features_are_float32_in_bf16_too(make_detector, make_images) -> None:
     features = FoldedDinomaly(make_detector(), dtype=torch.bfloat16).features(make_images(1))
     assert [(feature.dtype, feature.shape) for feature in features] == [(torch.float32, (1, 48, 32))] * 4

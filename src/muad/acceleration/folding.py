@@ -64,8 +64,9 @@ class FoldedDinomaly(nn.Module):
 
     Args:
         detector: Trained; neither changed nor kept.
-        dtype: Of weights and matrix products. The residual stream, layer norms, the normaliser of linear attention and
-            the cosine are float32 whatever it is.
+        dtype: Of weights and matrix products. Pixels and patch embedding, the residual stream, layer norms, the
+            normaliser of linear attention and the cosine are float32 whatever it is: a pixel rounded to bfloat16 is
+            off by up to half a grey level, which alone was more than half of the error of a map.
 
     Attributes:
         image_size: Height and width of the images it takes.
@@ -108,7 +109,6 @@ class FoldedDinomaly(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 module.to(dtype)
-        self.patch_weight = self.patch_weight.to(dtype)
         self.requires_grad_(False)
         self.eval()
 
@@ -137,7 +137,7 @@ class FoldedDinomaly(nn.Module):
         """Class and register tokens, then patches row by row, with positions."""
         (rows, columns), side = self.grid, self.patch_px
         batch = images.shape[0]
-        pixels = images.to(self.dtype).reshape(batch, 3, rows, side, columns, side).permute(0, 2, 4, 1, 3, 5)
+        pixels = images.float().reshape(batch, 3, rows, side, columns, side).permute(0, 2, 4, 1, 3, 5)
         patches = torch.matmul(pixels.reshape(batch, rows * columns, -1), self.patch_weight) + self.table
         return torch.cat([self.prefix.expand(batch, -1, -1), patches], dim=1) if self.prefix_tokens else patches
 
