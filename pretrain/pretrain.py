@@ -67,7 +67,13 @@ def parse() -> argparse.Namespace:
     add("--position-scale", type=float, default=0.05, help="initial size of the position embedding")
     add("--grid", type=int, default=20, help="side of the table of positions; 20 is a 280 px image")
     add("--pack-px", type=int, default=192)
-    add("--min-extent", type=float, default=0.35, help="smallest part of an image that a view shows")
+    add(
+        "--min-extent",
+        type=float,
+        nargs="+",
+        default=[0.35],
+        help="smallest part of an image's side that a view shows: one for all view sizes, or one for each",
+    )
     add("--colour", type=float, default=1.0, help="strength of the changes of light and colour")
     add("--seed", type=int, default=0)
     add("--save-every", type=int, default=200)
@@ -78,6 +84,8 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if len(args.view_until) != len(args.view_px) - 1:
         parser.error(f"--view-until must have one step fewer than --view-px has sizes, got {args.view_until}. Add one.")
+    if len(args.min_extent) not in (1, len(args.view_px)):
+        parser.error(f"--min-extent must be one number or one for each of --view-px, got {args.min_extent}. Give one.")
     if args.start is not None and not args.start.is_file():
         parser.error(f"--start must be a file that an earlier run wrote, got {args.start}. Check the path.")
     return args
@@ -88,9 +96,9 @@ def rate_at(step: int, args: argparse.Namespace) -> float:
     return args.rate * min(1.0, (step + 1) / WARMUP_STEPS, (args.steps - step) / max(args.decay_steps, 1))
 
 
-def view_px_at(step: int, args: argparse.Namespace) -> int:
-    """Side of the views of one step."""
-    return args.view_px[sum(step >= until for until in args.view_until)]
+def stage_at(step: int, args: argparse.Namespace) -> int:
+    """Which of the view sizes a step has."""
+    return sum(step >= until for until in args.view_until)
 
 
 def optimizers(module: nn.Module, rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
@@ -134,10 +142,11 @@ class Images:
         return torch.cat(drawn)
 
 
-def view_config(args: argparse.Namespace, px: int) -> ViewConfig:
-    """The augmentation at one view size; only dense contrast knows what to do with defects."""
+def view_config(args: argparse.Namespace, stage: int) -> ViewConfig:
+    """The augmentation of one stage; only dense contrast knows what to do with defects."""
     damaged = args.damaged if args.method == "dense" else 0.0
-    return ViewConfig(view_px=px, min_extent=args.min_extent, colour=args.colour, damaged=damaged)
+    min_extent = args.min_extent[stage % len(args.min_extent)]
+    return ViewConfig(view_px=args.view_px[stage], min_extent=min_extent, colour=args.colour, damaged=damaged)
 
 
 def build(args: argparse.Namespace, images: Images) -> tuple[Trunk, DenseContrast | SelfDistillation]:
@@ -147,7 +156,7 @@ def build(args: argparse.Namespace, images: Images) -> tuple[Trunk, DenseContras
         restore(trunk, args.start)
     else:
         rng = torch.Generator().manual_seed(args.seed)
-        plain = replace(view_config(args, args.view_px[0]), damaged=0.0)
+        plain = replace(view_config(args, 0), damaged=0.0)
         sample = draw_views(images.batch(SAMPLE_IMAGES, rng), plain, PATCH_PX, rng)
         start_from_energies(trunk, sample.a.cpu())
     if args.method == "distill":
@@ -222,9 +231,9 @@ def train(args: argparse.Namespace, fabric: Fabric) -> None:
     stop_at = time.monotonic() + args.minutes * 60
     for step in range(progress["step"], args.steps):
         rng = torch.Generator().manual_seed((args.seed * 1_000_003 + step) * 64 + fabric.global_rank)
-        px = view_px_at(step, args)
-        n = max(2, round(args.batch_views / 2 * (args.view_px[0] / px) ** 2))
-        views = draw_views(images.batch(n, rng), view_config(args, px), PATCH_PX, rng)
+        stage = stage_at(step, args)
+        n = max(2, round(args.batch_views / 2 * (args.view_px[0] / args.view_px[stage]) ** 2))
+        views = draw_views(images.batch(n, rng), view_config(args, stage), PATCH_PX, rng)
         for group in (*muon.param_groups, *adamw.param_groups):
             group["lr"] = rate_at(step, args)
         losses = model(views, step, rng)

@@ -35,7 +35,18 @@ def pretrain(monkeypatch, photographs, tmp_path):
     def run(name, *extra):
         out = tmp_path / name / "weights.safetensors"
         options = "--drawings 4 --pack-px 64 --batch-views 6 --view-px 28 42 --view-until 1 --steps 2 --decay-steps 1"
-        fixed = [*options.split(), "--log-every", "1", "--save-every", "1", "--precision", "32-true"]
+        fixed = [
+            *options.split(),
+            "--min-extent",
+            "0.35",
+            "0.6",
+            "--log-every",
+            "1",
+            "--save-every",
+            "1",
+            "--precision",
+            "32-true",
+        ]
         paths = ["--images", str(photographs), "--run-dir", str(tmp_path / name / "run"), "--out", str(out)]
         monkeypatch.setattr(sys, "argv", ["pretrain.py", *fixed, *paths, *extra])
         script.main()
@@ -49,6 +60,15 @@ def test_a_broken_run_ends_with_the_tensors_of_an_unbroken_one(pretrain):
     pretrain("broken", "--minutes", "0")
     broken = load_file(pretrain("broken"))
     assert all(torch.equal(unbroken[name], broken[name]) for name in unbroken)
+
+
+@pytest.mark.parametrize(("given", "expected"), [([0.35], [0.35, 0.35]), ([0.35, 0.6], [0.35, 0.6])])
+def test_every_view_size_has_its_smallest_part_of_an_image(pretrain, given, expected):
+    import pretrain as script
+
+    args = SimpleNamespace(method="dense", damaged=0.6, colour=1.0, view_px=[28, 42], view_until=[1], min_extent=given)
+    shown = [script.view_config(args, script.stage_at(step, args)) for step in (0, 1)]
+    assert [(each.view_px, each.min_extent) for each in shown] == list(zip([28, 42], expected, strict=True))
 
 
 def test_the_written_file_is_an_encoder_of_at_most_12_megabytes(pretrain):
