@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from muad.errors import CheckpointError, ConfigError
 from muad.nn.encoder import Encoder, EncoderConfig, build_encoder
 from muad.nn.encoder_families import FAMILIES, VitLayout
-from muad.nn.encoder_networks import require_image_size
+from muad.nn.encoder_networks import construct_network, require_image_size
 
 LAYOUT = VitLayout(width=32, depth=4, heads=4, patch_px=4, registers=3, position_grid=6)
 Tensors = dict[str, torch.Tensor]
@@ -126,6 +126,22 @@ def test_tapped_tokens_are_the_raw_outputs_of_timms_blocks() -> None:
     assert len(outputs) == 3
     torch.testing.assert_close(tapped[0], outputs[0], rtol=0, atol=0)
     torch.testing.assert_close(tapped[1], outputs[2], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["random-vit-tiny", "timm:test_vit2", "timm:vit_small_patch16_dinov3"])
+def test_pixels_and_their_embedding_stay_float32_under_autocast(name: str) -> None:
+    # 1.5 and 1.5017, a tenth of a grey level apart, are the same number in bfloat16.
+    network = construct_network(EncoderConfig(name=name).family(), (112, 112), seed=0).eval()
+    images = torch.full((2, 3, 112, 112), 1.5)
+    images[1, :, ::2] += 0.1 / 255 / 0.229
+    assert torch.equal(*images.bfloat16())
+    exact = network.patch_embed(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        embedded = network.patch_embed(images)
+        rounded = network.blocks[0].mlp(torch.randn(1, 5, network.embed_dim))
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(embedded, exact, rtol=0, atol=0)
+    assert not torch.equal(*embedded)
 
 
 def test_blocks_after_the_last_tap_norm_and_head_do_not_exist() -> None:

@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 Notice = Callable[[str], None]
 _MEMORY_SHARE = 0.4  # of what is free, so that the run itself still fits
 _DISK_SHARE = 0.5
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
