@@ -18,3 +18,20 @@ class DataError(MuadError):
 
 class CheckpointError(MuadError):
     """Weights or a run folder cannot be read, written or matched to a detector."""
+
+
+def require_setting(table: str, holds: bool, name: str, constraint: str, value: object) -> None:
+    """Refuse a setting that is outside what is allowed.
+
+    Args:
+        table: The recipe's table that it is in.
+        holds: Whether it is allowed.
+        name: Of the setting.
+        constraint: What it must be, in a few words.
+        value: What it is.
+
+    Raises:
+        ConfigError: It is not allowed.
+    """
+    if not holds:
+        raise ConfigError(f"{table}.{name} must be {constraint}, got {value}.")

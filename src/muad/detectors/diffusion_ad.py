@@ -26,6 +26,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -45,7 +46,7 @@ from muad.diffusion import (
     norm_guided,
     one_step,
 )
-from muad.errors import ConfigError
+from muad.errors import ConfigError, require_setting
 from muad.nn.denoiser import Denoiser, DenoiserConfig
 from muad.nn.segmenter import DIVISOR_PX, Segmenter
 from muad.types import Batch, Losses, Prediction
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 Reconstruction = Literal["norm_guided", "one_step", "iterative", "autoencoder"]
 # Told apart from each other and from the synthesis.
 _TIMESTEP_STREAM, _NOISE_STREAM, _CATEGORY_STREAM = 0x51ED270B, 0x2545F491, 0x1B873593
+_require = partial(require_setting, "detector")
 
 
 # ------------------------------------------------------------------------------------------------ configuration
@@ -150,11 +152,6 @@ class DiffusionAdConfig:
         _require(self.segmenter_lr_factor > 0, "segmenter_lr_factor", "above 0", self.segmenter_lr_factor)
         _require(self.top_pixels >= 1, "top_pixels", "at least 1", self.top_pixels)
         _require(self.noise_draws >= 1, "noise_draws", "at least 1", self.noise_draws)
-
-
-def _require(holds: bool, name: str, constraint: str, value: object) -> None:
-    if not holds:
-        raise ConfigError(f"detector.{name} must be {constraint}, got {value}.")
 
 
 # ------------------------------------------------------------------------------------------------------ network

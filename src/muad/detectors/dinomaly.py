@@ -21,6 +21,7 @@ Departures from it are listed in docs/fidelity.md. Read next: nn/attention.py, n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -31,7 +32,7 @@ from torch import nn
 from muad.data.transforms import Preprocessing
 from muad.detectors.base import Detector
 from muad.detectors.scoring import mean_of_largest
-from muad.errors import ConfigError
+from muad.errors import ConfigError, require_setting
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
 from muad.nn.encoder import EncoderConfig, build_encoder
 from muad.types import Batch, Losses, Prediction
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 Mixer = Literal["linear", "softmax", "conv3", "conv5", "conv7"]
 Grouping = Literal["two_groups", "one_group", "layer_to_layer", "every_second", "every_fourth", "concatenation"]
+_require = partial(require_setting, "detector")
 
 
 # ------------------------------------------------------------------------------------------------ configuration
@@ -114,11 +116,6 @@ class DinomalyConfig:
         _require(self.map_px == 0 or self.map_px >= 8, "map_px", "0 or at least 8", self.map_px)
         _require(self.blur_sigma_px >= 0, "blur_sigma_px", "at least 0", self.blur_sigma_px)
         _require(0 <= self.top_fraction <= 1, "top_fraction", "from 0 to 1", self.top_fraction)
-
-
-def _require(holds: bool, name: str, constraint: str, value: object) -> None:
-    if not holds:
-        raise ConfigError(f"detector.{name} must be {constraint}, got {value}.")
 
 
 # ------------------------------------------------------------------------------------------------------ network

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 
-from muad.errors import ConfigError
+from muad.errors import ConfigError, require_setting
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
+
+_require = partial(require_setting, "detector.denoiser")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +140,3 @@ def _start_at_zero(module: Any, heads: int) -> None:  # noqa: ANN401  classes of
         return
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-
-
-def _require(holds: bool, name: str, constraint: str, value: object) -> None:
-    if not holds:
-        raise ConfigError(f"detector.denoiser.{name} must be {constraint}, got {value}.")

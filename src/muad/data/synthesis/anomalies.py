@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -22,11 +23,13 @@ from muad.data.synthesis.augment import augment
 from muad.data.synthesis.perlin import perlin_masks
 from muad.data.synthesis.sources import ProceduralTextures, TextureFolder
 from muad.data.synthesis.warp import STRIPS, shuffle_patches, shuffle_strips
-from muad.errors import ConfigError
+from muad.errors import ConfigError, require_setting
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Generator, Tensor
+
+_require = partial(require_setting, "detector.synthesis")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +201,3 @@ class Synthesis:
             for index, apart in zip(sought, has_background, strict=True):
                 is_texture[index] = not apart
         return masks, is_texture
-
-
-def _require(holds: bool, name: str, constraint: str, value: object) -> None:
-    if not holds:
-        raise ConfigError(f"detector.synthesis.{name} must be {constraint}, got {value}.")
