@@ -33,7 +33,7 @@ class Float32Convolution(nn.Conv2d):
     features and costs next to nothing to avoid: the embedding is 1 or 2 % of the encoder's products.
 
     Args:
-        convolution: Gives its settings and its parameters, which are shared.
+        convolution: Without padding. Gives its settings and its parameters, which are shared.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -41,9 +41,8 @@ class Float32Convolution(nn.Conv2d):
             super().__init__(
                 convolution.in_channels,
                 convolution.out_channels,
-                convolution.kernel_size,
-                convolution.stride,
-                convolution.padding,
+                kernel_size=(convolution.kernel_size[0], convolution.kernel_size[1]),
+                stride=(convolution.stride[0], convolution.stride[1]),
                 bias=convolution.bias is not None,
             )
         self.weight, self.bias = convolution.weight, convolution.bias
