@@ -35,20 +35,9 @@ def pretrain(monkeypatch, photographs, tmp_path):
     def run(name, *extra):
         out = tmp_path / name / "weights.safetensors"
         options = "--drawings 4 --pack-px 64 --batch-views 6 --view-px 28 42 --view-until 1 --steps 2 --decay-steps 1"
-        fixed = [
-            *options.split(),
-            "--min-extent",
-            "0.35",
-            "0.6",
-            "--log-every",
-            "1",
-            "--save-every",
-            "1",
-            "--precision",
-            "32-true",
-        ]
+        options += " --min-extent 0.35 0.6 --log-every 1 --save-every 1 --precision 32-true"
         paths = ["--images", str(photographs), "--run-dir", str(tmp_path / name / "run"), "--out", str(out)]
-        monkeypatch.setattr(sys, "argv", ["pretrain.py", *fixed, *paths, *extra])
+        monkeypatch.setattr(sys, "argv", ["pretrain.py", *options.split(), *paths, *extra])
         script.main()
         return out
 
