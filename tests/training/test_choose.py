@@ -1,13 +1,15 @@
 """Settings nobody had to write, and what is said of them."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
 from muad.data.settings import ImagesConfig
-from muad.training.choose import choose_config, describe_choice
+from muad.errors import ConfigError
+from muad.training.choose import adapt_config, choose_config, describe_choice
 from muad.types import Catalog, Record
 
 
@@ -26,6 +28,25 @@ def test_steps_grow_with_the_images_between_a_floor_and_what_the_device_can_do(i
     assert 300 <= config.schedule.total_steps <= (1_000 if device == "cpu" else 10_000)
     assert config.detector.crop_px == config.detector.resize_px
     assert config.detector.easy_ramp_steps == config.schedule.total_steps // 10
+
+
+@pytest.mark.parametrize(
+    ("encoder", "side"), [("muad-tiny", 280), ("dinov2-reg-base", 224), ("deit-base", 224), ("random-vit-tiny", 224)]
+)
+def test_on_a_cpu_the_packaged_encoder_gets_the_size_of_its_table_of_positions(encoder: str, side: int) -> None:
+    config = adapt_config(catalog_of(100), torch.device("cpu"), [f"detector.encoder.name={encoder}"])
+    assert config.detector.crop_px == (side, side)
+    family = config.detector.encoder.family()
+    assert side % family.layout.patch_px == 0
+    if encoder == "muad-tiny":
+        assert side == family.layout.patch_px * family.layout.position_grid
+        assert adapt_config(catalog_of(100), torch.device("cpu"), []) == config
+
+
+@pytest.mark.parametrize("setting", ["detector=5", "detector.encoder=dinov2", "detector.encoder.name=5", "schedule=2"])
+def test_a_malformed_setting_is_named_in_one_line(setting: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(setting.partition("=")[0])):
+        adapt_config(catalog_of(100), torch.device("cpu"), [setting])
 
 
 def test_an_asked_length_brings_warm_up_and_ramp_along() -> None:

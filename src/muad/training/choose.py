@@ -20,6 +20,7 @@ from muad.config import (
 from muad.data.calibration_share import LEAST_IMAGES
 from muad.detectors import DiffusionAdConfig, DinomalyConfig
 from muad.nn.denoiser import DenoiserConfig
+from muad.nn.encoder import EncoderConfig
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # Sides that are multiples of both patch sizes in use, 14 and 16, so that any encoder takes them.
 _CPU_PX = 224
 _GPU_PX = 448
+# The packaged encoder's own: its table of positions needs no resampling, and defects are found better than at 224 px.
+_PACKAGED_CPU_PX = 280
 _SHARE = 0.2  # of good images, for calibration
 
 
@@ -38,13 +41,16 @@ def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, An
     Args:
         catalog: The data.
         device: What it will be trained on.
-        asked: The user's own settings; `detector.name` and `schedule.total_steps` decide about others.
+        asked: The user's own settings; `detector.name`, `detector.encoder.name` and `schedule.total_steps` decide
+            about others.
     """
-    steps = asked.get("schedule", {}).get("total_steps")
+    steps = _asked_for(asked, "schedule.total_steps")
     length = steps if isinstance(steps, int) and steps > 0 else None
-    if asked.get("detector", {}).get("name") == "diffusion_ad":
+    if _asked_for(asked, "detector.name") == "diffusion_ad":
         return _diffusion_ad(catalog, device, length)
-    return _dinomaly(catalog, device, length)
+    packaged = _asked_for(asked, "detector.encoder.name") in (None, EncoderConfig().name)
+    side = _GPU_PX if device.type == "cuda" else _PACKAGED_CPU_PX if packaged else _CPU_PX
+    return _dinomaly(catalog, device, side, length)
 
 
 def adapt_config(catalog: Catalog, device: torch.device, overrides: Iterable[str]) -> RunConfig:
@@ -58,14 +64,13 @@ def adapt_config(catalog: Catalog, device: torch.device, overrides: Iterable[str
     return parse_config(override(config_to_dict(chosen), settings))
 
 
-def _dinomaly(catalog: Catalog, device: torch.device, total_steps: int | None) -> RunConfig:
+def _dinomaly(catalog: Catalog, device: torch.device, side: int, total_steps: int | None) -> RunConfig:
     """Dinomaly as published, but for what inspection wants otherwise.
 
     Unlike the published recipes it crops nothing away, so that a defect at the rim of a photograph is seen, samples the
     map where the patches are, and keeps the attention's normaliser from vanishing.
     """
     images = len(catalog.select(split="train"))
-    side = _GPU_PX if device.type == "cuda" else _CPU_PX
     # The authors show each image about 44 times (MVTec AD, 10,000 steps); small sets need fewer looks than steps.
     longest = 10_000 if device.type == "cuda" else 1_000
     total_steps = total_steps or min(longest, max(300, round(images * 44 / 16 / 100) * 100))
@@ -110,6 +115,14 @@ def _diffusion_ad(catalog: Catalog, device: torch.device, total_steps: int | Non
         calibration_share=_share(catalog),
     )
     return RunConfig(detector=detector, optim=optim, schedule=schedule, training=training)
+
+
+def _asked_for(asked: Mapping[str, Any], name: str) -> object:
+    """One of the user's settings, None where it is not given; what is malformed is named when it is parsed."""
+    value: object = asked
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _share(catalog: Catalog) -> float:
