@@ -66,7 +66,7 @@ def parse() -> argparse.Namespace:
     add("--layer-scale", type=float, default=0.1, help="initial LayerScale")
     add("--position-scale", type=float, default=0.05, help="initial size of the position embedding")
     add("--grid", type=int, default=20, help="side of the table of positions; 20 is a 280 px image")
-    add("--pack-px", type=int, default=192)
+    add("--pack-px", type=int, default=192, help="side of the packed images; at 320, 0.3 MB of memory each and process")
     add(
         "--min-extent",
         type=float,
