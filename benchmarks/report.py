@@ -15,12 +15,13 @@ _SLOW = {
     "ours, all exact": "scikit-learn, 3 metrics",
     "ours, AUPRO by 200 thresholds": "plain loop, AUPRO",
 }
+_SIDE = " --set detector.resize_px=[224,224] --set detector.crop_px=[224,224]"
 _RUNS = (
     "Two runs on real photographs, of one seed, and the first of them on every backend:",
     "```console",
     "$ muad train photos --out fp32 --set schedule.total_steps=200 --set training.precision=32-true "
-    "--set training.cache=off",
-    "$ muad train photos --out bf16 --set schedule.total_steps=200 --set training.precision=bf16-mixed",
+    "--set training.cache=off" + _SIDE,
+    "$ muad train photos --out bf16 --set schedule.total_steps=200 --set training.precision=bf16-mixed" + _SIDE,
     "$ python benchmarks/accuracy.py fp32 photos --cached bf16 --out benchmarks/accuracy.md",
     "```",
 )
