@@ -49,8 +49,8 @@ def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, An
     if _asked_for(asked, "detector.name") == "diffusion_ad":
         return _diffusion_ad(catalog, device, length)
     packaged = _asked_for(asked, "detector.encoder.name") in (None, EncoderConfig().name)
-    side = _GPU_PX if device.type == "cuda" else _PACKAGED_CPU_PX if packaged else _CPU_PX
-    return _dinomaly(catalog, device, side, length)
+    cpu_px = _PACKAGED_CPU_PX if packaged else _CPU_PX
+    return _dinomaly(catalog, device, cpu_px, length)
 
 
 def adapt_config(catalog: Catalog, device: torch.device, overrides: Iterable[str]) -> RunConfig:
@@ -64,13 +64,14 @@ def adapt_config(catalog: Catalog, device: torch.device, overrides: Iterable[str
     return parse_config(override(config_to_dict(chosen), settings))
 
 
-def _dinomaly(catalog: Catalog, device: torch.device, side: int, total_steps: int | None) -> RunConfig:
+def _dinomaly(catalog: Catalog, device: torch.device, cpu_px: int, total_steps: int | None) -> RunConfig:
     """Dinomaly as published, but for what inspection wants otherwise.
 
     Unlike the published recipes it crops nothing away, so that a defect at the rim of a photograph is seen, samples the
     map where the patches are, and keeps the attention's normaliser from vanishing.
     """
     images = len(catalog.select(split="train"))
+    side = _GPU_PX if device.type == "cuda" else cpu_px
     # The authors show each image about 44 times (MVTec AD, 10,000 steps); small sets need fewer looks than steps.
     longest = 10_000 if device.type == "cuda" else 1_000
     total_steps = total_steps or min(longest, max(300, round(images * 44 / 16 / 100) * 100))
