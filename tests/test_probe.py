@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from muad.cli.main import app
 from muad.errors import CheckpointError, ConfigError
 from muad.nn.encoder import build_encoder
-from muad.probe import encoder_named
+from muad.probe import Probe, encoder_named, probe_encoder
 
 
 @pytest.mark.timeout(120)
@@ -26,6 +27,28 @@ def test_both_detectors_are_measured_and_reported(tiny_data: Path) -> None:
     assert mean == pytest.approx((first + second) / 2)
     assert deviation == pytest.approx(abs(first - second) / 2**0.5)
     assert set(report["nearest_neighbour"]["categories"]) == {"pill_blister", "printed_board"}
+
+
+@pytest.mark.timeout(120)
+def test_runs_that_were_kept_are_not_trained_again(tiny_data: Path, tmp_path: Path) -> None:
+    def probe(**settings: Any) -> tuple[Probe, set[str]]:
+        seen = set()
+        made = probe_encoder(
+            encoder_named("random-vit-tiny"), tiny_data, name="random", image_px=56, device="cpu", note=lambda _: None,
+            progress=lambda what, *_: seen.add(what), **{"steps": 10, "out": tmp_path / "kept", **settings},
+        )  # fmt: skip
+        return made, seen
+
+    both, seen = probe(seeds=2)
+    assert "train" in seen
+    again, seen = probe(first_seed=2)
+    assert "train" not in seen
+    assert again.dinomaly[0].to_json() == both.dinomaly[1].to_json()
+    with pytest.raises(ConfigError, match=r"out must be new or hold the same probe, got .*steps is 10, not 11"):
+        probe(steps=11)
+    (tmp_path / "kept" / "probe.json").write_text("[")
+    with pytest.raises(CheckpointError, match=r"out must be a folder to write"):
+        probe()
 
 
 def test_a_file_in_metas_naming_tells_its_own_shape(golden: dict, tmp_path: Path) -> None:

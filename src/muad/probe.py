@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muad.api import Progress
+from muad.checkpoint import write_text
 from muad.config import RunConfig, ScheduleConfig, TrainingConfig
+from muad.data.content_hash import content_hash
 from muad.data.index import open_catalog
 from muad.data.loading import ViewCache, read_ahead
 from muad.detectors import Dinomaly, DinomalyConfig
 from muad.detectors.nearest_neighbour import NearestNeighbour
-from muad.errors import ConfigError
+from muad.errors import CheckpointError, ConfigError
 from muad.evaluation import evaluate_detector
 from muad.metrics.report import METRIC_NAMES, Report
 from muad.nn.encoder import EncoderConfig
@@ -97,8 +101,10 @@ def probe_encoder(
     *,
     name: str,
     seeds: int = 1,
+    first_seed: int = 1,
     steps: int = 400,
     image_px: int = 224,
+    out: Path | None = None,
     device: str = "auto",
     progress: Progress,
     note: Callable[[str], None],
@@ -109,12 +115,20 @@ def probe_encoder(
         encoder: The candidate.
         data: Data set with train and test split.
         name: What to call it in the result.
-        seeds: How many Dinomaly runs, with seeds 1, 2, …
+        seeds: How many Dinomaly runs.
+        first_seed: Seed of the first; each after it has the next.
         steps: Length of each, at batch 16.
         image_px: Side of the images, a multiple of the patch; nothing is cropped.
+        out: Folder to keep the runs in; those found there, of the same probe, are continued. Without one, none is kept.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         progress: Called with what is being done, how much is done, how much there is, and a loss or None.
         note: Called with sentences the user should see.
+
+    Raises:
+        ConfigError: `out` holds another probe, or a setting is out of range.
+        CheckpointError: `out` cannot be written, or the encoder's weights cannot be had.
+        DataError: The data set cannot be used as it is.
+        KeyboardInterrupt: Ctrl-C; the runs in `out` are continued by the same call.
     """
     catalog = open_catalog(data)
     train, test = catalog.select(split="train"), catalog.select(split="test")
@@ -126,24 +140,52 @@ def probe_encoder(
         align_corners=False,
         easy_ramp_steps=max(1, steps // 10),
     )
-    reports = []
-    for seed in range(1, seeds + 1):
-        config = RunConfig(
-            detector=detector,
-            schedule=ScheduleConfig(total_steps=steps, warmup_steps=steps // 10),
-            training=TrainingConfig(seed=seed, batch_size=_BATCH_SIZE, save_every_steps=steps),
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            fabric = launch(config.training.precision, device=device)
-            trained = train_detector(config, train, Path(folder), fabric, progress=progress, note=note)
-        reports.append(evaluate_detector(trained, test, progress=_evaluating(f"seed {seed}", progress)))
+    fabric = launch("auto", device=device)
     frozen = Dinomaly(detector).to(fabric.device)
+    if out is not None:
+        data_hash = content_hash([*train, *test], catalog.root)
+        _claim(out, {"encoder": frozen.fingerprint, "steps": steps, "image_px": image_px, "data_hash": data_hash})
+    reports = []
+    with contextlib.nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
+        for seed in range(first_seed, first_seed + seeds):
+            config = RunConfig(
+                detector=detector,
+                schedule=ScheduleConfig(total_steps=steps, warmup_steps=steps // 10),
+                training=TrainingConfig(seed=seed, batch_size=_BATCH_SIZE, save_every_steps=max(50, steps // 10)),
+            )
+            run_dir = Path(folder) / f"seed-{seed}"
+            run_dir.mkdir(exist_ok=True)
+            trained = train_detector(config, train, run_dir, fabric, progress=progress, note=note)
+            reports.append(evaluate_detector(trained, test, progress=_evaluating(f"seed {seed}", progress)))
     baseline = NearestNeighbour(frozen)
     for category in catalog.categories:
         own = [record for record in train if record.category == category]
         baseline.remember(_batches(own, frozen, f"remember {category}", progress))
     nearest = evaluate_detector(baseline, test, progress=_evaluating("nearest neighbour", progress))
     return Probe(encoder=name, dinomaly=tuple(reports), nearest_neighbour=nearest, steps=steps, image_px=image_px)
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Say in `out` which probe its runs are of, or refuse if they are of another.
+
+    Raises:
+        ConfigError: They are of another.
+        CheckpointError: The folder cannot be written, or what it says cannot be read.
+    """
+    file = out / "probe.json"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not file.is_file():
+            write_text(file, json.dumps(settings, indent=2) + "\n")
+        before = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"out must be a folder to write, got {out} ({error}). Name another.") from None
+    for name, value in settings.items():
+        if before.get(name) != value:
+            raise ConfigError(
+                f"out must be new or hold the same probe, got {out}, whose {name} is {before.get(name)}, not {value}. "
+                "Name another folder."
+            )
 
 
 def _evaluating(name: str, progress: Progress) -> Callable[[int, int], None]:

@@ -21,8 +21,10 @@ def command(
     encoder: Annotated[str, typer.Argument(help="Encoder name, or a weights file in DINO's or DINOv2's naming.")],
     data: Annotated[Path, typer.Argument(help="Data set with train and test split.")],
     seeds: Annotated[int, typer.Option(help="Number of Dinomaly runs.", min=1)] = 1,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first run; each after it has the next.", min=0)] = 1,
     steps: Annotated[int, typer.Option(help="Steps of each run, at batch 16.", min=10)] = 400,
     image_px: Annotated[int, typer.Option(help="Side of the images, a multiple of the patch.", min=28)] = 224,
+    out: Annotated[Path | None, typer.Option(help="Keep the runs here; the same command continues them.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print every report as JSON instead of a table.")] = False,
 ) -> None:
@@ -30,11 +32,16 @@ def command(
     from muad.probe import encoder_named, probe_encoder
 
     quiet_engine()
-    with progress_bar() as update:
-        probe = probe_encoder(
-            encoder_named(encoder), data, name=encoder, seeds=seeds, steps=steps, image_px=image_px, device=device,
-            progress=update, note=say,
-        )  # fmt: skip
+    try:
+        with progress_bar() as update:
+            probe = probe_encoder(
+                encoder_named(encoder), data, name=encoder, seeds=seeds, first_seed=first_seed, steps=steps,
+                image_px=image_px, out=out, device=device, progress=update, note=say,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        kept = "nothing was kept; --out would have" if out is None else f"the same command continues the runs in {out}"
+        say(f"interrupted; {kept}.")
+        raise typer.Exit(130) from None
     if as_json:
         show(json.dumps(probe.to_json(), indent=2))
     else:
