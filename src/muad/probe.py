@@ -145,13 +145,14 @@ def probe_encoder(
     if out is not None:
         data_hash = content_hash([*train, *test], catalog.root)
         _claim(out, {"encoder": frozen.fingerprint, "steps": steps, "image_px": image_px, "data_hash": data_hash})
+    save_every = steps if out is None else max(50, steps // 10)  # only what is kept is worth saving on the way
     reports = []
     with contextlib.nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
         for seed in range(first_seed, first_seed + seeds):
             config = RunConfig(
                 detector=detector,
                 schedule=ScheduleConfig(total_steps=steps, warmup_steps=steps // 10),
-                training=TrainingConfig(seed=seed, batch_size=_BATCH_SIZE, save_every_steps=max(50, steps // 10)),
+                training=TrainingConfig(seed=seed, batch_size=_BATCH_SIZE, save_every_steps=save_every),
             )
             run_dir = Path(folder) / f"seed-{seed}"
             run_dir.mkdir(exist_ok=True)
