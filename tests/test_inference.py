@@ -130,14 +130,30 @@ def test_a_stream_is_checked_before_it_is_asked_for_anything(predictor: Predicto
     [
         np.zeros((32, 32, 3), np.float32),
         np.zeros((32, 32, 4), np.uint8),
+        np.zeros((0, 32, 3), np.uint8),
         np.zeros((32, 32), bool),
         np.zeros((2, 32, 32, 3), np.uint8),
         b"bytes",
+        None,
     ],
 )
-def test_arrays_of_another_kind_are_refused(wrong: object, predictor: Predictor) -> None:
-    with pytest.raises(ConfigError, match="image must be a path, a PIL image or a uint8 array"):
-        predictor.predict([wrong])  # type: ignore[list-item]
+def test_what_is_no_image_is_named_and_ends_no_stream(wrong: object, predictor: Predictor, paths: list[Path]) -> None:
+    pixels = read_image(paths[0])
+    before, between, after = predictor.predict([pixels, wrong, pixels])  # type: ignore[list-item]
+    assert between.score is None
+    assert between.error is not None
+    assert between.error.startswith("image must be a path, a PIL image or a uint8 array [H, W, 3] or [H, W], got ")
+    assert before.score == after.score == predictor.predict(pixels)[0].score
+
+
+def test_a_pil_image_of_a_damaged_file_ends_no_stream(predictor: Predictor, paths: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "cut.png"
+    file.write_bytes(paths[0].read_bytes()[:-200])
+    with Image.open(file) as damaged:
+        found = predictor.predict([damaged, paths[0]])
+    assert found[0].error is not None
+    assert found[0].error.startswith("PIL image must be a whole image")
+    assert found[1].score is not None
 
 
 def test_categories_come_from_the_innermost_folder(predictor: Predictor, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ class Predictor:
             category: What they show, if it is known: it goes before what the path says and what is recognised.
 
         Raises:
-            ConfigError: Unknown or missing category, or an array of another kind than stated above.
+            ConfigError: Unknown or missing category.
         """
         if isinstance(images, (str, Path, np.ndarray, Image.Image)):
             images = [images]
@@ -142,7 +142,7 @@ class Predictor:
     def stream(
         self, images: Iterable[ImageLike], *, batch_size: int = 16, category: str | None = None
     ) -> Iterator[ImagePrediction]:
-        """Like `predict`, one by one, holding two batches in memory; unreadable images come with `error` set."""
+        """Like `predict`, one by one, holding two batches in memory; what is no image comes with `error` set."""
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
         if category is not None and self.categories and category not in self.categories:
@@ -347,18 +347,21 @@ def _calibration_images(run: Path, preprocessing: Preprocessing) -> Float[torch.
     return preprocessing.normalise(np.concatenate(views))
 
 
-def _as_rgb(item: np.ndarray | Image.Image | str | Path, value_range: ValueRange | None) -> UInt8[np.ndarray, "H W 3"]:
+def _as_rgb(item: object, value_range: ValueRange | None) -> UInt8[np.ndarray, "H W 3"]:
     """An image already in memory as uint8 RGB; of other types than uint8 where the run has a value range.
 
     Raises:
-        ConfigError: An array of another type or shape; guessing its range would change its scores.
+        DataError: An array of another type or shape, whose range would have to be guessed, or an image that is damaged.
     """
     if isinstance(item, Image.Image):
-        return image_to_rgb(item, "PIL image")
-    if isinstance(item, np.ndarray) and (item.ndim == 2 or (item.ndim == 3 and item.shape[2] == 3)):
+        try:
+            return image_to_rgb(item, "PIL image")
+        except (OSError, SyntaxError, ValueError) as error:  # decoded only now, from a file that may be damaged
+            raise DataError(f"PIL image must be a whole image, got a damaged one ({error}). Replace it.") from None
+    if isinstance(item, np.ndarray) and item.size and (item.ndim == 2 or (item.ndim == 3 and item.shape[2] == 3)):
         if item.dtype == np.uint8:
             return np.repeat(item[..., None], 3, axis=2) if item.ndim == 2 else item
         if value_range is not None and item.dtype.kind in "uif":
             return values_to_rgb(item, value_range, "image")
     kind = f"{item.dtype} array of shape {item.shape}" if isinstance(item, np.ndarray) else type(item).__name__
-    raise ConfigError(f"image must be a path, a PIL image or a uint8 array [H, W, 3] or [H, W], got {kind}.")
+    raise DataError(f"image must be a path, a PIL image or a uint8 array [H, W, 3] or [H, W], got {kind}.")
