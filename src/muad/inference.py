@@ -344,7 +344,7 @@ def _calibration_images(run: Path, preprocessing: Preprocessing) -> Float[torch.
         raise ConfigError(
             f"precision must be fp32 or bf16 without the training images, got int8, which needs them: {error}"
         ) from None
-    return preprocessing.normalise(np.concatenate(views))
+    return torch.from_numpy(preprocessing.normalise(np.concatenate(views)))
 
 
 def _as_rgb(item: object, value_range: ValueRange | None) -> UInt8[np.ndarray, "H W 3"]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from muad.api import Progress
 from muad.checkpoint import write_text
@@ -202,5 +203,6 @@ def _batches(
     views = read_ahead(lambda record: cache.views(record.path), records, ahead=2 * _BATCH_SIZE)
     for begin in range(0, len(records), _BATCH_SIZE):
         count = min(_BATCH_SIZE, len(records) - begin)
-        yield frozen.preprocessing.normalise(np.concatenate([next(views) for _ in range(count)])).to(device)
+        images = frozen.preprocessing.normalise(np.concatenate([next(views) for _ in range(count)]))
+        yield torch.from_numpy(images).to(device)
         progress(name, begin + count, len(records), None)
