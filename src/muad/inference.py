@@ -15,6 +15,7 @@ from PIL import Image
 
 from muad.acceleration import AcceleratedDetector, Acceleration
 from muad.assembly import ImageMaps, ImageViews, images_at_once, original_map, predict_images, view_image
+from muad.capture import Capture, Reason, content_reasons, measure
 from muad.checkpoint import category_folder, load_detector, read_config, read_run
 from muad.data.images import has_pages, image_to_rgb, values_to_rgb
 from muad.data.index import open_catalog
@@ -54,7 +55,9 @@ class ImagePrediction:
         image: The original image as RGB, or None.
         error: Why there is no score, or None.
         verdict: `pass`, `review` or `reject` by the limits of its category, None without them; `unknown product`, with
-            or without limits, where no category was given and none fits.
+            or without limits, where no category was given and none fits. Never `pass` where there are reasons.
+        reasons: Why a person has to look at the photograph whatever its score: it shows nothing, or looks like another
+            product than the one given.
         p_value: How usual the score is for a good image of its category, in (0, 1]; None without calibration.
     """
 
@@ -68,6 +71,12 @@ class ImagePrediction:
     error: str | None = None
     verdict: Verdict | None = None
     p_value: float | None = None
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def reason(self) -> str | None:
+        """All reasons in words, with their figures; None without one."""
+        return "; ".join(map(str, self.reasons)) or None
 
 
 class _Seen(NamedTuple):
@@ -77,6 +86,7 @@ class _Seen(NamedTuple):
     views: ImageViews | None  # None also where they depend on what is yet to be recognised
     small: UInt8[np.ndarray, "h w 3"] | None = None
     judged_as: str | None = None
+    captured: Capture | None = None
 
 
 class Predictor:
@@ -179,7 +189,7 @@ class Predictor:
         at_once = images_at_once(self._preprocessing, batch_size)
         read = read_ahead(lambda item: self._read(item, category), images, ahead=at_once)
         while group := list(islice(read, at_once)):
-            seen = [self._viewed(seen) for seen in self._recognise(group)]
+            seen = [self._checked(self._viewed(seen)) for seen in self._recognise(group)]
             yield from map(self._judged, self._predict_group(seen, batch_size))
 
     def _read(self, item: ImageLike, category: str | None) -> _Seen:
@@ -204,9 +214,19 @@ class Predictor:
             return seen
         name = f"image {found.path}" if found.path is not None else "image"
         try:
-            return seen._replace(views=view_image(self._preprocessing, found.image, name, seen.judged_as))
+            views = view_image(self._preprocessing, found.image, name, seen.judged_as)
         except DataError as error:
             return _Seen(ImagePrediction(path=found.path, category=found.category, error=str(error)), None)
+        interest = self._preprocessing.interest
+        inspected = None if interest is None else interest.mask(seen.judged_as, views.size, name)
+        return seen._replace(views=views, captured=measure(found.image, inspected))
+
+    def _checked(self, seen: _Seen) -> _Seen:
+        """The same image with the reasons why it must not pass, before those of the product it looks like."""
+        if seen.captured is None:
+            return seen
+        reasons = (*content_reasons(seen.captured), *seen.prediction.reasons)
+        return seen._replace(prediction=dataclasses.replace(seen.prediction, reasons=reasons))
 
     def _recognise(self, group: Sequence[_Seen]) -> list[_Seen]:
         """The same images, each with what it looks like; what nobody named is judged as that."""
@@ -238,9 +258,10 @@ class Predictor:
         if self.limits is None or prediction.score is None:
             return prediction
         category, score = prediction.category, prediction.score
-        return dataclasses.replace(
-            prediction, verdict=self.limits.verdict(category, score), p_value=self.limits.p_value(category, score)
-        )
+        verdict = self.limits.verdict(category, score)
+        if verdict == "pass" and prediction.reasons:
+            verdict = "review"
+        return dataclasses.replace(prediction, verdict=verdict, p_value=self.limits.p_value(category, score))
 
     def colour_scale(self, category: str | None) -> tuple[float, float] | None:
         """Map values drawn as nothing and as fully anomalous: around the map limit, else those of the run."""
@@ -262,13 +283,16 @@ class Predictor:
 
 def _named(seen: _Seen, found: Recognition) -> _Seen:
     """An image with what it looks like; a given category stays, and is questioned if it looks like something else."""
-    given, notice = seen.prediction.category, None
+    given, notice, reasons = seen.prediction.category, None, seen.prediction.reasons
     if given is not None and given != found.category:
         notice = f"given as {given}, looks like {found.category} (p = {found.p_value:.2g})"
+        reasons += (Reason(what=f"looks like {found.category}", quantity="p-value", value=found.p_value),)
     elif found.is_unknown:
         notice = f"{UNKNOWN_PRODUCT}: nearest is {found.nearest} (p = {found.p_value:.2g})"
     category = found.nearest if given is None and not found.is_unknown else given
-    told = dataclasses.replace(seen.prediction, category=category, recognised_category=found.category, notice=notice)
+    told = dataclasses.replace(
+        seen.prediction, category=category, recognised_category=found.category, notice=notice, reasons=reasons
+    )
     # Of an unknown product there is still a map: by the detector of what it resembles most, or told that it is that.
     judged_as = given or found.nearest
     views = None if seen.views is None else dataclasses.replace(seen.views, category=judged_as)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from muad.inference import ImagePrediction, Predictor
 
 _COLUMNS = (
-    *("path", "category", "recognised", "score", "verdict", "p_value", "width", "height"),
+    *("path", "category", "recognised", "score", "verdict", "reason", "p_value", "width", "height"),
     *("map", "overlay", "notice", "error"),
 )
 _COVER = 0.7  # share of colour where the map is fully anomalous; the part stays visible under it
@@ -132,7 +132,8 @@ def _write_one(
     """Write the map and the overlay of one image; returns what `results.json` says of it."""
     entry: dict[str, Any] = {"path": str(source.path), "category": prediction.category, "score": prediction.score}
     entry |= {"recognised": prediction.recognised_category, "notice": prediction.notice}
-    entry |= {"verdict": prediction.verdict, "p_value": prediction.p_value}
+    entry |= {"verdict": prediction.verdict, "p_value": prediction.p_value, "reason": prediction.reason}
+    entry |= {"reasons": [reason.to_json() for reason in prediction.reasons]}
     if prediction.image is None or prediction.anomaly_map is None:
         return entry | {"error": prediction.error}
     limit = predictor.map_limit(prediction.category)

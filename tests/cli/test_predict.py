@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-COLUMNS = ["path", "category", "recognised", "score", "verdict", "p_value", "width", "height"]
+COLUMNS = ["path", "category", "recognised", "score", "verdict", "reason", "p_value", "width", "height"]
 COLUMNS += ["map", "overlay", "notice", "error"]
 
 
@@ -96,6 +96,8 @@ def test_what_is_recognised_and_disagreements_are_in_the_table_and_told(
     for row in _rows(tmp_path / "b"):
         assert (row["category"], row["recognised"]) == ("pill_blister", "printed_board")
         assert f"{row['path']}: {row['notice']}" in done.err
+        assert row["reason"].startswith("looks like printed_board (p-value ")
+    assert "3 of the images do not pass, whatever their score: 3 looks like printed_board (column reason)" in done.err
 
 
 def test_an_unknown_category_is_told_before_anything_is_written(

@@ -57,12 +57,21 @@ def command(
         say(notice)
     if len(noticed) > _NAMED:
         say(f"{len(noticed) - _NAMED} more notices: see results.csv")
+    _tell_reasons([row["reason"] for row in rows if row["reason"] is not None])
     said = f"{len(rows) - len(unreadable)} images predicted, {len(unreadable)} not"
     say(f"{said}: {out / 'results.csv'}, {out / 'overlays'}, {out / 'maps'}")
     if as_json:
         show(rows_as_json(rows))
     elif predictor.limits is not None:
         _show_verdicts(rows)
+
+
+def _tell_reasons(reasons: list[str]) -> None:
+    """One line on how many images need a person whatever their score, and why; the figures are in results.csv."""
+    kinds = Counter(part.rsplit(" (", 1)[0] for reason in reasons for part in reason.split("; "))
+    if kinds:
+        said = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        say(f"{len(reasons)} of the images do not pass, whatever their score: {said} (column reason)")
 
 
 def _show_verdicts(rows: list[dict[str, Any]]) -> None:
