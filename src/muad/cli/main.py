@@ -19,6 +19,7 @@ from muad.cli import (
     evaluate,
     fetch_encoder,
     import_official,
+    limits,
     predict,
     probe_encoder,
     recipes,
@@ -43,6 +44,7 @@ app.command("check-data", rich_help_panel=_WORK)(check_data.command)
 app.command("train", rich_help_panel=_WORK)(train.command)
 app.command("evaluate", rich_help_panel=_WORK)(evaluate.command)
 app.command("calibrate", rich_help_panel=_WORK)(calibrate.command)
+app.command("limits", rich_help_panel=_WORK)(limits.command)
 app.command("report", rich_help_panel=_WORK)(report.command)
 app.command("predict", rich_help_panel=_WORK)(predict.command)
 app.add_typer(
