@@ -34,7 +34,7 @@ def calibration_images(detector: AcceleratedDetector, catalog: Catalog) -> torch
     records = catalog.select(split="train")
     chosen = records[:: max(1, len(records) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
     views = [detector.preprocessing.view(read_image(record.path)) for record in chosen]
-    return detector.preprocessing.normalise(np.stack(views))
+    return torch.from_numpy(detector.preprocessing.normalise(np.stack(views)))
 
 
 def evaluate_variant(run: Path, catalog: Catalog, variant: str, folder: Path, batch_size: int) -> list[float | None]:

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from muad.checkpoint import load_detector
@@ -37,7 +38,7 @@ def column(detector: DiffusionAd, record: Record) -> np.ndarray:
     image, mask = read_pair(record)
     view = detector.preprocessing.view(image)
     truth = np.zeros(view.shape[:2], np.uint8) if mask is None else detector.preprocessing.view(mask)
-    images = detector.preprocessing.normalise(view[None])
+    images = torch.from_numpy(detector.preprocessing.normalise(view[None]))
     restored = (detector.restore(images, [record.category])[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     anomaly = (detector.predict_of(images, [record.category]).anomaly_map[0].numpy() * 255).round().astype(np.uint8)
     cells = [view, restored, np.repeat(anomaly[..., None], 3, 2), np.repeat(truth[..., None], 3, 2)]

@@ -1,8 +1,10 @@
 """A share kept at training becomes limits, verdicts and colours, without another word from the user."""
 
 import json
+import os
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import muad
 from muad import Predictor
 from muad.checkpoint import read_run
 from muad.errors import ConfigError, DataError
+from muad.limit_setting import limits_in_force
+from muad.limits import Rates
 from muad.run_images import read_run_images
 
 SHARE = "training.calibration_share=0.5"
@@ -66,7 +70,7 @@ def test_manifest_and_report_say_what_the_limits_rest_on(run: Path) -> None:
     page = muad.report(run, device="cpu").read_text(encoding="utf-8")
     assert "bolt 20" in page
     assert "on average over draws of 20 calibration images, at most 5 % of good parts" in page
-    assert "no reject limit: 179 more good images are needed" in page
+    assert "at most 4.76 % of good parts (the coarsest limit, 0.5 % is wanted and needs 179 more images)" in page
 
 
 def test_training_keeps_a_share_and_sets_limits_with_it(trained: tuple[Path, list[str]]) -> None:
@@ -78,7 +82,7 @@ def test_training_keeps_a_share_and_sets_limits_with_it(trained: tuple[Path, lis
     assert all(name.startswith("bolt/train/good/") for name in images.calibration_names)
     assert json.loads((run / "run.json").read_text())["categories"] == {"bolt": 20, "nut": 10}
     limits = _limits(run)
-    assert set(limits["bolt"]) == {"review", "map"}
+    assert set(limits["bolt"]) == {"review", "review_rate", "reject", "reject_rate", "map"}
     assert limits["nut"] == {}
     stored = json.loads((run / "calibration.json").read_text())["good"]["bolt"]
     assert stored["count"] == 20
@@ -88,9 +92,9 @@ def test_training_keeps_a_share_and_sets_limits_with_it(trained: tuple[Path, lis
     words = "\n".join(said)
     assert "kept for calibration, not trained on: bolt 20 of 40 good images" in words
     assert "too few good images to keep a share of 0.5 for calibration: nut 10; about 38" in words
-    assert f"are in {run / 'limits.toml'}: review for bolt, reject for no category" in words
+    assert f"are in {run / 'limits.toml'}: review for bolt, reject for bolt" in words
     assert "good images a review limit still needs at a rate of 5 %: nut 19" in words
-    assert "good images a reject limit still needs at a rate of 0.5 %: bolt 179, nut 199" in words
+    assert "reject limits coarser than 0.5 % (good images that are missing for it): bolt 4.76 % (179 more)" in words
 
 
 def test_verdicts_follow_the_file_and_the_score_stays_raw(run: Path, data: Path) -> None:
@@ -160,7 +164,9 @@ def test_products_are_learned_where_they_are_missing(run: Path, data: Path, tmp_
         assert (run / "products.toml").is_file() == root.exists()
         (run / "products.toml").touch()
     assert said[0].startswith("products: 2 categories are recognised from 50 good images")
-    assert said[1].startswith("products: none are recognised, because the training images are not there: ")
+    assert any(
+        text.startswith("products: none are recognised, because the training images are not there: ") for text in said
+    )
 
 
 def test_photographs_of_ones_own_add_the_category_that_had_none(run: Path, data: Path, tmp_path: Path) -> None:
@@ -209,15 +215,53 @@ def test_good_and_bad_are_not_taken_for_each_other(run: Path, data: Path, tmp_pa
         muad.calibrate(run, tmp_path / "elsewhere", device="cpu")
 
 
-def test_limits_edited_by_hand_are_kept_beside_the_new_ones(run: Path) -> None:
+def test_a_look_changes_nothing_and_rates_in_force_stay(run: Path) -> None:
+    muad.calibrate(run, review_rate=0.2, false_alarm_rate=0.1, confidence=0.9)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     said: list[str] = []
-    muad.calibrate(run, review_rate=0.2, note=said.append)
+    result = muad.calibrate(run, note=said.append)["bolt"]
+    assert result.rates == Rates(false_alarm_rate=0.1, review_rate=0.2, confidence=0.9, sure=False)
+    assert limits_in_force(run)["bolt"] == result
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert said == []
+    assert muad.calibrate(run, sure=True)["bolt"].rates == replace(result.rates, sure=True)
+
+
+def test_every_former_file_is_kept_by_its_date(run: Path) -> None:
+    texts, said = [], []
+    for rate in (0.1, 0.2, 0.3):
+        for name in ("limits.toml", "calibration.json"):
+            os.utime(run / name, (1_800_000_000, 1_800_000_000))
+        texts.append([(run / name).read_text(encoding="utf-8") for name in ("limits.toml", "calibration.json")])
+        muad.calibrate(run, review_rate=rate, note=said.append)
+    stems = ["2027-01-15T08-00-00", "2027-01-15T08-00-00-2", "2027-01-15T08-00-00-3"]
+    kept = [[(run / "limits" / f"{stem}{end}").read_text("utf-8") for end in (".toml", ".json")] for stem in stems]
+    assert kept == texts
+    assert len(list((run / "limits").iterdir())) == 6
+    assert all(f"kept as {run / 'limits' / stem}.toml" in told for stem, told in zip(stems, said, strict=True))
+
+
+def test_limits_edited_by_hand_stay_until_others_are_asked_for(run: Path, data: Path) -> None:
     edited = "[categories.bolt]\nreview = 1\n"
     (run / "limits.toml").write_text(edited, encoding="utf-8")
-    muad.calibrate(run, note=said.append)
-    assert (run / "limits.toml.old").read_text(encoding="utf-8") == edited
-    assert "had been edited by hand" in said[0]
+    said: list[str] = []
+    result = muad.calibrate(run, note=said.append)["bolt"]
+    assert (result.review.value, result.review.by_hand, result.reject.value) == (1.0, True, None)
+    assert "was edited by hand and stays as it is" in said[0]
+    muad.calibrate(run, bad=data / "bolt/test/scratch", device="cpu")
+    assert (run / "limits.toml").read_text(encoding="utf-8") == edited
+    said.clear()
+    muad.calibrate(run, review_rate=0.2, note=said.append)
+    assert "had been edited by hand: the former file is kept as" in said[0]
+    assert edited in [path.read_text(encoding="utf-8") for path in (run / "limits").glob("*.toml")]
+    assert _limits(run)["bolt"]["review"] < 1
+
+
+def test_a_rate_edited_in_the_file_is_in_force_when_limits_are_set_again(run: Path) -> None:
+    text = (run / "limits.toml").read_text(encoding="utf-8")
+    (run / "limits.toml").write_text(text.replace("review_rate = 0.05", "review_rate = 0.2", 1), encoding="utf-8")
+    assert muad.calibrate(run)["bolt"].rates.review_rate == 0.2
+    assert _limits(run)["bolt"]["review"] < tomllib.loads(text)["categories"]["bolt"]["review"]
 
 
 def test_images_that_were_kept_must_be_there_when_they_are_scored(
@@ -272,9 +316,9 @@ def test_resuming_what_is_finished_leaves_the_limits_alone(run: Path, data: Path
 def test_one_detector_per_category_is_calibrated_by_category(data: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     muad.train(data, run, recipe=tiny_recipe, overrides=[SHARE, "training.mode=per_category"], device="cpu")
-    assert set(_limits(run)["bolt"]) == {"review", "map"}
+    assert set(_limits(run)["bolt"]) == {"review", "review_rate", "reject", "reject_rate", "map"}
     (found,) = Predictor(run, device="cpu").predict(data / "bolt/test/good/000.png")
-    assert found.verdict in ("pass", "review")
+    assert found.verdict in ("pass", "reject")
 
 
 def test_a_detector_trained_further_is_scored_again(run: Path) -> None:

@@ -19,6 +19,7 @@ from muad.checkpoint import (
     checkpoints,
     copy_tensors,
     load_detector,
+    load_optimizer,
     load_weights,
     read_config,
     read_run,
@@ -26,7 +27,10 @@ from muad.checkpoint import (
 )
 from muad.config import load_config
 from muad.data.content_hash import content_hash
+from muad.detectors import Detector
 from muad.errors import CheckpointError
+from muad.training.loop import resume
+from muad.training.optimizer import build_optimizer
 
 TrainTiny = Callable[..., object]
 
@@ -233,12 +237,7 @@ def test_every_tensor_that_does_not_fit_is_listed_and_none_is_copied() -> None:
 
 def test_the_optimizers_state_does_not_depend_on_its_file(run: Path, photos: Path, tiny_recipe: Path) -> None:
     """Loaded tensors are copies: the file behind them is deleted while the run goes on."""
-    from muad.checkpoint import load_optimizer
-    from muad.training.optimizer import build_optimizer
-
-    config = load_config(tiny_recipe)
-    detector = build_detector(config)
-    optimizer = build_optimizer(config.optim, detector)
+    _, optimizer = _detector_and_optimizer(tiny_recipe)
     checkpoint = checkpoints(run)[0]
     saved = load_file(checkpoint.folder / "optimizer.safetensors")
     expected = {name: tensor.clone() for name, tensor in saved.items()}
@@ -270,3 +269,43 @@ def test_a_category_cannot_lead_out_of_the_run_folder(name: str) -> None:
     with pytest.raises(CheckpointError, match="usable as a folder name"):
         category_folder(Path("run"), name)
     assert category_folder(Path("run"), "metal plate") == Path("run/categories/metal plate")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors"])
+def test_bytes_changed_inside_a_tensor_file_are_found(run: Path, name: str, tiny_recipe: Path) -> None:
+    file = run / "checkpoints/00000010" / name
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1  # a number, not the header: the file reads as before
+    file.write_bytes(content)
+    assert load_file(file)
+    shutil.rmtree(run / "checkpoints/00000012")
+    with pytest.raises(CheckpointError, match=rf"{name} must be as it was written .*00000010.*Delete its folder"):
+        resume(load_config(tiny_recipe), run, *_detector_and_optimizer(tiny_recipe), None)
+
+
+def _detector_and_optimizer(recipe: Path) -> tuple[Detector, torch.optim.Optimizer]:
+    config = load_config(recipe)
+    detector = build_detector(config)
+    return detector, build_optimizer(config.optim, detector)
+
+
+def test_a_run_without_digests_loads_as_before(run: Path) -> None:
+    before = load_detector(run).trainable_state()
+    file = run / "checkpoints/00000012/state.json"
+    state = json.loads(file.read_text(encoding="utf-8"))
+    assert state.pop("digests").keys() == {"weights.safetensors"}
+    file.write_text(json.dumps(state), encoding="utf-8")
+    after = load_detector(run).trainable_state()
+    assert all(tensor.equal(after[name]) for name, tensor in before.items())
+
+
+def test_a_state_of_another_step_is_refused(run: Path) -> None:
+    (run / "checkpoints/00000012").rename(run / "checkpoints/00000013")
+    with pytest.raises(CheckpointError, match=r"state\.json: step must be that of its folder, 13, got 12"):
+        load_detector(run)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of another kind")
+def test_every_file_of_a_run_has_the_mode_of_the_others(trained: Path) -> None:
+    modes = {path.stat().st_mode for path in trained.rglob("*") if path.is_file()}
+    assert modes == {(trained / "run.json").stat().st_mode}

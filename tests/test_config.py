@@ -26,7 +26,7 @@ from muad.errors import ConfigError
 from muad.nn.encoder import EncoderConfig
 
 PUBLISHED = [name for name in recipe_names() if name.startswith("dinomaly-")]
-METRICS = [entry.name for entry in dataclasses.fields(Published) if entry.name != "source"]
+METRICS = [entry.name for entry in dataclasses.fields(Published) if entry.name not in ("source", "data")]
 
 
 def header(name: str) -> str:

@@ -6,6 +6,9 @@ from shutil import copytree
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from muad import evaluate, open_catalog
@@ -56,6 +59,21 @@ def test_half_takes_pixels_of_which_half_is_defect() -> None:
 def test_at_the_same_size_a_clean_mask_stays_as_it_is(rule: str) -> None:
     masks = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (3, 9, 7))
     np.testing.assert_array_equal(ground_truth(masks, (9, 7), rule), masks > 0)  # type: ignore[arg-type]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    side=st.tuples(st.integers(4, 90), st.integers(4, 90)),
+    size=st.tuples(st.integers(1, 120), st.integers(1, 120)),
+    seed=st.integers(0, 2**16),
+)
+def test_defect_pixels_are_those_of_pytorch(side: tuple[int, int], size: tuple[int, int], seed: int) -> None:
+    masks = np.random.default_rng(seed).choice(np.array([0, 1, 127, 128, 255], np.uint8), (2, *side))
+    grey = torch.from_numpy(masks)[:, None].float()
+    touched = torch.nn.functional.interpolate(grey, size, mode="nearest")[:, 0] > 0
+    covered = torch.nn.functional.adaptive_avg_pool2d((grey >= 128).float(), size)[:, 0] >= 0.5
+    np.testing.assert_array_equal(ground_truth(masks, size, "any"), touched.numpy())
+    np.testing.assert_array_equal(ground_truth(masks, size, "half"), covered.numpy())
 
 
 def test_half_keeps_the_area_where_maps_are_no_divisor_of_the_view() -> None:

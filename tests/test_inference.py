@@ -10,6 +10,7 @@ from shutil import copytree
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from muad import Predictor, learn_products
@@ -59,7 +60,7 @@ def test_predictions_do_not_depend_on_batch_size_or_order(predictor: Predictor, 
 def test_score_and_map_are_those_of_the_detector(predictor: Predictor, tiny_run: Path, paths: list[Path]) -> None:
     detector = load_detector(tiny_run)
     view = detector.preprocessing.view(read_image(paths[3]))
-    expected = detector.predict(detector.preprocessing.normalise(view[None]))
+    expected = detector.predict(torch.from_numpy(detector.preprocessing.normalise(view[None])))
     (found,) = predictor.predict(paths[3])
     assert found.score == pytest.approx(expected.score.item(), rel=1e-5)
     restored = detector.preprocessing.to_original(expected.anomaly_map.numpy(), (64, 64))

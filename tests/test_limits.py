@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from muad.errors import CheckpointError, ConfigError
-from muad.limits import CategoryLimits, Limits, Rates, read_calibration, read_limits
+from muad.limits import CategoryLimits, Limits, Rates, read_calibration, read_limits, read_rates
 
 LIMITS = Limits(
     categories={
@@ -81,7 +81,8 @@ def test_limits_are_read_as_they_are_edited(tmp_path: Path) -> None:
         ("[categories.bolt]\nreview = true", "categories.bolt.review must be a number, got True"),
         ("[categories.bolt]\nreject = 'high'", "categories.bolt.reject must be a number, got 'high'"),
         ("[categories.bolt]\nreject = nan", "categories.bolt.reject must be a number, got nan"),
-        ("[categories.bolt]\nalarm = 1", "must hold only review, reject, map, got 'alarm'"),
+        ("[categories.bolt]\nalarm = 1", "must hold only review, reject, map, review_rate, reject_rate, got 'alarm'"),
+        ("[categories.bolt]\nreject_rate = 5", "categories.bolt.reject_rate must be above 0 and below 1, got 5"),
         ("[categories]\nbolt = 1", "categories.bolt must be a table of review, reject, map, got 1"),
         ("categories = 1", "categories must be tables"),
         ("[categories.bolt\n", "must be valid TOML"),
@@ -110,3 +111,12 @@ def test_stored_scores_that_cannot_be_read_are_told(tmp_path: Path, text: str) -
 def test_rates_out_of_range_are_told(rates: tuple[float, float, float], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         Rates(false_alarm_rate=rates[0], review_rate=rates[1], confidence=rates[2], sure=False)
+
+
+def test_rates_are_those_of_the_file_else_the_usual_ones(tmp_path: Path) -> None:
+    assert read_rates(tmp_path) == Rates(false_alarm_rate=0.005, review_rate=0.05, confidence=0.95, sure=False)
+    _write(tmp_path, "review_rate = 0.2\nsure = true\n")
+    assert read_rates(tmp_path) == Rates(false_alarm_rate=0.005, review_rate=0.2, confidence=0.95, sure=True)
+    for text, told in (("sure = 1", "sure must be true or false"), ("review_rate = 'few'", "must be a number")):
+        with pytest.raises(ConfigError, match=told):
+            read_rates(_write(tmp_path, text))

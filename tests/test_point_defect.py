@@ -53,7 +53,7 @@ def detector() -> Dinomaly:
     detector = Dinomaly(config)
     normal = [_surface(size, seed) for seed, size in enumerate(SIZES)]
     views = np.concatenate([_preprocessing(way).views(image) for way in WAYS for image in normal])
-    images = detector.preprocessing.normalise(views)
+    images = torch.from_numpy(detector.preprocessing.normalise(views))
     optimizer = StableAdamW(detector.parameter_groups(), lr=2e-3)
     for step in range(STEPS):
         chosen = batch_indices(step, count=len(images), batch_size=8, seed=0)

@@ -47,7 +47,7 @@ def test_runs_that_were_kept_are_not_trained_again(tiny_data: Path, tmp_path: Pa
     with pytest.raises(ConfigError, match=r"out must be new or hold the same probe, got .*steps is 10, not 11"):
         probe(steps=11)
     (tmp_path / "kept" / "probe.json").write_text("[")
-    with pytest.raises(CheckpointError, match=r"out must be a folder to write"):
+    with pytest.raises(CheckpointError, match=r"probe\.json must be readable, got .*Name another folder"):
         probe()
 
 

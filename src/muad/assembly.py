@@ -70,7 +70,7 @@ def predict_views(
     detector: Scorer, views: UInt8[np.ndarray, "b H W 3"], categories: Sequence[str | None]
 ) -> Prediction:
     """What a detector says of preprocessed images of these categories, brought back as float32 on the CPU."""
-    images = detector.preprocessing.normalise(views).to(detector.device)
+    images = torch.from_numpy(detector.preprocessing.normalise(views)).to(detector.device)
     if isinstance(detector, Conditioned):
         prediction = detector.predict_of(images, categories)
     else:

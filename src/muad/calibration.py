@@ -5,25 +5,24 @@ The statistics are in `metrics/conformal.py`, the files in `limits.py`; docs/cal
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from muad._version import __version__
-from muad.checkpoint import category_folder, checkpoints, read_run, write_text
+from muad.checkpoint import category_folder, checkpoints, read_run
 from muad.data.content_hash import content_hash
 from muad.data.near_duplicates import near_duplicate_groups, read_appearances
 from muad.data.tree import ANOMALOUS_NAMES, MASK_FOLDER_NAMES, NORMAL_NAMES
 from muad.errors import CheckpointError, DataError
 from muad.inference import Predictor
-from muad.limit_setting import CategoryResult, limits_text, results_of, summary
-from muad.limits import CALIBRATION_FILE, LIMITS_FILE, Calibration, Rates, Scored, read_calibration
+from muad.limit_history import is_edited, text_digest, write_limits
+from muad.limit_setting import CategoryResult, limits_in_force, limits_text, results_of, summary
+from muad.limits import LIMITS_FILE, Calibration, Scored, read_calibration, read_rates
 from muad.outputs import find_images
 from muad.recognition import has_products, learn_products
 from muad.run_images import UNREADABLE, file_digest, read_run_images
@@ -46,10 +45,10 @@ def calibrate(
     run: str | Path,
     good: str | Path | None = None,
     *,
-    false_alarm_rate: float = 0.005,
-    review_rate: float = 0.05,
-    confidence: float = 0.95,
-    sure: bool = False,
+    false_alarm_rate: float | None = None,
+    review_rate: float | None = None,
+    confidence: float | None = None,
+    sure: bool | None = None,
     bad: str | Path | None = None,
     device: str = "auto",
     encoder_weights: str | Path | None = None,
@@ -60,14 +59,18 @@ def calibrate(
 ) -> dict[str, CategoryResult]:
     """Set the limits of a run from good images it was not trained on: `RUN/limits.toml`, in force from then on.
 
+    The file it replaces is kept in `RUN/limits`, by its date. A file edited by hand is replaced only where rates or
+    good images are given; the rates in it count as given by whoever edited them.
+
     Args:
         run: Run folder.
         good: Good images in folders named like their category; None for the share the run kept, or the scores stored
             when it was calibrated before, which takes no images and no time.
-        false_alarm_rate: Part of good parts that may be rejected.
-        review_rate: Part of good parts that may be reviewed or rejected.
-        confidence: Of the bounds that are stated.
-        sure: Keep the rates with that confidence, not only on average; needs more images.
+        false_alarm_rate: Part of good parts that may be rejected; None for the one in force, 0.5 % at first.
+        review_rate: Part of good parts that may be reviewed or rejected; None for the one in force, 5 % at first.
+        confidence: Of the bounds that are stated; None for the one in force, 95 % at first.
+        sure: Keep the rates with that confidence, not only on average; needs more images. None for what is in force,
+            on average at first.
         bad: Images of bad parts: the misses are counted, no limit is moved.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
@@ -85,7 +88,14 @@ def calibrate(
         CheckpointError: No usable run there, or it cannot be written.
     """
     run, good, bad = Path(run), None if good is None else Path(good), None if bad is None else Path(bad)
-    rates = Rates(false_alarm_rate=false_alarm_rate, review_rate=review_rate, confidence=confidence, sure=sure)
+    asked: dict[str, Any] = {
+        "false_alarm_rate": false_alarm_rate,
+        "review_rate": review_rate,
+        "confidence": confidence,
+        "sure": sure,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    rates = replace(read_rates(run), **given)
     categories = tuple(read_run(run).get("categories", ()))
     weights, before = _weights_digest(run), read_calibration(run)
     written = "" if before is None else before.limits_digest
@@ -115,7 +125,10 @@ def calibrate(
         images = _given(bad, categories, ANOMALOUS_NAMES)
         found = replace(found, bad={**found.bad, **score(images, "score bad images", bad, str(bad.absolute()))})
     _learn_missing_products(run, categories, device, note)
-    return _write(run, replace(found, muad=__version__, rates=rates), categories, note)
+    stays = before is not None and good is None and not given and rates == before.rates and is_edited(run, before)
+    if stays:
+        note(f"{LIMITS_FILE} was edited by hand and stays as it is; name a rate to have limits set anew")
+    return _write(run, replace(found, muad=__version__, rates=rates), categories, note, anew=not stays)
 
 
 def _learn_missing_products(run: Path, categories: Sequence[str], device: str, note: Notice) -> None:
@@ -143,18 +156,13 @@ def calibrate_trained(run: Path, fabric: Fabric, *, device: str, progress: Progr
             note(sentence)
 
 
-def _write(run: Path, calibration: Calibration, categories: Sequence[str], note: Notice) -> dict[str, CategoryResult]:
+def _write(
+    run: Path, calibration: Calibration, categories: Sequence[str], note: Notice, *, anew: bool
+) -> dict[str, CategoryResult]:
+    """Put limits and scores in force, the limits only if they are to be set anew; returns what is in force."""
     results = results_of(calibration, categories)
-    text = limits_text(calibration, results)
-    path = run / LIMITS_FILE
-    if path.is_file() and _digest(path.read_bytes()) != calibration.limits_digest:
-        old = path.with_name(f"{LIMITS_FILE}.old")
-        write_text(old, path.read_text(encoding="utf-8", errors="replace"))
-        note(f"{LIMITS_FILE} had been edited by hand: it is kept as {old}, and new limits are in force")
-    calibration = replace(calibration, limits_digest=_digest(text.encode()))
-    write_text(run / CALIBRATION_FILE, json.dumps(calibration.to_json(), indent=1) + "\n")
-    write_text(path, text)
-    return results
+    write_limits(run, calibration, limits_text(calibration, results) if anew else None, note)
+    return results if anew else limits_in_force(run)
 
 
 def _score(
@@ -286,8 +294,4 @@ def _weights_digest(run: Path) -> str:
     found = [checkpoints(folder)[-1:] for folder in folders]
     if not all(found):
         raise CheckpointError(f"run must hold a checkpoint to be calibrated, got {run} without one. Train it first.")
-    return _digest("".join(file_digest(last.folder / "weights.safetensors") for (last,) in found).encode())
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
+    return text_digest("".join(file_digest(last.folder / "weights.safetensors") for (last,) in found).encode())

@@ -8,9 +8,9 @@
     RUN/images.json           which images it was trained on, and which it kept for calibration (`run_images`)
     RUN/limits.toml, calibration.json
                               limits, to be edited by hand, and the scores they come from (`limits`)
-    RUN/checkpoints/00000500/ weights.safetensors, state.json (step, encoder fingerprint) and, until the run is
-                              finished, optimizer.safetensors; with training.ema_decay the weights are the running
-                              mean, and those the optimizer moves are in latest.safetensors
+    RUN/checkpoints/00000500/ weights.safetensors, state.json (step, encoder fingerprint, a digest of each file) and,
+                              until the run is finished, optimizer.safetensors; with training.ema_decay the weights are
+                              the running mean, and those the optimizer moves are in latest.safetensors
     RUN/roi/                  a region of interest for each category, if there are any
     RUN/categories/NAME/      in per_category mode: one such folder each
 
@@ -30,11 +30,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from muad.config import RunConfig, config_to_toml, load_config
 from muad.detectors import DETECTORS, Detector
 from muad.errors import CheckpointError, ConfigError
+from muad.run_schema import CheckpointState, RunFacts, check, parse_json, read_json
+from muad.tensor_files import read_whole_tensors, write_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,7 @@ _READABLE = (1, 2)  # version 1 says nothing of data hash, preprocessing and enc
 _KEEP = 2  # the newest checkpoint and the one before it
 _DRAFT = ".partial"
 _FALL_BACK = "Delete its folder to use the checkpoint before it."
+_RESTORE = "Restore it or train again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +87,17 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "run.json"
     if not path.is_file():
         raise CheckpointError(f"run must be a folder written by `muad train`, got {run_dir}, which has no run.json.")
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        version = facts["format_version"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise CheckpointError(
-            f"run.json must be readable, got {path} ({error!r}). Restore it or train again."
-        ) from None
-    if version not in _READABLE:
+    facts = parse_json(path, _RESTORE)
+    version = facts.get("format_version")
+    if version is None:
+        raise CheckpointError(f"run.json must be readable, got {path} without 'format_version'. {_RESTORE}")
+    if version not in _READABLE or type(version) is not int:
         raise CheckpointError(
             f"run folder must have format version {' or '.join(map(str, _READABLE))}, got {version} in {run_dir}. "
             f"Use the release of muad that wrote it ({facts.get('muad', 'unknown')}) or a newer one, or train again."
         )
-    return dict(facts)
+    check(path, facts, RunFacts, _RESTORE)
+    return facts
 
 
 def category_folder(run_dir: Path, category: str) -> Path:
@@ -174,13 +174,13 @@ def save_checkpoint(
     try:
         draft.mkdir(parents=True)
         latest = detector.trainable_state()
-        _write_tensors(latest if average is None else average, draft / "weights.safetensors")
+        parts: dict[str, Mapping[str, Tensor]] = {"weights.safetensors": latest if average is None else average}
         if average is not None and optimizer is not None:
-            _write_tensors(latest, draft / "latest.safetensors")
+            parts["latest.safetensors"] = latest
         state: dict[str, Any] = {"step": step, "fingerprint": detector.fingerprint}
         if optimizer is not None:
-            tensors, state["optimizer"] = _split_optimizer(optimizer)
-            save_file(tensors, draft / "optimizer.safetensors")
+            parts["optimizer.safetensors"], state["optimizer"] = _split_optimizer(optimizer)
+        state["digests"] = {name: write_tensors(tensors, draft / name) for name, tensors in parts.items()}
         (draft / "state.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
         for file in draft.iterdir():
             _flush_to_disk(file)
@@ -205,13 +205,13 @@ def load_weights(checkpoint: Checkpoint, detector: Detector) -> None:
     Raises:
         CheckpointError: Unreadable file, another encoder, or tensors that do not fit; they are listed.
     """
-    state = _read_state(checkpoint, "fingerprint")
-    if state["fingerprint"] != detector.fingerprint:
+    state = _read_state(checkpoint)
+    if state.fingerprint != detector.fingerprint:
         raise CheckpointError(
-            f"encoder weights must be those the run was trained with ({state['fingerprint'][:12]}), "
+            f"encoder weights must be those the run was trained with ({state.fingerprint[:12]}), "
             f"got {detector.fingerprint[:12]}. Pass the original file as the encoder weights."
         )
-    copy_tensors(_read_tensors(checkpoint.folder / "weights.safetensors"), detector.trainable_state())
+    copy_tensors(_read_tensors(checkpoint, state, "weights.safetensors"), detector.trainable_state())
 
 
 def load_latest(checkpoint: Checkpoint, detector: Detector) -> None:
@@ -220,7 +220,7 @@ def load_latest(checkpoint: Checkpoint, detector: Detector) -> None:
     Raises:
         CheckpointError: Unreadable or missing file, or tensors that do not fit; they are listed.
     """
-    copy_tensors(_read_tensors(checkpoint.folder / "latest.safetensors"), detector.trainable_state())
+    copy_tensors(_read_tensors(checkpoint, _read_state(checkpoint), "latest.safetensors"), detector.trainable_state())
 
 
 def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
@@ -232,9 +232,17 @@ def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> 
     path = checkpoint.folder / "optimizer.safetensors"
     if not path.is_file():
         raise CheckpointError(f"checkpoint must hold the optimizer's state to resume, got {checkpoint.folder}.")
-    numbers = _read_state(checkpoint, "optimizer")["optimizer"]
-    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in numbers.items()}
-    for key, tensor in _read_tensors(path).items():
+    saved = _read_state(checkpoint)
+    if saved.optimizer is None:
+        raise CheckpointError(f"state.json must hold 'optimizer', got {checkpoint.folder} without it. {_FALL_BACK}")
+    try:
+        state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in saved.optimizer.items()}
+    except ValueError:
+        raise CheckpointError(
+            f"state.json: optimizer must have a number for each parameter, got other keys in {checkpoint.folder}. "
+            f"{_FALL_BACK}"
+        ) from None
+    for key, tensor in _read_tensors(checkpoint, saved, path.name).items():
         index, _, name = key.partition(".")
         # A copy: what is read is a view of the file, which is going to be deleted.
         state.setdefault(int(index), {})[name] = tensor.clone()
@@ -320,25 +328,15 @@ def _split_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor
     return tensors, numbers
 
 
-def _read_state(checkpoint: Checkpoint, needed: str) -> dict[str, Any]:
+def _read_state(checkpoint: Checkpoint) -> CheckpointState:
     path = checkpoint.folder / "state.json"
-    try:
-        state = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"state.json must be readable, got {path} ({error}). {_FALL_BACK}") from None
-    if needed not in state:
-        raise CheckpointError(f"state.json must hold {needed!r}, got {path} without it. {_FALL_BACK}")
+    state, _ = read_json(path, CheckpointState, _FALL_BACK)
+    if state.step != checkpoint.step:
+        raise CheckpointError(
+            f"state.json: step must be that of its folder, {checkpoint.step}, got {state.step}, in {path}. {_FALL_BACK}"
+        )
     return state
 
 
-def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path)
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path.name} must be a readable safetensors file, got {path} ({error}). {_FALL_BACK}"
-        ) from None
+def _read_tensors(checkpoint: Checkpoint, state: CheckpointState, name: str) -> dict[str, Tensor]:
+    return read_whole_tensors(checkpoint.folder / name, state.digests.get(name), _FALL_BACK)

@@ -24,6 +24,10 @@ _KINDS = {
     "tuple_type": "a list",
     "dataclass_type": "a table of keys",
     "dict_type": "a table of keys",
+    "mapping_type": "a table of keys",
+    "missing": "given",
+    "string_too_short": "a name",
+    "too_long": "a shorter list",
 }
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 
@@ -52,8 +56,17 @@ def explain(error: ValidationError, root: type) -> str:
         return f"{path} must be {wanted} values, got {got}."
     if fault["type"] == "missing":
         return f"{path} must be given, got none. Set it in the recipe, or with --set {path}=VALUE."
-    constraint = _KINDS.get(fault["type"], fault["msg"])
-    return f"{path} must be {constraint}, got {got}.{_remedy(fault['type'], path, fault['input'], root)}"
+    return f"{path} must be {constraint_of(fault)}, got {got}.{_remedy(fault['type'], path, fault['input'], root)}"
+
+
+def constraint_of(fault: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails
+    """What a value must be, in a few words that follow "must be"."""
+    kind, context = fault["type"], fault.get("ctx", {})
+    if kind == "literal_error":
+        return f"one of {context['expected'].replace(' or ', ', ')}"
+    if kind == "greater_than_equal":
+        return f"at least {context['ge']:g}"
+    return _KINDS.get(kind, str(fault["msg"]))
 
 
 def key_paths(kind: type, prefix: str = "", name: str | None = None) -> Iterator[str]:

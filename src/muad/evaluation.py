@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from muad.assembly import ImageViews, images_at_once, original_map, predict_images, predict_views, view_image
 from muad.data.images import read_mask, read_pair
@@ -25,7 +25,7 @@ from muad.metrics.report import CategoryReport, Report
 from muad.types import Prediction
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, UInt8
+    from jaxtyping import Bool, Float, Int, UInt8
 
     from muad.detectors.base import Scorer
     from muad.metrics.collection import Expand
@@ -145,10 +145,29 @@ def ground_truth(
     `any` samples the nearest mask pixel by PyTorch's rule, then takes everything above zero: the authors' choice, which
     dilates defects by about a pixel because the mask was resized bilinearly before. `half` averages over the pixel.
     """
-    tensor = torch.from_numpy(masks)[:, None].float()
     if defect_pixel == "any":
-        return F.interpolate(tensor, size, mode="nearest")[:, 0].numpy() > 0
-    return F.adaptive_avg_pool2d((tensor >= 128).float(), size)[:, 0].numpy() >= 0.5
+        rows, columns = (_nearest(whole, cells) for whole, cells in zip(masks.shape[1:], size, strict=True))
+        return masks[:, rows[:, None], columns] > 0
+    return np.stack([_half_covered(mask >= 128, size) for mask in masks]) if len(masks) else np.empty((0, *size), bool)
+
+
+def _nearest(whole: int, cells: int) -> Int[np.ndarray, " cells"]:
+    """Which of the pixels along a side each cell takes, in the single precision PyTorch computes it in."""
+    step = np.float32(whole) / np.float32(cells)
+    return np.minimum((np.arange(cells, dtype=np.float32) * step).astype(np.int64), whole - 1)
+
+
+def _half_covered(defect: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    """Cells of which at least half is defect; a cell takes every pixel it touches, as PyTorch's adaptive pooling."""
+    table = cv2.integral(defect.view(np.uint8))
+    (top, bottom), (left, right) = (
+        (np.arange(cells) * whole // cells, -(-(np.arange(cells) + 1) * whole // cells))
+        for whole, cells in zip(defect.shape, size, strict=True)
+    )
+    strips = table[bottom] - table[top]
+    covered = strips[:, right] - strips[:, left]
+    half: np.ndarray = 2 * covered >= (bottom - top)[:, None] * (right - left)
+    return half
 
 
 def _predict(detector: Scorer, images: Sequence[ImageViews], batch_size: int) -> Prediction:

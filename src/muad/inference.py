@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,7 @@ from PIL import Image
 
 from muad.acceleration import AcceleratedDetector, Acceleration
 from muad.assembly import ImageMaps, ImageViews, images_at_once, original_map, predict_images, view_image
+from muad.capture import Capture, Reason, content_reasons, measure
 from muad.checkpoint import category_folder, load_detector, read_config, read_run
 from muad.data.images import has_pages, image_to_rgb, values_to_rgb
 from muad.data.index import open_catalog
@@ -21,8 +23,7 @@ from muad.data.loading import read_ahead
 from muad.detectors import Dinomaly
 from muad.device import choose_device
 from muad.errors import ConfigError, DataError
-from muad.limits import read_limits
-from muad.prediction import ImagePrediction
+from muad.limits import Verdict, read_limits
 from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
 from muad.run_images import kept_for_calibration
 
@@ -38,6 +39,46 @@ _CALIBRATION_IMAGES = 64
 _KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePrediction:
+    """What a run says of one image.
+
+    Attributes:
+        path: The file, if it came from one.
+        category: The category it was judged as: the one given, else the one recognised; None if neither is known.
+        recognised_category: The trained category it looks like, or `unknown product` if it looks like none; None if the
+            run recognises no products.
+        notice: What a person should know, such as that the given and the recognised category differ; or None.
+        score: Anomaly score, unbounded; None if the image could not be read.
+        anomaly_map: Anomaly per pixel of the original image, `[H0, W0]` float32; NaN where a crop hid it from the
+            detector; None if the image could not be read.
+        image: The original image as RGB, or None.
+        error: Why there is no score, or None.
+        verdict: `pass`, `review` or `reject` by the limits of its category, None without them; `unknown product`, with
+            or without limits, where no category was given and none fits. Never `pass` where there are reasons.
+        reasons: Why a person has to look at the photograph whatever its score: it shows nothing, or looks like another
+            product than the one given.
+        p_value: How usual the score is for a good image of its category, in (0, 1]; None without calibration.
+    """
+
+    path: Path | None
+    category: str | None
+    recognised_category: str | None = None
+    notice: str | None = None
+    score: float | None = None
+    anomaly_map: Float[np.ndarray, "H0 W0"] | None = None
+    image: UInt8[np.ndarray, "H0 W0 3"] | None = None
+    error: str | None = None
+    verdict: Verdict | None = None
+    p_value: float | None = None
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def reason(self) -> str | None:
+        """All reasons in words, with their figures; None without one."""
+        return "; ".join(map(str, self.reasons)) or None
+
+
 class _Seen(NamedTuple):
     """An image that was read, or the reason why not, its views, and what it is recognised by and judged as."""
 
@@ -45,6 +86,7 @@ class _Seen(NamedTuple):
     views: ImageViews | None  # None also where they depend on what is yet to be recognised
     small: UInt8[np.ndarray, "h w 3"] | None = None
     judged_as: str | None = None
+    captured: Capture | None = None
 
 
 class Predictor:
@@ -147,7 +189,7 @@ class Predictor:
         at_once = images_at_once(self._preprocessing, batch_size)
         read = read_ahead(lambda item: self._read(item, category), images, ahead=at_once)
         while group := list(islice(read, at_once)):
-            seen = [self._viewed(seen) for seen in self._recognise(group)]
+            seen = [self._checked(self._viewed(seen)) for seen in self._recognise(group)]
             yield from map(self._judged, self._predict_group(seen, batch_size))
 
     def _read(self, item: ImageLike, category: str | None) -> _Seen:
@@ -172,9 +214,19 @@ class Predictor:
             return seen
         name = f"image {found.path}" if found.path is not None else "image"
         try:
-            return seen._replace(views=view_image(self._preprocessing, found.image, name, seen.judged_as))
+            views = view_image(self._preprocessing, found.image, name, seen.judged_as)
         except DataError as error:
             return _Seen(ImagePrediction(path=found.path, category=found.category, error=str(error)), None)
+        interest = self._preprocessing.interest
+        inspected = None if interest is None else interest.mask(seen.judged_as, views.size, name)
+        return seen._replace(views=views, captured=measure(found.image, inspected))
+
+    def _checked(self, seen: _Seen) -> _Seen:
+        """The same image with the reasons why it must not pass, before those of the product it looks like."""
+        if seen.captured is None:
+            return seen
+        reasons = (*content_reasons(seen.captured), *seen.prediction.reasons)
+        return seen._replace(prediction=dataclasses.replace(seen.prediction, reasons=reasons))
 
     def _recognise(self, group: Sequence[_Seen]) -> list[_Seen]:
         """The same images, each with what it looks like; what nobody named is judged as that."""
@@ -201,22 +253,15 @@ class Predictor:
 
     def _judged(self, prediction: ImagePrediction) -> ImagePrediction:
         """The same, with verdict and p-value; the score stays what the detector gave."""
-        if prediction.score is not None:
-            category = prediction.category
-            prediction = dataclasses.replace(
-                prediction,
-                limits=None if self.limits is None or category is None else self.limits.categories.get(category),
-                map_limit=self.map_limit(category),
-                colour_scale=self.colour_scale(category),
-            )
         if prediction.category is None and prediction.recognised_category == UNKNOWN_PRODUCT:
             return dataclasses.replace(prediction, verdict=UNKNOWN_PRODUCT)
         if self.limits is None or prediction.score is None:
             return prediction
         category, score = prediction.category, prediction.score
-        return dataclasses.replace(
-            prediction, verdict=self.limits.verdict(category, score), p_value=self.limits.p_value(category, score)
-        )
+        verdict = self.limits.verdict(category, score)
+        if verdict == "pass" and prediction.reasons:
+            verdict = "review"
+        return dataclasses.replace(prediction, verdict=verdict, p_value=self.limits.p_value(category, score))
 
     def colour_scale(self, category: str | None) -> tuple[float, float] | None:
         """Map values drawn as nothing and as fully anomalous: around the map limit, else those of the run."""
@@ -238,13 +283,16 @@ class Predictor:
 
 def _named(seen: _Seen, found: Recognition) -> _Seen:
     """An image with what it looks like; a given category stays, and is questioned if it looks like something else."""
-    given, notice = seen.prediction.category, None
+    given, notice, reasons = seen.prediction.category, None, seen.prediction.reasons
     if given is not None and given != found.category:
         notice = f"given as {given}, looks like {found.category} (p = {found.p_value:.2g})"
+        reasons += (Reason(what=f"looks like {found.category}", quantity="p-value", value=found.p_value),)
     elif found.is_unknown:
         notice = f"{UNKNOWN_PRODUCT}: nearest is {found.nearest} (p = {found.p_value:.2g})"
     category = found.nearest if given is None and not found.is_unknown else given
-    told = dataclasses.replace(seen.prediction, category=category, recognised_category=found.category, notice=notice)
+    told = dataclasses.replace(
+        seen.prediction, category=category, recognised_category=found.category, notice=notice, reasons=reasons
+    )
     # Of an unknown product there is still a map: by the detector of what it resembles most, or told that it is that.
     judged_as = given or found.nearest
     views = None if seen.views is None else dataclasses.replace(seen.views, category=judged_as)
@@ -320,7 +368,7 @@ def _calibration_images(run: Path, preprocessing: Preprocessing) -> Float[torch.
         raise ConfigError(
             f"precision must be fp32 or bf16 without the training images, got int8, which needs them: {error}"
         ) from None
-    return preprocessing.normalise(np.concatenate(views))
+    return torch.from_numpy(preprocessing.normalise(np.concatenate(views)))
 
 
 def _as_rgb(item: object, value_range: ValueRange | None) -> UInt8[np.ndarray, "H W 3"]:

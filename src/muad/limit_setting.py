@@ -1,16 +1,26 @@
-"""From stored scores to limits, and the sentences that say what they promise."""
+"""From stored scores to limits, and the sentences that say what they promise.
+
+With fewer images than a rate needs, the limit is the largest score: it keeps the coarsest rate that the count carries,
+1 / (n + 1), and is called so wherever it is shown. A reject limit is set so only where that rate is at most the review
+rate: up to there the user has said that good parts may be taken off the line. One that is coarser never rejects a part,
+it stops it for a person to look at.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomli_w
 
-from muad.limits import Calibration, Rates, Scored
+from muad.checkpoint import read_run
+from muad.errors import DataError
+from muad.limits import Calibration, CategoryLimits, Rates, Scored, read_calibration, read_limits, read_rates
 from muad.metrics.conformal import (
     binomial_interval,
+    coarsest_rate,
+    coarsest_sure_rate,
     images_needed,
     limit_rank,
     rate_bound,
@@ -28,7 +38,9 @@ _HEAD = """\
 #
 # Edit them freely: every prediction reads this file anew, nothing is trained. A score above `reject` is rejected, one
 # above `review` is for a person to look at, everything else passes. A line left out is a limit that is not there.
-# `map` is the middle of the colours of overlays and decides nothing. Calibrating again writes a new file.
+# `review_rate` and `reject_rate` of a category say what its limits keep: more than wanted where good images are too few
+# for the wanted rate. `map` is the middle of the colours of overlays; neither decides anything. Calibrating again keeps
+# the rates below unless it is given others, and puts the former file into the folder limits/.
 
 """
 
@@ -38,16 +50,26 @@ class Limit:
     """One limit, or what is missing for it.
 
     Attributes:
-        rate: Part of good images that may be above it.
+        rate: Part of good images that may be above it, as wanted.
         value: The limit; None with too few images.
-        bound: What that part is at most in the long run, with the stated confidence; None without a limit.
-        more_images: How many more good images it needs; 0 where it is there.
+        carried: The part that it keeps: the one wanted, or a larger one with too few images for that; None without a
+            limit, and where it was set by hand.
+        bound: What that part is at most in the long run, with the stated confidence; None where `carried` is.
+        more_images: How many more good images the wanted rate needs; 0 where it is kept.
+        by_hand: Whether `limits.toml` says something else than calibration gave.
     """
 
     rate: float
     value: float | None
+    carried: float | None
     bound: float | None
     more_images: int
+    by_hand: bool = False
+
+    @property
+    def is_coarser(self) -> bool:
+        """Whether it is there and keeps a larger part than wanted."""
+        return self.carried is not None and self.more_images > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,40 +119,80 @@ class CategoryResult:
             yield _misses_sentence(self.misses, self.rates.confidence)
 
 
-def results_of(calibration: Calibration, categories: Sequence[str]) -> dict[str, CategoryResult]:
-    """Limits of every category of the run, those without calibration images included."""
+def results_of(
+    calibration: Calibration, categories: Sequence[str], in_force: Mapping[str, CategoryLimits] | None = None
+) -> dict[str, CategoryResult]:
+    """Limits of every category of the run, those without calibration images included.
+
+    Args:
+        calibration: The scores, and the rates that are wanted.
+        categories: Of the run.
+        in_force: Limits as `limits.toml` has them; where they are others than calibration gives, they count as set by
+            hand. None for those that calibration gives.
+    """
     results = {}
     for category in categories:
         good, rates = calibration.good.get(category), calibration.rates
         scores, map_peaks = ((), ()) if good is None else (good.scores, good.map_peaks)
-        review = _limit(scores, rates.review_rate, rates)
-        reject = _limit(scores, rates.false_alarm_rate, rates)
-        peaks = [_limit(map_peaks, rate, rates).value for rate in (rates.false_alarm_rate, rates.review_rate)]
+        review, reject = _review_limit(scores, rates), _reject_limit(scores, rates)
+        peak = _reject_limit(map_peaks, rates).value
+        peak = _review_limit(map_peaks, rates).value if peak is None else peak
+        if in_force is not None:
+            edited = in_force.get(category, CategoryLimits())
+            review, reject, peak = _as_edited(review, edited.review), _as_edited(reject, edited.reject), edited.map
         results[category] = CategoryResult(
             count=len(scores),
             review=review,
             reject=reject,
-            map=next((peak for peak in peaks if peak is not None), None),
+            map=peak,
             misses=_misses(calibration.bad.get(category), review, reject, rates.confidence),
             rates=rates,
         )
     return results
 
 
+def limits_in_force(run: Path) -> dict[str, CategoryResult]:
+    """The limits of a run as `limits.toml` has them now, and what they promise; nothing is written.
+
+    Raises:
+        DataError: It has none.
+        ConfigError: `limits.toml` cannot be used.
+        CheckpointError: No run there, or `calibration.json` cannot be read.
+    """
+    categories = tuple(read_run(run).get("categories", ()))
+    limits, calibration = read_limits(run, categories), read_calibration(run)
+    if limits is None:
+        raise DataError(f"run must have limits, got {run} without any. Set them: muad calibrate {run} GOOD_IMAGES")
+    if calibration is None:
+        calibration = Calibration(muad="", weights="", limits_digest="", rates=read_rates(run), good={})
+    return results_of(calibration, categories or tuple(limits.categories), limits.categories)
+
+
 def summary(results: Mapping[str, CategoryResult], path: Path) -> Iterator[str]:
-    """Two lines on which limits there are, and what the others need."""
+    """A few lines on which limits there are, which are coarser than wanted, and what the others need."""
     review = [name for name, result in results.items() if result.review.value is not None]
     reject = [name for name, result in results.items() if result.reject.value is not None]
     yield (
         f"limits, and what they promise, are in {path}: review for {', '.join(review) or 'no category'}, reject for "
         f"{', '.join(reject) or 'no category'}"
     )
-    for name, kind in (("review", "review_rate"), ("reject", "false_alarm_rate")):
+    for name, wanted in (("review", "review_rate"), ("reject", "false_alarm_rate")):
         limits = {category: getattr(result, name) for category, result in results.items()}
-        missing = [f"{category} {limit.more_images}" for category, limit in limits.items() if limit.value is None]
+        coarser = [
+            f"{category} {_percent(limit.carried or 1)} ({limit.more_images} more)"
+            for category, limit in limits.items()
+            if limit.is_coarser
+        ]
+        missing = [
+            f"{category} {limit.more_images}"
+            for category, limit in limits.items()
+            if limit.value is None and not limit.by_hand
+        ]
+        rate = _percent(getattr(next(iter(results.values())).rates, wanted)) if results else ""
+        if coarser:
+            yield f"{name} limits coarser than {rate} (good images that are missing for it): {', '.join(coarser)}"
         if missing:
-            rate = getattr(next(iter(results.values())).rates, kind)
-            yield f"good images a {name} limit still needs at a rate of {_percent(rate)}: {', '.join(missing)}"
+            yield f"good images a {name} limit still needs at a rate of {rate}: {', '.join(missing)}"
 
 
 def limits_text(calibration: Calibration, results: Mapping[str, CategoryResult]) -> str:
@@ -149,21 +211,51 @@ def limits_text(calibration: Calibration, results: Mapping[str, CategoryResult])
         for name, limit in (("review", result.review), ("reject", result.reject)):
             if limit.value is not None:
                 lines.append(f"{name} = {limit.value!r}")
+            if limit.carried is not None:
+                coarser = f"  # coarser than the {limit.rate!r} wanted" if limit.is_coarser else ""
+                lines.append(f"{name}_rate = {limit.carried!r}{coarser}")
             lines.append(f"# {_sentence(name, limit, result.count, rates)}")
         if result.map is not None:
             lines.append(f"map = {result.map!r}")
     return _HEAD + "\n".join(lines) + "\n"
 
 
+def _review_limit(scores: Sequence[float], rates: Rates) -> Limit:
+    return _limit(scores, rates.review_rate, rates)
+
+
+def _reject_limit(scores: Sequence[float], rates: Rates) -> Limit:
+    """None of its own where even the coarsest would reject more good parts than may be taken off the line at all."""
+    limit = _limit(scores, rates.false_alarm_rate, rates)
+    if limit.is_coarser and len(scores) < _needed(rates.review_rate, rates):
+        return replace(limit, value=None, carried=None, bound=None)
+    return limit
+
+
 def _limit(scores: Sequence[float], rate: float, rates: Rates) -> Limit:
-    count = len(scores)
-    if rates.sure:
-        rank, needed = sure_rank(count, rate, rates.confidence), sure_images_needed(rate, rates.confidence)
-    else:
-        rank, needed = limit_rank(count, rate), images_needed(rate)
-    if rank is None:
-        return Limit(rate=rate, value=None, bound=None, more_images=needed - count)
-    return Limit(rate=rate, value=scores[rank - 1], bound=rate_bound(count, rank, rates.confidence), more_images=0)
+    count, needed = len(scores), _needed(rate, rates)
+    rank = sure_rank(count, rate, rates.confidence) if rates.sure else limit_rank(count, rate)
+    if rank is not None:
+        bound = rate_bound(count, rank, rates.confidence)
+        return Limit(rate=rate, value=scores[rank - 1], carried=rate, bound=bound, more_images=0)
+    if not count:
+        return Limit(rate=rate, value=None, carried=None, bound=None, more_images=needed)
+    return Limit(
+        rate=rate,
+        value=scores[-1],
+        carried=coarsest_sure_rate(count, rates.confidence) if rates.sure else coarsest_rate(count),
+        bound=rate_bound(count, count, rates.confidence),
+        more_images=needed - count,
+    )
+
+
+def _needed(rate: float, rates: Rates) -> int:
+    return sure_images_needed(rate, rates.confidence) if rates.sure else images_needed(rate)
+
+
+def _as_edited(limit: Limit, value: float | None) -> Limit:
+    """The limit as `limits.toml` has it: nothing is promised of a number that calibration did not give."""
+    return limit if value == limit.value else replace(limit, value=value, carried=None, bound=None, by_hand=True)
 
 
 def _misses(bad: Scored | None, review: Limit, reject: Limit, confidence: float) -> Misses | None:
@@ -182,22 +274,33 @@ def _misses(bad: Scored | None, review: Limit, reject: Limit, confidence: float)
 
 
 def _sentence(name: str, limit: Limit, count: int, rates: Rates) -> str:
-    of = f"a rate of {_percent(limit.rate)}"
-    if limit.value is None or limit.bound is None:
-        sure = f" with {_percent(rates.confidence)} confidence" if rates.sure else ""
+    if limit.by_hand:
+        if limit.value is None:
+            return f"no {name} limit: its line was taken out of limits.toml by hand"
+        return f"{name} above {limit.value:.6g}: set by hand, so nothing is promised of it"
+    sure = f" with {_percent(rates.confidence)} confidence" if rates.sure else ""
+    if limit.carried is None or limit.value is None or limit.bound is None:
+        needed = f"{limit.more_images} more good images are needed for a rate of {_percent(limit.rate)}{sure}"
+        enough = _needed(rates.review_rate, rates) - count
+        if not count or name == "review" or limit.more_images <= enough:
+            return f"no {name} limit: {needed} ({count} of {count + limit.more_images})"
         return (
-            f"no {name} limit: {limit.more_images} more good images are needed for {of}{sure} "
-            f"({count} of {count + limit.more_images})"
+            f"no {name} limit: from {count} good images it would reject more than the {_percent(rates.review_rate)} "
+            f"that may be taken off the line, so what is above the review limit is looked at; {enough} more good "
+            f"images give one, and {needed}"
         )
+    instead = ""
+    if limit.is_coarser:
+        instead = f" (the coarsest limit, {_percent(limit.rate)} is wanted and needs {limit.more_images} more images)"
     if rates.sure:
         return (
-            f"{name} above {limit.value:.6g}: with {_percent(rates.confidence)} confidence at most "
-            f"{_percent(limit.rate)} of good parts in the long run"
+            f"{name} above {limit.value:.6g}:{sure} at most {_percent(limit.carried)} of good parts in the long "
+            f"run{instead}"
         )
     return (
         f"{name} above {limit.value:.6g}: on average over draws of {count} calibration images, at most "
-        f"{_percent(limit.rate)} of good parts; for this draw, at most {_percent(limit.bound)} in the long run, with "
-        f"{_percent(rates.confidence)} confidence"
+        f"{_percent(limit.carried)} of good parts{instead}; for this draw, at most {_percent(limit.bound)} in the long "
+        f"run, with {_percent(rates.confidence)} confidence"
     )
 
 

@@ -2,14 +2,16 @@
 
 `limits.toml` is for people: it may be edited, and every `Predictor` reads it anew.
 
-    false_alarm_rate = 0.005     how the limits were set; not read when images are judged
+    false_alarm_rate = 0.005     what is wanted; not read when images are judged, kept when limits are set again
     review_rate = 0.05
     confidence = 0.95
     sure = false
 
     [categories.screw]           a line that is left out is a limit that is not there
     review = 0.3123              above it: for a person to look at
+    review_rate = 0.05           what the limit keeps; a larger one than wanted where there are too few images
     reject = 0.3511              above it: rejected
+    reject_rate = 0.02
     map = 0.62                   the middle of the colours of overlays, in values of the map
 
 `calibration.json` is what limits are set from again without images, and what p-values are computed from:
@@ -30,7 +32,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +45,7 @@ Verdict = Literal["pass", "review", "reject", "unknown product"]
 CALIBRATION_FILE, LIMITS_FILE = "calibration.json", "limits.toml"
 NO_LIMITS = "no limits: run muad calibrate"
 _FORMAT_VERSION = 1
-_LIMIT_NAMES = ("review", "reject", "map")
+_LIMIT_NAMES, _RATE_NAMES = ("review", "reject", "map"), ("review_rate", "reject_rate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +59,10 @@ class Rates:
         sure: Set limits so that the rates hold with the confidence, not only on average.
     """
 
-    false_alarm_rate: float
-    review_rate: float
-    confidence: float
-    sure: bool
+    false_alarm_rate: float = 0.005
+    review_rate: float = 0.05
+    confidence: float = 0.95
+    sure: bool = False
 
     def __post_init__(self) -> None:
         for name in ("false_alarm_rate", "review_rate", "confidence"):
@@ -140,11 +142,15 @@ class CategoryLimits:
         review: Scores above it are for a person to look at.
         reject: Scores above it are rejected.
         map: The middle of the colours of overlays.
+        review_rate: Part of good images that `review` was set for; larger than wanted where there were too few.
+        reject_rate: The same of `reject`.
     """
 
     review: float | None = None
     reject: float | None = None
     map: float | None = None
+    review_rate: float | None = None
+    reject_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,13 +217,9 @@ def read_limits(run: Path, categories: Sequence[str]) -> Limits | None:
         ConfigError: `limits.toml` names an unknown category or key, or holds no number, or review lies above reject.
         CheckpointError: `calibration.json` cannot be read.
     """
-    path = run / LIMITS_FILE
-    if not path.is_file():
+    values = _read_file(run)
+    if values is None:
         return None
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{LIMITS_FILE} must be valid TOML, got {path}: {error}.") from None
     tables = values.get("categories", {})
     if not isinstance(tables, dict):
         raise ConfigError(f"{LIMITS_FILE}: categories must be tables such as [categories.bolt], got {tables!r}.")
@@ -229,6 +231,37 @@ def read_limits(run: Path, categories: Sequence[str]) -> Limits | None:
         categories={name: _category_limits(name, table) for name, table in tables.items()},
         calibration={} if stored is None else {name: scored.scores for name, scored in stored.good.items()},
     )
+
+
+def read_rates(run: Path) -> Rates:
+    """What the limits of a run are to keep: as `limits.toml` says, else `calibration.json`, else the usual rates.
+
+    Raises:
+        ConfigError: `limits.toml` cannot be read, or a rate in it is out of range.
+        CheckpointError: `calibration.json` cannot be read.
+    """
+    stored = read_calibration(run)
+    rates = Rates() if stored is None else stored.rates
+    values = {name: value for name, value in (_read_file(run) or {}).items() if name in asdict(rates)}
+    for name, value in values.items():
+        if name == "sure" and not isinstance(value, bool):
+            raise ConfigError(f"{LIMITS_FILE}: sure must be true or false, got {value!r}.")
+        if name != "sure" and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ConfigError(f"{LIMITS_FILE}: {name} must be a number, got {value!r}. Write 0.5 % as 0.005.")
+    return replace(rates, **values)
+
+
+def _read_file(run: Path) -> dict[str, Any] | None:
+    """What `limits.toml` holds; None if there is none."""
+    path = run / LIMITS_FILE
+    if not path.is_file():
+        return None
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{LIMITS_FILE} must be valid TOML, got {path}: {error}. Correct it, or delete it and calibrate again."
+        ) from None
 
 
 def read_calibration(run: Path) -> Calibration | None:
@@ -276,10 +309,12 @@ def _category_limits(category: str, table: Any) -> CategoryLimits:  # noqa: ANN4
     if not isinstance(table, dict):
         raise ConfigError(f"{where} must be a table of {', '.join(_LIMIT_NAMES)}, got {table!r}.")
     for name, value in table.items():
-        if name not in _LIMIT_NAMES:
-            raise ConfigError(f"{where} must hold only {', '.join(_LIMIT_NAMES)}, got {name!r}.")
+        if name not in _LIMIT_NAMES + _RATE_NAMES:
+            raise ConfigError(f"{where} must hold only {', '.join(_LIMIT_NAMES + _RATE_NAMES)}, got {name!r}.")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise ConfigError(f"{where}.{name} must be a number, got {value!r}. Leave the line out to have no limit.")
+        if name in _RATE_NAMES and not 0 < value < 1:
+            raise ConfigError(f"{where}.{name} must be above 0 and below 1, got {value!r}. Leave the line out.")
     limits = CategoryLimits(**{name: float(value) for name, value in table.items()})
     if limits.review is not None and limits.reject is not None and limits.review > limits.reject:
         raise ConfigError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 from muad.config import load_config
@@ -132,7 +133,7 @@ def _examples(
     """Three images side by side, each as original, mask, synthetic anomaly and overlay; white where there are fewer."""
     views = np.stack([preprocessing.view(read_image(record.path), f"image {record.path}") for record in records])
     seeds = tuple(seed + number for number in range(len(records)))
-    made = synthesis(preprocessing.normalise(views), seeds, [record.category for record in records])
+    made = synthesis(torch.from_numpy(preprocessing.normalise(views)), seeds, [record.category for record in records])
     anomalous = (made.images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
     masks = made.masks[:, 0].numpy()
     groups = []

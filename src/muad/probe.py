@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from muad.api import Progress
 from muad.checkpoint import write_text
@@ -27,6 +28,7 @@ from muad.metrics.report import METRIC_NAMES, Report
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import FAMILIES, TIMM_PREFIX
 from muad.nn.encoder_weights import infer_layout, read_tensors
+from muad.run_schema import ProbeFacts, read_json
 from muad.training import train_detector
 from muad.training.engine import launch
 
@@ -178,14 +180,14 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if not file.is_file():
             write_text(file, json.dumps(settings, indent=2) + "\n")
-        before = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
         raise CheckpointError(f"out must be a folder to write, got {out} ({error}). Name another.") from None
+    before, _ = read_json(file, ProbeFacts, "Name another folder.")
     for name, value in settings.items():
-        if before.get(name) != value:
+        if getattr(before, name) != value:
             raise ConfigError(
-                f"out must be new or hold the same probe, got {out}, whose {name} is {before.get(name)}, not {value}. "
-                "Name another folder."
+                f"out must be new or hold the same probe, got {out}, whose {name} is {getattr(before, name)}, not "
+                f"{value}. Name another folder."
             )
 
 
@@ -202,5 +204,6 @@ def _batches(
     views = read_ahead(lambda record: cache.views(record.path), records, ahead=2 * _BATCH_SIZE)
     for begin in range(0, len(records), _BATCH_SIZE):
         count = min(_BATCH_SIZE, len(records) - begin)
-        yield frozen.preprocessing.normalise(np.concatenate([next(views) for _ in range(count)])).to(device)
+        images = frozen.preprocessing.normalise(np.concatenate([next(views) for _ in range(count)]))
+        yield torch.from_numpy(images).to(device)
         progress(name, begin + count, len(records), None)

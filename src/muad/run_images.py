@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +21,13 @@ from muad.checkpoint import write_text
 from muad.data.content_hash import relative_name
 from muad.data.loading import read_ahead
 from muad.errors import CheckpointError
+from muad.run_schema import Digests, ImagesFacts, read_json
 
 if TYPE_CHECKING:
     from muad.types import Record
 
 UNREADABLE = "unreadable"
 _FILE, _FORMAT_VERSION = "images.json", 1
-Digests = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,18 +96,8 @@ def read_run_images(run: Path) -> RunImages | None:
     path = run / _FILE
     if not path.is_file():
         return None
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if facts["format_version"] != _FORMAT_VERSION:
-            raise ValueError(f"format version {facts['format_version']}")
-        return RunImages(
-            data=Path(facts["data"]),
-            layout=str(facts["layout"]),
-            training=dict(facts["training"]),
-            calibration=dict(facts["calibration"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{_FILE} must be readable, got {path} ({error!r}). Restore it or train again.") from None
+    facts, _ = read_json(path, ImagesFacts, "Restore it or train again.")
+    return RunImages(data=Path(facts.data), layout=facts.layout, training=facts.training, calibration=facts.calibration)
 
 
 def kept_for_calibration(run: Path) -> frozenset[Path]:

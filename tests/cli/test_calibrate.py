@@ -38,7 +38,8 @@ def test_limits_are_set_told_and_used(muad: Muad, run: Path, good: Path, tmp_pat
     done = muad("calibrate", run, good, "--review-rate", "0.1", "--bad", good, "--device", "cpu")
     assert done.code == 0, done.err
     assert "pill_blister" in done.out
-    assert "169 more images" in done.out
+    assert "(3.2 %)" in done.out
+    assert "(the coarsest limit, 0.5 % is wanted and needs 169 more images)" in done.err
     assert "at most 10 % of good parts" in done.err
     assert "bad images that pass: 2" in done.err
     assert "calibrate again on new photographs" in done.err
@@ -70,3 +71,18 @@ def test_faults_are_one_line(muad: Muad, run: Path, good: Path) -> None:
     )
     (run / "limits.toml").write_text("[categories.screw]\nreview = 1\n", encoding="utf-8")
     assert "must name categories of the run" in muad("predict", run, good, "--out", good / "out").error
+
+
+def test_limits_are_shown_without_a_change(muad: Muad, run: Path, good: Path) -> None:
+    assert "must have limits" in muad("limits", run).error
+    muad("calibrate", run, good, "--review-rate", "0.2", "--device", "cpu")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    shown = muad("limits", run)
+    assert shown.code == 0
+    assert "at most 20 % of good parts" in shown.err
+    assert "pill_blister" in shown.out
+    told = [json.loads(muad(verb, run, "--json").out) for verb in ("limits", "calibrate")]
+    assert told[0] == told[1]
+    assert told[0]["pill_blister"]["rates"]["review_rate"] == 0.2
+    assert told[0]["pill_blister"]["reject"]["carried"] == 1 / 31
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

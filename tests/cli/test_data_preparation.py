@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from muad.data.foreground import Foregrounds
@@ -28,7 +29,7 @@ def test_masks_are_written_for_every_image_and_found_by_training(
     assert f"--set detector.synthesis.foreground_dir={tmp_path / 'masks'}" in done.err
     whole = Preprocessing(resize_px=(64, 64), crop_px=(64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)
     view = whole.view(read_image(tiny_data / "printed_board/train/good/000.png"))
-    masks, _ = Foregrounds(tmp_path / "masks").of(whole.normalise(view[None]))
+    masks, _ = Foregrounds(tmp_path / "masks").of(torch.from_numpy(whole.normalise(view[None])))
     assert masks.shape == (1, 1, 64, 64)
     trained = ("--set", "detector.name=diffusion_ad", "--set", "schedule.total_steps=1", "--device", "cpu", *SMALL)
     small = ("--set", "detector.denoiser={width=8, multipliers=[1, 1], blocks_per_level=1, attention_levels=0}")

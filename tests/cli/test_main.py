@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import typer
 
+from muad._version import __version__
 from muad.cli.main import app
 
 
@@ -51,6 +52,32 @@ def test_every_command_has_help(command: list[str], muad: Callable[..., Any]) ->
     assert shown.code == 0
     assert f"muad {' '.join(command)}" in shown.out
     assert "No such" not in shown.out
+
+
+def test_commands_stand_in_the_order_of_work() -> None:
+    names = [command[0] for command in COMMANDS]
+    order = ["check-data", "train", "evaluate", "calibrate", "report", "predict"]
+    assert [name for name in names if name in order] == order
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_can_speak_json(command: list[str]) -> None:
+    found: Any = typer.main.get_command(app)
+    for name in command:
+        found = found.commands[name]
+    assert "--json" in {option for parameter in found.params for option in parameter.opts}
+
+
+def test_the_version_is_said(muad: Callable[..., Any]) -> None:
+    shown = muad("--version")
+    assert (shown.code, shown.out) == (0, f"muad {__version__}\n")
+
+
+def test_words_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_MUAD_COMPLETE", "complete_bash"), ("COMP_WORDS", "muad ch"), ("COMP_CWORD", "1")):
+        monkeypatch.setenv(name, value)
+    done = _python("import sys; sys.argv = ['muad']; from muad.cli.main import run; run()")
+    assert done.stdout.split() == ["check-data"]
 
 
 def test_the_commands_people_know_are_there() -> None:

@@ -29,6 +29,16 @@ def test_recipes_show_prints_the_file_as_it_is(muad: Callable[..., Any]) -> None
     assert "Did you mean 'dinomaly-visa'?" in muad("recipes", "show", "dinomaly-vsa").error
 
 
+def test_small_commands_speak_json(muad: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUAD_CACHE", str(tmp_path))
+    listed = json.loads(muad("recipes", "list", "--json").out)
+    assert [entry["recipe"] for entry in listed] == list(recipe_names())
+    shown = json.loads(muad("recipes", "show", "dinomaly-visa", "--json").out)
+    assert shown["published"]["image_auroc"] == 0.987
+    assert json.loads(muad("cache", "list", "--json").out) == []
+    assert json.loads(muad("cache", "clear", "--json").out)["freed_bytes"] == 0
+
+
 def test_data_summary_counts(muad: Callable[..., Any], tiny_data: Path) -> None:
     shown = muad("data", "summary", tiny_data)
     assert shown.code == 0
@@ -84,8 +94,9 @@ def test_import_official_gives_a_run_that_predicts(
     muad: Callable[..., Any], official: Path, tiny_recipe: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    done = muad("import-official", official, "--out", run, "--recipe", tiny_recipe, "--heads", "2")
+    done = muad("import-official", official, "--out", run, "--recipe", tiny_recipe, "--heads", "2", "--json")
     assert done.code == 0, done.err
+    assert json.loads(done.out)["run"] == str(run)
     assert f"Next: muad evaluate {run} DATA" in done.err
     image = next((tiny_data / "pill_blister" / "test" / "good").iterdir())
     assert Predictor(run, device="cpu").predict(image)[0].score is not None
@@ -128,3 +139,4 @@ def test_doctor_says_what_the_machine_offers(muad: Callable[..., Any], monkeypat
     names = {"muad", "python", "torch", "timm", "device", "bf16 units", "precision", "threads", "free memory", "hub"}
     assert names <= set(facts)
     assert "not reachable" in facts["hub"]
+    assert json.loads(muad("doctor", "--json").out).keys() >= names

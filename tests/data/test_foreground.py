@@ -92,7 +92,7 @@ PREPROCESSING = Preprocessing(resize_px=(64, 64), crop_px=(64, 64), mean=(0, 0, 
 
 def views(records: tuple[Record, ...]) -> torch.Tensor:
     images = [np.asarray(Image.open(record.path)) for record in records]
-    return PREPROCESSING.normalise(np.stack([PREPROCESSING.view(image) for image in images]))
+    return torch.from_numpy(PREPROCESSING.normalise(np.stack([PREPROCESSING.view(image) for image in images])))
 
 
 def test_masks_are_written_once_and_found_again_by_their_images(records: tuple[Record, ...], tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from scipy.stats import binom, binomtest
 from muad.errors import ConfigError
 from muad.metrics.conformal import (
     binomial_interval,
+    coarsest_rate,
+    coarsest_sure_rate,
     images_needed,
     limit_rank,
     p_values,
@@ -135,3 +137,21 @@ def test_rates_that_are_none_are_refused(rate: float) -> None:
             refuse()
     with pytest.raises(ConfigError, match="must be from 0 to the number of trials"):
         binomial_interval(1, 0, 0.9)
+
+
+@given(COUNTS)
+def test_the_coarsest_rate_is_carried_and_no_finer_one(count: int) -> None:
+    rate = coarsest_rate(count)
+    assert images_needed(rate + 1e-9) <= count < images_needed(rate - 1e-9)
+
+
+@given(COUNTS)
+def test_the_coarsest_sure_rate_is_carried_and_no_finer_one(count: int) -> None:
+    rate = coarsest_sure_rate(count, 0.95)
+    assert sure_images_needed(min(rate * 1.001, 0.9999), 0.95) <= count < sure_images_needed(rate * 0.999, 0.95)
+
+
+def test_without_images_no_rate_is_carried() -> None:
+    for find in (coarsest_rate, lambda count: coarsest_sure_rate(count, 0.95)):
+        with pytest.raises(ConfigError, match="at least 1 calibration image"):
+            find(0)

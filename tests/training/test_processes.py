@@ -72,7 +72,9 @@ def test_the_threshold_of_half_a_batch_is_another(tiny_recipe: Path, photos: Pat
     records = open_catalog(photos).select(split="train")
     views = [detector.preprocessing.view(read_image(record.path)) for record in records[:4]]
     batch = Batch(
-        images=detector.preprocessing.normalise(np.stack(views)), seeds=(1, 2, 3, 4), categories=("bolt",) * 4
+        images=torch.from_numpy(detector.preprocessing.normalise(np.stack(views))),
+        seeds=(1, 2, 3, 4),
+        categories=("bolt",) * 4,
     )
 
     def gradient(part: slice) -> torch.Tensor:

@@ -84,7 +84,7 @@ def test_a_tiled_run_maps_every_pixel_whatever_the_batch(tiled_run: Path) -> Non
 def test_the_score_of_an_image_is_that_of_its_worst_tile(tiled_run: Path) -> None:
     detector, predictor = load_detector(tiled_run), Predictor(tiled_run, device="cpu")
     image = np.random.default_rng(1).integers(0, 255, (80, 80, 3), np.uint8)
-    tiles = detector.preprocessing.normalise(detector.preprocessing.views(image))
+    tiles = torch.from_numpy(detector.preprocessing.normalise(detector.preprocessing.views(image)))
     (found,) = predictor.predict(image)
     assert found.score == pytest.approx(detector.predict(tiles).score.max().item(), rel=1e-5)
 

@@ -62,7 +62,7 @@ class Describer:
     @torch.no_grad()
     def describe(self, views: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "b p d"]:
         """Patch features of unit length, in half precision to keep thousands of images in memory."""
-        images = self.preprocessing.normalise(np.stack(views)).to(self._device)
+        images = torch.from_numpy(self.preprocessing.normalise(np.stack(views))).to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=has_fast_bf16(self._device)):
             patches = self._network.describe(images)
         return F.normalize(patches.float(), dim=-1).half()

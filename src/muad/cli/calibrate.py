@@ -18,17 +18,35 @@ if TYPE_CHECKING:
     from muad.limit_setting import CategoryResult, Limit
 
 
+IN_FORCE = "as in force, {} at first"
+
+
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     good: Annotated[
         Path | None,
         typer.Argument(help="Good images it was not trained on, in folders named like their category."),
     ] = None,
-    false_alarm_rate: Annotated[float, typer.Option(help="Part of good parts that may be rejected.")] = 0.005,
-    review_rate: Annotated[float, typer.Option(help="Part of good parts that may be reviewed or rejected.")] = 0.05,
+    false_alarm_rate: Annotated[
+        float | None, typer.Option(help="Part of good parts that may be rejected.", show_default=IN_FORCE.format(0.005))
+    ] = None,
+    review_rate: Annotated[
+        float | None,
+        typer.Option(help="Part of good parts that may be reviewed or rejected.", show_default=IN_FORCE.format(0.05)),
+    ] = None,
     bad: Annotated[Path | None, typer.Option(help="Images of bad parts: counts misses, moves no limit.")] = None,
-    confidence: Annotated[float, typer.Option(help="Confidence of the bounds that are stated.")] = 0.95,
-    sure: Annotated[bool, typer.Option("--sure", help="Keep the rates with that confidence, not on average.")] = False,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Confidence of the bounds that are stated.", show_default=IN_FORCE.format(0.95)),
+    ] = None,
+    sure: Annotated[
+        bool | None,
+        typer.Option(
+            "--sure/--on-average",
+            help="Keep the rates with that confidence, or on average.",
+            show_default=IN_FORCE.format("on average"),
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
     backend: Annotated[str, typer.Option(help="torch, openvino or onnx.")] = "torch",
@@ -49,15 +67,13 @@ def command(
     if as_json:
         show(json.dumps({name: dataclasses.asdict(result) for name, result in results.items()}, indent=2))
         return
-    _show_limits(results)
-    for name, result in results.items():
-        for sentence in result.sentences():
-            say(f"{name}: {sentence}")
+    show_limits(results)
     say(NOT_COVERED)
     say(f"limits, to read and to edit: {run / 'limits.toml'}")
 
 
-def _show_limits(results: Mapping[str, CategoryResult]) -> None:
+def show_limits(results: Mapping[str, CategoryResult]) -> None:
+    """A table of limits, and below it what each of them promises."""
     table = plain_table()
     table.add_column("category", no_wrap=True)
     for heading in ("good\nimages", "review\nabove", "reject\nabove", "bad\nimages", "of them\npass"):
@@ -67,7 +83,13 @@ def _show_limits(results: Mapping[str, CategoryResult]) -> None:
         missed = ("-", "-") if misses is None else (str(misses.count), str(misses.passed))
         table.add_row(name, str(result.count), _value(result.review), _value(result.reject), *missed)
     show_table(table)
+    for name, result in results.items():
+        for sentence in result.sentences():
+            say(f"{name}: {sentence}")
 
 
 def _value(limit: Limit) -> str:
-    return f"{limit.more_images} more images" if limit.value is None else f"{limit.value:.6g}"
+    if limit.value is None:
+        return "none" if limit.by_hand else f"{limit.more_images} more images"
+    coarser = f" ({100 * limit.carried:.2g} %)" if limit.is_coarser and limit.carried is not None else ""
+    return f"{limit.value:.6g}{coarser}"

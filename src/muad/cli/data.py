@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import plain_table, say, show, show_table
+from muad.cli.display import plain_table, say, show, show_json, show_table
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -62,6 +62,7 @@ def foreground(
     recipe: Recipe = None,
     settings: Settings = None,
     layout: Annotated[str, typer.Option(help="How it lies on disk.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Write a mask of the object in every training image, for DiffusionAD to keep its anomalies on."""
     from muad.cli.display import progress_bar
@@ -72,13 +73,16 @@ def foreground(
             path, out, recipe=recipe, overrides=settings or [], layout=layout,
             progress=lambda done, total: update("foreground", done, total, None),
         )  # fmt: skip
-    table = plain_table()
-    table.add_column("category", no_wrap=True)
-    for heading in ("images", "with\nbackground", "mean share"):
-        table.add_column(heading, justify="right")
-    for row in found:
-        table.add_row(row.category, str(row.images), str(row.with_background), f"{row.mean_share:.3f}")
-    show_table(table)
+    if as_json:
+        show_json([dataclasses.asdict(row) for row in found])
+    else:
+        table = plain_table()
+        table.add_column("category", no_wrap=True)
+        for heading in ("images", "with\nbackground", "mean share"):
+            table.add_column(heading, justify="right")
+        for row in found:
+            table.add_row(row.category, str(row.images), str(row.with_background), f"{row.mean_share:.3f}")
+        show_table(table)
     height, width = config.resize_px
     say(f"masks of {height} x {width} px: {out}. Look at them, then train with "
         f"--set detector.synthesis.foreground_dir={out}")  # fmt: skip
@@ -92,9 +96,12 @@ def preview(
     settings: Settings = None,
     layout: Annotated[str, typer.Option(help="How it lies on disk.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the anomalies.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file's name as JSON.")] = False,
 ) -> None:
     """Draw the synthetic anomalies DiffusionAD would learn from: original, mask, anomaly, overlay."""
     from muad.preparation import preview_synthesis
 
     preview_synthesis(path, out, recipe=recipe, overrides=settings or [], layout=layout, seed=seed)
+    if as_json:
+        show_json({"picture": out})
     say(f"synthetic anomalies: {out}")

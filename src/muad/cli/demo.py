@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import progress_bar, quiet_engine, say, show_report
+from muad.cli.display import progress_bar, quiet_engine, say, show_json, show_report
 
 
 def command(
     out: Annotated[Path, typer.Option(help="Folder for data, run and pictures; what is there is reused.")] = Path(
         "demo"
     ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures and paths as JSON.")] = False,
 ) -> None:
     """The main job in minutes: render a toy factory, train one detector for all products, evaluate, draw, report."""
     from muad.demo import run_demo
@@ -25,7 +26,10 @@ def command(
     except KeyboardInterrupt:
         say("interrupted; run the demo again and it goes on from here.")
         raise typer.Exit(130) from None
-    show_report(report)
+    if as_json:
+        show_json({**report.to_json(), "run": out / "run", "overlays": picture, "report": page})
+    else:
+        show_report(report)
     say(f"heat maps of one image per category and defect: {picture}")
     say(f"try your own: muad predict {out / 'run'} IMAGES --out {out / 'mine'}")
     say(f"report: {page}")

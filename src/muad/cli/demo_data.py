@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import progress_bar, say
+from muad.cli.display import progress_bar, say, show_json
 
 
 def command(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     seed: Annotated[int, typer.Option(help="Seed of all images.", min=0)] = 0,
     image_px: Annotated[int, typer.Option(help="Side of the images.", min=64)] = 256,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write the toy factory: rendered products with exact defect masks, in MVTec AD's layout."""
     from muad.data.toy_factory import write_toy_factory
@@ -22,4 +23,7 @@ def command(
         write_toy_factory(
             out, seed=seed, image_px=image_px, progress=lambda done, total: update("render", done, total, None)
         )
+    if as_json:
+        images = [*out.glob("*/train/*/*.png"), *out.glob("*/test/*/*.png")]
+        show_json({"data": out, "seed": seed, "image_px": image_px, "images": len(images)})
     say(f"toy factory: {out}. Next: muad train {out} --out RUN")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,11 @@ def say(text: str) -> None:
 def show(text: str) -> None:
     """Text on stdout, as it is."""
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
+
+
+def show_json(values: object) -> None:
+    """Values as indented JSON on stdout; paths are text."""
+    show(json.dumps(values, indent=2, default=str))
 
 
 def plain_table(title: str | None = None) -> Table:

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import show
+from muad.cli.display import show, show_json
 
 
 def command(
     timeout_s: Annotated[float, typer.Option(help="Time to wait for the hub of encoder weights.", min=0)] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Say what this machine offers: versions, device, precision, threads, memory, whether the hub is reachable."""
     import torch
@@ -33,6 +34,9 @@ def command(
         "free memory": f"{free_memory_bytes(device) / 2**30:.1f} GiB",
         "hub": "reachable" if hub_reachable(timeout_s) else "not reachable: pass encoder files with --encoder-weights",
     }
+    if as_json:
+        show_json(lines)
+        return
     width = max(map(len, lines))
     for name, value in lines.items():
         show(f"{name:<{width}}  {value}")

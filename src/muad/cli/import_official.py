@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import say
+from muad.cli.display import say, show_json
 
 
 def command(
@@ -17,11 +17,15 @@ def command(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override of the recipe.")] = None,
     heads: Annotated[int | None, typer.Option(help="Attention heads; width / 64 unless given.", min=1)] = None,
     encoder_weights: Annotated[Path | None, typer.Option(help="Encoder file, if the checkpoint has none.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what RUN/run.json says as JSON.")] = False,
 ) -> None:
     """Turn a checkpoint of the authors' code into a run folder."""
+    from muad.checkpoint import read_run
     from muad.config import load_config
     from muad.official import import_official
 
     config = load_config(recipe, settings or [])
     import_official(file, out, config, heads=heads, encoder_weights=encoder_weights)
+    if as_json:
+        show_json({"run": str(out), **read_run(out)})
     say(f"imported: {out}. Next: muad evaluate {out} DATA")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from muad._version import __version__
 from muad.cli import (
     cache,
     calibrate,
@@ -17,36 +19,71 @@ from muad.cli import (
     evaluate,
     fetch_encoder,
     import_official,
+    limits,
     predict,
     probe_encoder,
     recipes,
     report,
+    settings,
     train,
 )
-from muad.cli.display import say
+from muad.cli.display import say, show
 from muad.errors import MuadError
+
+_WORK = "From photographs to verdicts, in this order"
+_SETTINGS = "Settings and data"
+_DEMO = "A trial without photographs of your own"
+_ENCODERS = "Encoders, weights and this machine"
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Visual anomaly detection: train on photographs of good parts, find the bad ones and show where.",
 )
-app.command("train")(train.command)
-app.command("evaluate")(evaluate.command)
-app.command("calibrate")(calibrate.command)
-app.command("predict")(predict.command)
-app.command("report")(report.command)
-app.add_typer(recipes.app, name="recipes", help="Settings that come with muad: one file per published result.")
-app.add_typer(data.app, name="data", help="Look at a data set, and prepare it for DiffusionAD.")
-app.command("check-data")(check_data.command)
-app.command("demo-data")(demo_data.command)
-app.command("demo")(demo.command)
-app.command("import-official")(import_official.command)
-app.command("fetch-encoder")(fetch_encoder.command)
-app.command("probe-encoder")(probe_encoder.command)
-app.add_typer(cache.app, name="cache", help="Features of the frozen encoder kept on disk for later runs.")
-app.command("doctor")(doctor.command)
+app.command("check-data", rich_help_panel=_WORK)(check_data.command)
+app.command("train", rich_help_panel=_WORK)(train.command)
+app.command("evaluate", rich_help_panel=_WORK)(evaluate.command)
+app.command("calibrate", rich_help_panel=_WORK)(calibrate.command)
+app.command("limits", rich_help_panel=_WORK)(limits.command)
+app.command("report", rich_help_panel=_WORK)(report.command)
+app.command("predict", rich_help_panel=_WORK)(predict.command)
+app.add_typer(
+    recipes.app,
+    name="recipes",
+    help="Settings that come with muad: one file per published result.",
+    rich_help_panel=_SETTINGS,
+)
+app.command("settings", rich_help_panel=_SETTINGS)(settings.command)
+app.add_typer(
+    data.app, name="data", help="Look at a data set, and prepare it for DiffusionAD.", rich_help_panel=_SETTINGS
+)
+app.command("demo", rich_help_panel=_DEMO)(demo.command)
+app.command("demo-data", rich_help_panel=_DEMO)(demo_data.command)
+app.command("fetch-encoder", rich_help_panel=_ENCODERS)(fetch_encoder.command)
+app.command("probe-encoder", rich_help_panel=_ENCODERS)(probe_encoder.command)
+app.command("import-official", rich_help_panel=_ENCODERS)(import_official.command)
+app.add_typer(
+    cache.app,
+    name="cache",
+    help="Features of the frozen encoder kept on disk for later runs.",
+    rich_help_panel=_ENCODERS,
+)
+app.command("doctor", rich_help_panel=_ENCODERS)(doctor.command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        show(f"muad {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 def run() -> None:

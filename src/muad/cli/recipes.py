@@ -6,16 +6,21 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import plain_table, show, show_table
+from muad.cli.display import plain_table, show, show_json, show_table
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
-def list_recipes() -> None:
+def list_recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON, with all published figures.")] = False,
+) -> None:
     """Every recipe with what it trains and the image AUROC its source prints."""
-    from muad.config import load_config, recipe_names
+    from muad.config import config_to_dict, load_config, recipe_names
 
+    if as_json:
+        show_json([{"recipe": name, **config_to_dict(load_config(name))} for name in recipe_names()])
+        return
     table = plain_table()
     table.add_column("recipe", no_wrap=True)
     table.add_column("encoder", no_wrap=True)
@@ -33,8 +38,14 @@ def list_recipes() -> None:
 
 
 @app.command("show")
-def show_recipe(name: Annotated[str, typer.Argument(help="Name, or a TOML file.")]) -> None:
+def show_recipe(
+    name: Annotated[str, typer.Argument(help="Name, or a TOML file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every setting as JSON, defaults included.")] = False,
+) -> None:
     """The text of one recipe: command, expected numbers, settings."""
-    from muad.config import recipe_text
+    from muad.config import config_to_dict, load_config, recipe_text
 
+    if as_json:
+        show_json(config_to_dict(load_config(name)))
+        return
     show(recipe_text(name).rstrip())

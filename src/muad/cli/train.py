@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import progress_bar, quiet_engine, say
+from muad.cli.display import progress_bar, quiet_engine, say, show_json
 
 
 def command(
@@ -16,6 +16,9 @@ def command(
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     recipe: Annotated[str | None, typer.Option(help="Name (see `muad recipes list`) or TOML file.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. optim.lr=1e-3.")] = None,
+    detector: Annotated[str | None, typer.Option(help="dinomaly or diffusion_ad; as --set detector.name=.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length; as --set schedule.total_steps=.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="As --set training.seed=.", min=0)] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder name, e.g. dinov2-reg-base.")] = None,
     encoder_weights: Annotated[Path | None, typer.Option(help="Local file with the encoder's weights.")] = None,
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
@@ -25,14 +28,19 @@ def command(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable images out and name them.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what RUN/run.json says as JSON.")] = False,
 ) -> None:
     """Train one detector for all categories on photographs of good parts."""
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
     from muad import api
+    from muad.checkpoint import read_run
 
     quiet_engine()
     overrides = list(settings or [])
+    overrides += [] if detector is None else [f"detector.name={json.dumps(detector)}"]
+    overrides += [] if steps is None else [f"schedule.total_steps={steps}"]
+    overrides += [] if seed is None else [f"training.seed={seed}"]
     if encoder is not None:
         overrides.append(f"detector.encoder.name={json.dumps(encoder)}")
     if encoder_weights is not None:
@@ -48,4 +56,6 @@ def command(
     except KeyboardInterrupt:
         say(f"interrupted; what was done is saved in {out}. Continue with --resume.")
         raise typer.Exit(130) from None
+    if as_json:
+        rank_zero_only(show_json)({"run": str(out), **read_run(out)})
     rank_zero_only(say)(f"trained: {out}. Next: muad evaluate {out} {data}, or muad predict {out} IMAGES --out DIR")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 
 from muad.data.images import read_image
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jaxtyping import Bool, Float, UInt8
-    from torch import Tensor
 
     from muad.data.images import ValueRange
     from muad.data.roi import InterestMasks
@@ -160,11 +158,13 @@ class Preprocessing:
         view: np.ndarray = resized[top : top + self.crop_px[0], start : start + self.crop_px[1]].copy()
         return view
 
-    def normalise(self, views: UInt8[np.ndarray, "b H W 3"]) -> Float[Tensor, "b 3 H W"]:
-        """Views as the encoder wants them."""
-        images = torch.from_numpy(views).permute(0, 3, 1, 2).float().div_(255)
-        mean, std = torch.tensor(self.mean)[:, None, None], torch.tensor(self.std)[:, None, None]
-        return images.sub_(mean).div_(std).contiguous()
+    def normalise(self, views: UInt8[np.ndarray, "b H W 3"]) -> Float[np.ndarray, "b 3 H W"]:
+        """Views as the encoder wants them, float32."""
+        images = views.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+        images /= np.float32(255)
+        images -= np.array(self.mean, np.float32)[:, None, None]
+        images /= np.array(self.std, np.float32)[:, None, None]
+        return images
 
     def inspected(
         self, size: tuple[int, int], map_size: tuple[int, int], category: str | None = None

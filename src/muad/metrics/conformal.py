@@ -76,6 +76,36 @@ def images_needed(rate: float) -> int:
     return math.ceil(1 / _as_written(rate)) - 1
 
 
+def coarsest_rate(count: int) -> float:
+    """The least rate that `count` calibration scores carry a limit at, which then is the largest of them.
+
+    Raises:
+        ConfigError: There are none.
+
+    Example:
+        >>> coarsest_rate(9), coarsest_rate(199)
+        (0.1, 0.005)
+    """
+    if count < 1:
+        raise ConfigError(f"count must be at least 1 calibration image, got {count}.")
+    return 1 / (count + 1)
+
+
+def coarsest_sure_rate(count: int, confidence: float) -> float:
+    """The least rate that the largest of `count` calibration scores keeps in the long run, with this confidence.
+
+    Raises:
+        ConfigError: There are none, or the confidence is not between 0 and 1.
+
+    Example:
+        >>> round(coarsest_sure_rate(59, 0.95), 4), round(coarsest_sure_rate(10, 0.95), 4)
+        (0.0495, 0.2589)
+    """
+    if count < 1:
+        raise ConfigError(f"count must be at least 1 calibration image, got {count}.")
+    return rate_bound(count, count, confidence)
+
+
 def sure_rank(count: int, rate: float, confidence: float) -> int | None:
     """The lowest rank whose false-alarm rate is, with this confidence, at most `rate` in the long run.
 

@@ -11,12 +11,13 @@ import numpy as np
 import tomli_w
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from muad.checkpoint import write_text
 from muad.errors import CheckpointError
 from muad.metrics.conformal import images_needed, p_values
 from muad.recognition.features import ENCODER
+from muad.run_schema import ProductsFacts, check
+from muad.tensor_files import read_whole_tensors, write_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,7 +148,7 @@ class Products:
         """
         draft = run / f"{TENSORS_FILE}.partial"
         try:
-            save_file({name: torch.from_numpy(images).half() for name, images in self.features.items()}, draft)
+            digest = write_tensors({name: torch.from_numpy(own).half() for name, own in self.features.items()}, draft)
             draft.replace(run / TENSORS_FILE)
         except (OSError, SafetensorError) as error:
             draft.unlink(missing_ok=True)
@@ -157,6 +158,7 @@ class Products:
             "format_version": _FORMAT_VERSION,
             "encoder": ENCODER,
             "encoder_fingerprint": fingerprint,
+            "tensors_digest": digest,
             "images": {name: len(images) for name, images in self.features.items()},
         }
         write_text(run / FACTS_FILE, _EXPLANATION + tomli_w.dumps(facts))
@@ -172,14 +174,15 @@ class Products:
         Raises:
             CheckpointError: A file cannot be read, a rate is out of range, or they were learned with another encoder.
         """
+        path = run / FACTS_FILE
         try:
-            facts = tomllib.loads((run / FACTS_FILE).read_text(encoding="utf-8"))
-            features = {name: tensor.float().numpy() for name, tensor in load_file(run / TENSORS_FILE).items()}
-            learned, rate = facts["encoder_fingerprint"], facts["unknown_rate"]
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{FACTS_FILE} and {TENSORS_FILE} must be readable in {run}, got {error!r}. {_RELEARN}"
-            ) from None
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{FACTS_FILE} must be readable, got {path} ({error}). {_RELEARN}") from None
+        facts = check(path, values, ProductsFacts, _RELEARN)
+        tensors = read_whole_tensors(run / TENSORS_FILE, facts.tensors_digest, _RELEARN)
+        features = {name: tensor.float().numpy() for name, tensor in tensors.items()}
+        learned, rate = facts.encoder_fingerprint, facts.unknown_rate
         if learned != fingerprint:
             raise CheckpointError(
                 f"products must be learned with this release's {ENCODER} ({fingerprint[:12]}), got {learned[:12]} in "

@@ -140,7 +140,8 @@ def read_content(run: Path) -> RunContent:
     scores = read_scores(run / SCORES_FILE) if (run / SCORES_FILE).is_file() else ()
     limits, calibration = read_limits(run, tuple(trained)), read_calibration(run)
     names = sorted({*trained, *(row.category for row in scores), *(figures.categories if figures else ())})
-    results = results_of(calibration, names) if calibration is not None else {}
+    in_force = None if limits is None else limits.categories
+    results = results_of(calibration, names, in_force) if calibration is not None else {}
     categories = tuple(
         _category(
             name,

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from muad.data.loading import ViewCache, read_ahead
 from muad.data.sampling import batch_indices, image_seed, share_of
@@ -131,7 +132,7 @@ def _from_images(
     with closing(read_ahead(read, flat, ahead=2 * size)) as images:
         for first in images:
             drawn = [first, *(next(images) for _ in range(size - 1))]
-            views = detector.preprocessing.normalise(np.stack([view for view, _ in drawn]))
+            views = torch.from_numpy(detector.preprocessing.normalise(np.stack([view for view, _ in drawn])))
             categories = tuple(record.category for _, record in drawn)
             yield Batch(images=fabric.to_device(views), seeds=(), categories=categories)
 
@@ -145,7 +146,7 @@ def _from_features(
 ) -> Generator[Batch, None, None]:
     """Batches without seeds from kept features; the images themselves are not needed."""
     count = detector.preprocessing.count
-    no_images = detector.preprocessing.normalise(np.empty((0, *detector.preprocessing.crop_px, 3), np.uint8))
+    no_images = torch.empty(0, 3, *detector.preprocessing.crop_px)
     for indices in plan:
         taken = features.take(indices, fabric.device)
         categories = tuple(records[index // count].category for index in indices)

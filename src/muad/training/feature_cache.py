@@ -155,7 +155,7 @@ def clear_cache() -> int:
 def _encode(detector: Detector, fabric: Fabric, views: UInt8[np.ndarray, "b H W 3"]) -> Float[Tensor, "b k n d"] | None:
     """Features of a few views in the type they are stored in, on the device."""
     with torch.no_grad(), fabric.autocast():
-        encoded = detector.encode(fabric.to_device(detector.preprocessing.normalise(views)))
+        encoded = detector.encode(fabric.to_device(torch.from_numpy(detector.preprocessing.normalise(views))))
     if encoded is None:
         return None
     with fabric.autocast():

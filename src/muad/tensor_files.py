@@ -1,0 +1,80 @@
+"""Safetensors files that are kept with a digest: written like any other file, and known to be whole when read.
+
+A safetensors file whose numbers were changed, by a disk, a copy that broke or a hand, still reads without a word, and
+everything computed from it is wrong. So whoever writes one keeps its digest beside it, in a file of facts that a schema
+checks, and whoever reads it compares. Hashing goes at about a gigabyte a second, once per load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from muad.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """Write tensors and return the digest of the file.
+
+    Raises:
+        OSError: The disk is full or the folder not writable.
+        SafetensorError: The same, seen by the library that writes.
+    """
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path)
+    path.chmod(mode)  # the library writes through a file that only its owner may read
+    return whole_digest(path)
+
+
+def read_whole_tensors(path: Path, digest: str | None, remedy: str) -> dict[str, Tensor]:
+    """The tensors of a file that is as it was written.
+
+    Args:
+        path: The file.
+        digest: What `write_tensors` returned; None for a file of an older release, which is taken as it is.
+        remedy: What a user may do about a damaged one, as a sentence.
+
+    Raises:
+        CheckpointError: It cannot be read, or is not what was written.
+    """
+    try:
+        require_whole(path, digest, remedy)
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path.name} must be a readable safetensors file, got {path} ({error}). {remedy}"
+        ) from None
+
+
+def require_whole(path: Path, digest: str | None, remedy: str) -> None:
+    """Refuse a file that is not as it was written; one without a digest is taken as it is.
+
+    Raises:
+        CheckpointError: It was changed.
+        OSError: It cannot be read.
+    """
+    if digest is not None and (found := whole_digest(path)) != digest:
+        raise CheckpointError(
+            f"{path.name} must be as it was written (digest {digest[:12]}), got damaged or changed bytes "
+            f"({found[:12]}) in {path}. {remedy}"
+        )
+
+
+def whole_digest(path: Path) -> str:
+    """SHA-256 of all of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
