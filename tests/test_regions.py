@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muad.regions import draw_outlines, find_regions
+from muad.regions import draw_outlines, draw_place, find_regions, highest_place
 
 
 def test_two_blobs_are_two_regions_the_higher_first() -> None:
@@ -71,3 +71,33 @@ def test_outlines_are_drawn_on_a_copy() -> None:
     assert (drawn[20, 20:40] != 90).any(axis=1).all()
     assert (drawn[25:35, 25:35] == 90).all()
     np.testing.assert_array_equal(draw_outlines(image, ()), image)
+
+
+def test_the_highest_place_is_round_the_peak_and_small() -> None:
+    anomaly_map = np.random.default_rng(0).random((60, 80)).astype(np.float32) * 0.1
+    anomaly_map[:8] = np.nan
+    anomaly_map[30:36, 50:58] = 0.5
+    anomaly_map[32, 53] = 0.6
+    place = highest_place(anomaly_map)
+    assert place is not None
+    assert place.peak_at == (53, 32)
+    assert place.area_px == 48
+    ramp = np.broadcast_to(np.linspace(0, 1, 400, dtype=np.float32), (100, 400))
+    place = highest_place(ramp)
+    assert place is not None
+    assert place.area_px <= 0.06 * ramp.size
+    assert highest_place(np.full((20, 20), 3.0, np.float32)) is None
+
+
+@given(st.integers(0, 10_000))
+def test_every_map_that_is_not_flat_has_a_highest_place_that_can_be_drawn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    anomaly_map = random.choice([0.0, 1.0, 1.0 + 1e-7], (24, 30)).astype(np.float32)
+    anomaly_map[0] = 0
+    anomaly_map[random.integers(1, 24), random.integers(0, 30)] = 1
+    anomaly_map[:, :3] = np.nan
+    place = highest_place(anomaly_map)
+    if place is not None:
+        assert place.peak == np.nanmax(anomaly_map)
+        image = np.full((24, 30, 3), 90, np.uint8)
+        assert (draw_place(image, place) != image).any()

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from muad.config import RunConfig, load_config
     from muad.data.index import open_catalog
     from muad.errors import MuadError
-    from muad.inference import ImagePrediction, Predictor
+    from muad.inference import Predictor
     from muad.metrics.report import Report
     from muad.official import import_official
+    from muad.prediction import ImagePrediction
     from muad.recognition import learn_products
     from muad.reporting import report
 
 _HOMES = {
-    "ImagePrediction": "muad.inference",
+    "ImagePrediction": "muad.prediction",
     "MuadError": "muad.errors",
     "Predictor": "muad.inference",
     "Report": "muad.metrics.report",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,7 +22,8 @@ from muad.data.loading import read_ahead
 from muad.detectors import Dinomaly
 from muad.device import choose_device
 from muad.errors import ConfigError, DataError
-from muad.limits import Verdict, read_limits
+from muad.limits import read_limits
+from muad.prediction import ImagePrediction
 from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
 from muad.run_images import kept_for_calibration
 
@@ -37,46 +37,6 @@ if TYPE_CHECKING:
 ImageLike = Path | str | np.ndarray | Image.Image
 _CALIBRATION_IMAGES = 64
 _KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImagePrediction:
-    """What a run says of one image.
-
-    Attributes:
-        path: The file, if it came from one.
-        category: The category it was judged as: the one given, else the one recognised; None if neither is known.
-        recognised_category: The trained category it looks like, or `unknown product` if it looks like none; None if the
-            run recognises no products.
-        notice: What a person should know, such as that the given and the recognised category differ; or None.
-        score: Anomaly score, unbounded; None if the image could not be read.
-        anomaly_map: Anomaly per pixel of the original image, `[H0, W0]` float32; NaN where a crop hid it from the
-            detector; None if the image could not be read.
-        image: The original image as RGB, or None.
-        error: Why there is no score, or None.
-        verdict: `pass`, `review` or `reject` by the limits of its category, None without them; `unknown product`, with
-            or without limits, where no category was given and none fits. Never `pass` where there are reasons.
-        reasons: Why a person has to look at the photograph whatever its score: it shows nothing, or looks like another
-            product than the one given.
-        p_value: How usual the score is for a good image of its category, in (0, 1]; None without calibration.
-    """
-
-    path: Path | None
-    category: str | None
-    recognised_category: str | None = None
-    notice: str | None = None
-    score: float | None = None
-    anomaly_map: Float[np.ndarray, "H0 W0"] | None = None
-    image: UInt8[np.ndarray, "H0 W0 3"] | None = None
-    error: str | None = None
-    verdict: Verdict | None = None
-    p_value: float | None = None
-    reasons: tuple[Reason, ...] = ()
-
-    @property
-    def reason(self) -> str | None:
-        """All reasons in words, with their figures; None without one."""
-        return "; ".join(map(str, self.reasons)) or None
 
 
 class _Seen(NamedTuple):
@@ -253,6 +213,14 @@ class Predictor:
 
     def _judged(self, prediction: ImagePrediction) -> ImagePrediction:
         """The same, with verdict and p-value; the score stays what the detector gave."""
+        if prediction.score is not None:
+            category = prediction.category
+            prediction = dataclasses.replace(
+                prediction,
+                limits=None if self.limits is None or category is None else self.limits.categories.get(category),
+                map_limit=self.map_limit(category),
+                colour_scale=self.colour_scale(category),
+            )
         if prediction.category is None and prediction.recognised_category == UNKNOWN_PRODUCT:
             return dataclasses.replace(prediction, verdict=UNKNOWN_PRODUCT)
         if self.limits is None or prediction.score is None:

@@ -1,4 +1,4 @@
-"""Where a map is above its limit: connected regions as polygons, in pixels of the photograph."""
+"""Where a map is above its limit, or highest: connected regions as polygons, in pixels of the photograph."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _TOLERANCE_PX = 1.0  # a polygon leaves the pixels' outline by no more
 _OUTLINE = (0, 220, 255)  # cyan: neither in the colours of the map nor in most products
+_DASHES = ((255, 255, 255), (0, 0, 0))
+_LEVELS = (0.5, 0.7, 0.85, 0.95)  # between the usual value and the largest
+_LARGEST_PLACE = 0.05  # of the photograph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +82,68 @@ def find_regions(anomaly_map: Float[np.ndarray, "H W"], limit: float) -> tuple[R
     return tuple(sorted(found, key=lambda region: -region.peak))
 
 
+def highest_place(anomaly_map: Float[np.ndarray, "H W"]) -> Region | None:
+    """The place round the largest value of a map: what lies nearer to it than to the usual value, in one piece.
+
+    Where that is much of the photograph, less is taken, so that it shows where to look. None for a flat map.
+    """
+    values = np.nan_to_num(anomaly_map, nan=-np.inf)
+    row, column = divmod(int(values.argmax()), anomaly_map.shape[1])
+    peak = float(values[row, column])
+    coarse = anomaly_map[:: _stride(anomaly_map.shape[0]), :: _stride(anomaly_map.shape[1])]
+    coarse = coarse[~np.isnan(coarse)]
+    usual = float(np.median(coarse)) if coarse.size else peak
+    if not peak > usual:
+        return None
+    place = None
+    for level in _LEVELS:
+        limit = min(usual + level * (peak - usual), float(np.nextafter(np.float32(peak), np.float32(-np.inf))))
+        found = find_regions(anomaly_map, limit)
+        # Equal peaks are equally high; the first is the one that is told.
+        place = next(region for region in found if region.peak_at == (column, row))
+        if place.area_px <= _LARGEST_PLACE * anomaly_map.size:
+            break
+    return place
+
+
 def draw_outlines(image: UInt8[np.ndarray, "H W 3"], regions: Sequence[Region]) -> UInt8[np.ndarray, "H W 3"]:
     """The image with the outlines of regions drawn on it."""
     drawn = image.copy()
-    thickness = max(1, round(min(image.shape[:2]) / 300))
-    polygons = [np.array(region.polygon, np.int32) for region in regions]
-    cv2.polylines(drawn, polygons, isClosed=True, color=_OUTLINE, thickness=thickness)
+    outline(drawn, [np.array(region.polygon, np.int32) for region in regions], _thickness(image), closed=True)
     return drawn
+
+
+def draw_place(image: UInt8[np.ndarray, "H W 3"], place: Region) -> UInt8[np.ndarray, "H W 3"]:
+    """The image with a dashed line round a place, black and white, which shows on any product and any colour."""
+    drawn = image.copy()
+    thickness = _thickness(image)
+    grown = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(grown, [np.array(place.polygon, np.int32)], 1)
+    room = 2 * thickness + 1  # what is drawn leaves the place itself to be seen
+    grown = cv2.dilate(grown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * room + 1, 2 * room + 1)))
+    outlines, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    dash(drawn, [np.concatenate((points, points[:1]))[:, 0] for points in outlines], thickness)
+    return drawn
+
+
+def outline(picture: np.ndarray, lines: Sequence[np.ndarray], thickness: int, *, closed: bool = False) -> None:
+    """Draw lines in the colour of regions above their limit, in place."""
+    cv2.polylines(picture, list(lines), isClosed=closed, color=_OUTLINE, thickness=thickness)
+
+
+def dash(picture: np.ndarray, lines: Sequence[np.ndarray], thickness: int) -> None:
+    """Draw dense lines of points as dashes, black and white in turn, in place."""
+    length = 4 * thickness
+    for points in lines:
+        for number, start in enumerate(range(0, len(points), length)):
+            part = points[start : start + length + 1]
+            cv2.polylines(picture, [part], isClosed=False, color=_DASHES[number % 2], thickness=thickness)
+
+
+def _thickness(image: UInt8[np.ndarray, "H W 3"]) -> int:
+    height, width = (int(side) for side in image.shape[:2])
+    return max(1, round(min(height, width) / 300))
+
+
+def _stride(length: int) -> int:
+    return max(1, length // 512)

@@ -49,7 +49,8 @@ def test_what_can_be_read_is_predicted_and_the_rest_is_reported(
         assert float(rows[name]["score"]) > 0
         assert rows[name]["error"] == ""
         assert (rows[name]["width"], rows[name]["height"]) == ("64", "64")
-        assert np.asarray(Image.open(out / rows[name]["overlay"])).shape == (64, 64, 3)
+        overlay = np.asarray(Image.open(out / rows[name]["overlay"]))
+        assert overlay.shape[0] > 64 < overlay.shape[1]  # with its band
         anomaly_map = np.asarray(Image.open(out / rows[name]["map"]))
         assert anomaly_map.shape == (64, 64)
         assert anomaly_map.dtype == np.float32
@@ -136,3 +137,56 @@ def test_rows_already_written_stay_when_writing_fails(
     assert "1 of 3 images are done and stay." in fault
     assert [Path(row["path"]).name for row in _rows(out)] == ["000.png"]
     assert (out / "overlays" / "000.png").is_file()
+
+
+def test_a_used_output_folder_is_refused_and_can_be_added_to_or_replaced(
+    muad: Callable[..., Any], tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    out, good = tmp_path / "out", tiny_data / "printed_board" / "test" / "good"
+    muad("predict", tiny_run, good / "000.png", "--out", out)
+    fault = muad("predict", tiny_run, good, "--out", out).error
+    assert "results.csv with 1 row. Name another, or add to it with --append, or replace it with --overwrite." in fault
+    assert len(_rows(out)) == 1
+    done = muad("predict", tiny_run, good, "--out", out, "--append")
+    assert "1 of 3 images are in" in done.err
+    assert "2 images predicted, 0 not" in done.err
+    assert len(_rows(out)) == 3
+    done = muad("predict", tiny_run, good, "--out", out, "--append")
+    assert (done.code, len(_rows(out))) == (0, 3)
+    muad("predict", tiny_run, good / "001.png", "--out", out, "--overwrite")
+    assert [Path(row["path"]).name for row in _rows(out)] == ["001.png"]
+    assert "together" in muad("predict", tiny_run, good, "--out", out, "--overwrite", "--append").error
+
+
+def test_when_no_image_can_be_read_it_is_an_error(muad: Callable[..., Any], tiny_run: Path, tmp_path: Path) -> None:
+    for number in range(7):
+        (tmp_path / f"{number}.png").write_text("no image", encoding="utf-8")
+    done = muad("predict", tiny_run, tmp_path, "--out", tmp_path / "out")
+    assert "images must hold at least one that can be read, got none of 7" in done.error
+    assert "2 more not predicted" in done.err
+    assert len(_rows(tmp_path / "out")) == 7
+    assert "a device or pipe" in muad("predict", tiny_run, "/dev/null", "--out", tmp_path / "b").error
+
+
+def test_results_among_the_photographs_are_not_predicted_the_next_time(
+    muad: Callable[..., Any], tiny_run: Path, photos: Path
+) -> None:
+    muad("predict", tiny_run, photos, "--out", photos)
+    assert "6 of 6 images are in" in muad("predict", tiny_run, photos, "--out", photos, "--append").err
+    muad("predict", tiny_run, photos, "--out", photos / "again", "--save", "all", "--maps", "16-bit")
+    assert len(_rows(photos / "again")) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--save", "some"), "save must be one of all, review, reject, none, got 'some'"),
+        (("--maps", "large"), "maps must be one of none, small, full, 16-bit, got 'large'"),
+        (("--maps", "16-bit", "--map-format", "tiff"), "map_format must be png or left out with maps 16-bit"),
+    ],
+)
+def test_pictures_that_do_not_exist_are_refused(
+    options: tuple[str, ...], told: str, muad: Callable[..., Any], tiny_run: Path, photos: Path, tmp_path: Path
+) -> None:
+    assert told in muad("predict", tiny_run, photos, "--out", tmp_path / "out", *options).error
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,15 +27,34 @@ def command(
     precision: Annotated[str, typer.Option(help="auto (as trained), fp32, bf16 or int8.")] = "auto",
     compile_network: Annotated[bool, typer.Option("--compile", help="Generate code for this machine first.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
-    map_format: Annotated[str, typer.Option(help="tiff or npy (32-bit, exact), or png (16-bit).")] = "tiff",
+    save: Annotated[
+        str, typer.Option(help="Images that leave overlay and map: all, review (or worse), reject, none.")
+    ] = "review",
+    maps: Annotated[
+        str | None, typer.Option(help="none, small (up to 512 px), full, 16-bit (full, png).", show_default="small")
+    ] = None,
+    map_format: Annotated[
+        str | None,
+        typer.Option(help="tiff or npy (32-bit, exact), or png (16-bit); alone: full maps.", show_default="tiff"),
+    ] = None,
+    append: Annotated[bool, typer.Option("--append", help="Add to results in OUT; done ones are left out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in OUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Also print the results as JSON.")] = False,
 ) -> None:
     """Score images and draw where they are anomalous, in their own pixels."""
+    from muad.errors import ConfigError
     from muad.inference import Predictor
     from muad.limits import NO_LIMITS
-    from muad.outputs import find_images, rows_as_json, write_predictions
+    from muad.outputs import earlier_results, find_images, picture_choice, rows_as_json, write_predictions
 
-    sources = find_images(paths)
+    if append and overwrite:
+        raise ConfigError("append and overwrite must not be given together, got both. Leave one out.")
+    picture_choice(save, maps, map_format)
+    earlier = earlier_results(out, "append" if append else "overwrite" if overwrite else "refuse")
+    found = find_images(paths, out=out, taken=earlier.names)
+    sources = earlier.unknown(found)
+    if len(sources) < len(found):
+        say(f"{len(found) - len(sources)} of {len(found)} images are in {out / 'results.csv'} already and unchanged")
     predictor = Predictor(
         run,
         device=device,
@@ -46,24 +66,36 @@ def command(
         say(NO_LIMITS)
     with progress_bar() as update:
         rows = write_predictions(
-            predictor, sources, out, batch_size=batch_size, category=category, map_format=map_format,
+            predictor, sources, out, batch_size=batch_size, category=category,
+            save=save, maps=maps, map_format=map_format, used=earlier.used,  # type: ignore[arg-type]
             progress=lambda done, total: update("predict", done, total, None),
         )  # fmt: skip
+    unreadable = _say_what_was_found(rows, out)
+    if as_json:
+        show(rows_as_json(rows))
+    elif predictor.limits is not None:
+        _show_verdicts(rows)
+    _require_one(rows, unreadable, out)
+
+
+def _say_what_was_found(rows: Sequence[dict[str, Any]], out: Path) -> list[str]:
+    """Faults, notices, and where the results are; returns the faults."""
     unreadable = [row["error"] for row in rows if row["error"] is not None]
     for error in unreadable[:_NAMED]:
         say(f"not predicted: {error}")
+    if len(unreadable) > _NAMED:
+        say(f"{len(unreadable) - _NAMED} more not predicted: see results.csv")
     noticed = [f"{row['path']}: {row['notice']}" for row in rows if row["notice"] is not None]
     for notice in noticed[:_NAMED]:
         say(notice)
     if len(noticed) > _NAMED:
         say(f"{len(noticed) - _NAMED} more notices: see results.csv")
     _tell_reasons([row["reason"] for row in rows if row["reason"] is not None])
+    written = [f"{out / folder}" for folder, column in (("overlays", "overlay"), ("maps", "map"))
+               if any(row[column] is not None for row in rows)]  # fmt: skip
     said = f"{len(rows) - len(unreadable)} images predicted, {len(unreadable)} not"
-    say(f"{said}: {out / 'results.csv'}, {out / 'overlays'}, {out / 'maps'}")
-    if as_json:
-        show(rows_as_json(rows))
-    elif predictor.limits is not None:
-        _show_verdicts(rows)
+    say(f"{said}: {', '.join([str(out / 'results.csv'), *written])}")
+    return unreadable
 
 
 def _tell_reasons(reasons: list[str]) -> None:
@@ -74,7 +106,18 @@ def _tell_reasons(reasons: list[str]) -> None:
         say(f"{len(reasons)} of the images do not pass, whatever their score: {said} (column reason)")
 
 
-def _show_verdicts(rows: list[dict[str, Any]]) -> None:
+def _require_one(rows: Sequence[dict[str, Any]], unreadable: Sequence[str], out: Path) -> None:
+    """Refuse to call it done when nothing was: what stands at a line must notice."""
+    from muad.errors import DataError
+
+    if rows and len(unreadable) == len(rows):
+        raise DataError(
+            f"images must hold at least one that can be read, got none of {len(rows)}. "
+            f"Each one's reason is in {out / 'results.csv'}."
+        )
+
+
+def _show_verdicts(rows: Sequence[dict[str, Any]]) -> None:
     """How many images of each category pass, and so on."""
     counts = Counter((row["category"] or "-", row["verdict"] or "none") for row in rows if row["error"] is None)
     table = plain_table()

@@ -1,0 +1,132 @@
+"""What prediction leaves on disk: overlays, maps and regions in the photograph's own pixels, tables, a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from PIL import Image
+
+from muad.errors import ConfigError, DataError
+from muad.outputs.maps import MAP_FORMATS, MapFormat, MapSize, map_choice, small_map
+from muad.outputs.sources import MAPS, OVERLAYS, Source
+from muad.outputs.tables import ResultTables, earlier_results, file_facts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from muad.inference import Predictor
+    from muad.outputs.tables import Used
+    from muad.prediction import ImagePrediction
+
+Save = Literal["all", "review", "reject", "none"]
+_SAVED: dict[str, tuple[str | None, ...]] = {  # verdicts that leave pictures
+    "all": ("pass", "review", "unknown product", "reject", None),
+    "review": ("review", "unknown product", "reject", None),
+    "reject": ("reject",),
+    "none": (),
+}
+_EXACT_PIXELS = 2_000_000  # above it an overlay is a JPEG of a fifth of the bytes, written in a tenth of the time
+
+
+def write_predictions(
+    predictor: Predictor,
+    sources: Sequence[Source],
+    out: Path,
+    *,
+    batch_size: int,
+    category: str | None,
+    progress: Callable[[int, int], None],
+    save: Save = "review",
+    maps: MapSize | None = None,
+    map_format: MapFormat | None = None,
+    used: Used = "refuse",
+) -> list[dict[str, Any]]:
+    """Predict and write `results.csv`, `results.json`, `overlays/` and `maps/`; rows are on disk as they come.
+
+    Images that cannot be read have an empty score and the reason in the column `error`. `results.json` has the same
+    rows, with the regions of each map above its limit and the place where it is highest.
+
+    Args:
+        predictor: What judges.
+        sources: Images, from `find_images`.
+        out: Output folder.
+        batch_size: Images per forward pass.
+        category: What they show, if it is known.
+        progress: Told how many are done, of how many.
+        save: The mildest verdict that leaves overlay and map; an image without verdict, or of an unknown product,
+            counts as one to review.
+        maps: Size of maps: none, at most 512 px, or the photograph's; small if neither this nor a format is given.
+        map_format: How they are stored; full ones if only this is given.
+        used: What becomes of results that are there already.
+
+    Returns:
+        The new rows of `results.csv`.
+
+    Raises:
+        ConfigError: A category is unknown, or missing where it is needed, or no such option, or the folder holds
+            results; before anything is computed.
+        DataError: The output folder cannot be written; what is there stays.
+    """
+    pictures = picture_choice(save, maps, map_format)
+    earlier = earlier_results(out, used)
+    for source in sources:
+        predictor.category_of(source.path, category)
+    predictions = predictor.stream((source.path for source in sources), batch_size=batch_size, category=category)
+    rows: list[dict[str, Any]] = []
+    try:
+        with ResultTables(out, earlier) as tables:
+            for prediction, source in zip(predictions, sources, strict=True):
+                rows.append(tables.add(write_one(prediction, source, out, pictures)))
+                progress(len(rows), len(sources))
+    except OSError as error:
+        done = f" {len(rows)} of {len(sources)} images are done and stay." if rows else ""
+        raise DataError(
+            f"output folder must be writable, got {out} ({error.strerror or error}). Free space or name another.{done}"
+        ) from None
+    return rows
+
+
+def picture_choice(
+    save: str = "review", maps: str | None = None, map_format: str | None = None
+) -> tuple[Save, MapSize, MapFormat]:
+    """Which images leave pictures, and which maps.
+
+    Raises:
+        ConfigError: No such option, or two that contradict each other.
+    """
+    if save not in get_args(Save):
+        raise ConfigError(f"save must be one of {', '.join(get_args(Save))}, got {save!r}.")
+    return save, *map_choice(maps, map_format)  # type: ignore[return-value]
+
+
+def write_one(
+    prediction: ImagePrediction, source: Source, out: Path, pictures: tuple[Save, MapSize, MapFormat]
+) -> dict[str, Any]:
+    """Write the map and the overlay of one image, if its verdict asks for them; returns its entry of `results.json`.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    save, map_size, map_format = pictures
+    size, modified = file_facts(source.path)
+    entry = prediction.to_dict() | {"path": source.path.as_posix(), "bytes": size, "modified_ns": modified}
+    entry |= {"overlay": None, "map": None, "map_range": None, "map_px": None}
+    if prediction.anomaly_map is None or prediction.verdict not in _SAVED[save]:
+        return entry
+    overlay = prediction.overlay()
+    exact = overlay.shape[0] * overlay.shape[1] <= _EXACT_PIXELS
+    file = out / OVERLAYS / f"{source.name}.{'png' if exact else 'jpg'}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    how: dict[str, Any] = {"compress_level": 1} if exact else {"quality": 92, "subsampling": 0}
+    Image.fromarray(overlay).save(file, **how)
+    entry["overlay"] = file.relative_to(out).as_posix()
+    if map_size == "none":
+        return entry
+    anomaly_map = small_map(prediction.anomaly_map) if map_size == "small" else prediction.anomaly_map
+    file = out / MAPS / f"{source.name}.{map_format}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    entry["map_range"] = MAP_FORMATS[map_format](anomaly_map, file)
+    entry["map_px"] = [anomaly_map.shape[1], anomaly_map.shape[0]]
+    entry["map"] = file.relative_to(out).as_posix()
+    return entry
