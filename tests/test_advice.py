@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from muad.advice import MOST_SENTENCES, ProductFacts, RunFacts, advise, still_falling
+from muad.advice import MOST_SENTENCES, ProductStanding, RunStanding, advise, still_falling
 from muad.limits import Rates
 
 RATES = Rates(false_alarm_rate=0.005, review_rate=0.05, confidence=0.95, sure=False)
-SOUND = ProductFacts(name="bolt", calibrated=200, has_limits=True, good=20, bad=20, auroc=0.995)
+SOUND = ProductStanding(name="bolt", calibrated=200, has_limits=True, good=20, bad=20, auroc=0.995)
 FALLING = tuple((1.0 - 0.01 * np.arange(50)).tolist())
-FACTS = RunFacts(
+FACTS = RunStanding(
     run=Path("runs/line 1"), data="photos", products=(SOUND,), rates=RATES, steps=300, losses=(FALLING,),
     seconds_per_step=0.5, authors_steps=667.0, encoder="muad-tiny", view_px=(280, 280),
 )  # fmt: skip
 
 
-def _with(**product: object) -> RunFacts:
+def _with(**product: object) -> RunStanding:
     return dataclasses.replace(FACTS, products=(dataclasses.replace(SOUND, **product),))  # type: ignore[arg-type]
 
 
@@ -48,7 +48,7 @@ def test_products_without_limits_come_before_all_but_strangers() -> None:
         FACTS,
         products=(
             SOUND,
-            ProductFacts(name="blank", good=20, bad=20, auroc=0.6, small_patches=0.3, photo_px=(280, 280)),
+            ProductStanding(name="blank", good=20, bad=20, auroc=0.6, small_patches=0.3, photo_px=(280, 280)),
         ),
         predicted=30,
         unknown=7,
@@ -77,7 +77,7 @@ def test_never_more_than_a_handful() -> None:
         unknown=1,
         predicted=1,
         products=(
-            ProductFacts(name="blank"),
+            ProductStanding(name="blank"),
             dataclasses.replace(SOUND, name="nut", calibrated=5, auroc=0.5, small_patches=0.5, photo_px=(999, 999)),
         ),
     )

@@ -1,6 +1,6 @@
 """What to do next with a run, in a few sentences, from what is known of it: the most pressing first.
 
-`advise` is a function of plain facts; `run_facts` gathers them from a run folder.
+`advise` is a function of plain facts; `run_standing` gathers them from a run folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SMALL = ("muad-tiny", "random-vit-tiny")  # encoders that every other one is be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProductFacts:
+class ProductStanding:
     """What is known of one product of a run.
 
     Attributes:
@@ -58,7 +58,7 @@ class ProductFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
+class RunStanding:
     """What is known of a run.
 
     Attributes:
@@ -80,7 +80,7 @@ class RunFacts:
     """
 
     run: Path
-    products: tuple[ProductFacts, ...]
+    products: tuple[ProductStanding, ...]
     data: str | None = None
     rates: Rates | None = None
     steps: int = 0
@@ -96,50 +96,54 @@ class RunFacts:
     unknown: int = 0
 
 
-def advise(facts: RunFacts) -> tuple[str, ...]:
+def advise(standing: RunStanding) -> tuple[str, ...]:
     """At most MOST_SENTENCES sentences on what to do next, the most pressing first; none if nothing presses."""
     found = (
-        _on_unknown(facts),
-        _on_missing_limits(facts),
-        _on_separation(facts),
-        _on_tiles(facts),
-        _on_length(facts),
-        _on_rates(facts),
-        _on_tests(facts),
+        _on_unknown(standing),
+        _on_missing_limits(standing),
+        _on_separation(standing),
+        _on_tiles(standing),
+        _on_length(standing),
+        _on_rates(standing),
+        _on_tests(standing),
     )
     return tuple(sentence for sentence in found if sentence)[:MOST_SENTENCES]
 
 
-def _on_unknown(facts: RunFacts) -> str:
-    if not facts.unknown:
+def _on_unknown(standing: RunStanding) -> str:
+    if not standing.unknown:
         return ""
     return (
-        f"{facts.unknown} of {facts.predicted} photographs look like no product of this run. If it is a new product, "
-        "train again with good photographs of it; if a known one, light, camera or position have changed: restore "
+        f"{standing.unknown} of {standing.predicted} photographs look like no product of this run. If it is a new "
+        "product, train again with good photographs of it; if a known one, light, camera or position have changed: restore "
         "them, or train again with photographs taken as they are now."
     )
 
 
-def _on_missing_limits(facts: RunFacts) -> str:
-    without = [product for product in facts.products if not product.has_limits]
+def _on_missing_limits(standing: RunStanding) -> str:
+    without = [product for product in standing.products if not product.has_limits]
     if not without:
         return ""
-    rates = _EXAMPLE_RATES if facts.rates is None else (facts.rates.review_rate, facts.rates.false_alarm_rate)
-    needs = ", ".join(_need(without, rate, facts.rates) for rate in dict.fromkeys(rates))
+    rates = _EXAMPLE_RATES if standing.rates is None else (standing.rates.review_rate, standing.rates.false_alarm_rate)
+    needs = ", ".join(_need(without, rate, standing.rates) for rate in dict.fromkeys(rates))
     return (
         f"No limits for {_names(without)}, so nothing is passed or rejected there. Collect good photographs that were "
-        f"not trained on, in folders named like the product: {needs}. {_calibrate(facts)}"
+        f"not trained on, in folders named like the product: {needs}. {_calibrate(standing)}"
     )
 
 
-def _on_separation(facts: RunFacts) -> str:
-    tested = [product for product in facts.products if _is_tested(product)]
+def _on_separation(standing: RunStanding) -> str:
+    tested = [product for product in standing.products if _is_tested(product)]
     bad = sorted((p for p in tested if (p.auroc or 0.0) < _SEPARATES_BADLY), key=lambda product: product.auroc or 0.0)
     if not bad:
         return ""
     which = _list(f"{product.name} (image AUROC {product.auroc:.2f})" for product in bad)
-    other = f", or another encoder than {facts.encoder} (--encoder dinov2-reg-base)" if facts.encoder in _SMALL else ""
-    settled = any(len(curve) >= _LEAST_LINES for curve in facts.losses) and still_falling(facts.losses) is None
+    other = (
+        f", or another encoder than {standing.encoder} (--encoder dinov2-reg-base)"
+        if standing.encoder in _SMALL
+        else ""
+    )
+    settled = any(len(curve) >= _LEAST_LINES for curve in standing.losses) and still_falling(standing.losses) is None
     longer = "; longer training hardly helps, the loss no longer falls" if settled else ""
     return (
         f"Good and defective parts of {which} are badly told apart. Look at their hardest images in the report: where "
@@ -147,8 +151,8 @@ def _on_separation(facts: RunFacts) -> str:
     )
 
 
-def _on_tiles(facts: RunFacts) -> str:
-    small = [p for p in facts.products if p.small_patches is not None and 0 < p.small_patches < LEAST_PATCHES]
+def _on_tiles(standing: RunStanding) -> str:
+    small = [p for p in standing.products if p.small_patches is not None and 0 < p.small_patches < LEAST_PATCHES]
     if not small:
         return ""
     worst = min(small, key=lambda product: product.small_patches or 0.0)
@@ -156,40 +160,42 @@ def _on_tiles(facts: RunFacts) -> str:
     text = f"The smaller defects of {sizes} are below what the detector tells apart"
     tiles = None
     if worst.photo_px is not None and worst.small_patches is not None:
-        now = math.prod(magnification(count, facts.tile_overlap) for count in facts.tiles)
-        tiles = tiles_for(worst.photo_px, facts.view_px, now * LEAST_PATCHES / worst.small_patches, facts.tile_overlap)
-    if tiles is None or math.prod(tiles) <= math.prod(facts.tiles):
+        now = math.prod(magnification(count, standing.tile_overlap) for count in standing.tiles)
+        tiles = tiles_for(
+            worst.photo_px, standing.view_px, now * LEAST_PATCHES / worst.small_patches, standing.tile_overlap
+        )
+    if tiles is None or math.prod(tiles) <= math.prod(standing.tiles):
         return f"{text}, and these photographs hold no more detail: photograph closer, or with more pixels."
     return (
         f"{text}: cut the photographs into tiles, which take {math.prod(tiles)} times as long. "
-        f"{_train(facts)} --set images.tiles=[{tiles[0]},{tiles[1]}]"
+        f"{_train(standing)} --set images.tiles=[{tiles[0]},{tiles[1]}]"
     )
 
 
-def _on_length(facts: RunFacts) -> str:
-    drop = still_falling(facts.losses)
-    known = [product.auroc for product in facts.products if _is_tested(product) and product.auroc is not None]
-    shared = 1 if facts.per_product else max(1, len(facts.products))
-    authors = facts.authors_steps * shared
-    good_enough = len(known) == len(facts.products) and min(known, default=0.0) >= _SEPARATES
-    if drop is None or not facts.steps or facts.steps >= authors or good_enough:
+def _on_length(standing: RunStanding) -> str:
+    drop = still_falling(standing.losses)
+    known = [product.auroc for product in standing.products if _is_tested(product) and product.auroc is not None]
+    shared = 1 if standing.per_product else max(1, len(standing.products))
+    authors = standing.authors_steps * shared
+    good_enough = len(known) == len(standing.products) and min(known, default=0.0) >= _SEPARATES
+    if drop is None or not standing.steps or standing.steps >= authors or good_enough:
         return ""
-    steps = min(_MUCH_LONGER * facts.steps, math.ceil(authors / 100) * 100)
-    seconds = (facts.seconds_per_step or 0.0) * steps * (len(facts.products) if facts.per_product else 1)
+    steps = min(_MUCH_LONGER * standing.steps, math.ceil(authors / 100) * 100)
+    seconds = (standing.seconds_per_step or 0.0) * steps * (len(standing.products) if standing.per_product else 1)
     time = f" take about {duration(seconds)} here" if seconds else ""
     return (
-        f"Train longer: the loss still fell by {100 * drop:.0f} % over the last fifth of {facts.steps} steps, "
-        f"{facts.steps / shared:.0f} for each product where the authors take {facts.authors_steps:.0f}. "
-        f"{steps} steps{time}: {_train(facts)} --steps {steps}"
+        f"Train longer: the loss still fell by {100 * drop:.0f} % over the last fifth of {standing.steps} steps, "
+        f"{standing.steps / shared:.0f} for each product where the authors take {standing.authors_steps:.0f}. "
+        f"{steps} steps{time}: {_train(standing)} --steps {steps}"
     )
 
 
-def _on_rates(facts: RunFacts) -> str:
+def _on_rates(standing: RunStanding) -> str:
     """How far the present photographs carry, and what the wanted rate needs."""
-    if facts.rates is None:
+    if standing.rates is None:
         return ""
-    wanted, rates = facts.rates.false_alarm_rate, facts.rates
-    short = [p for p in facts.products if p.has_limits and 0 < p.calibrated < _needed(wanted, rates)]
+    wanted, rates = standing.rates.false_alarm_rate, standing.rates
+    short = [p for p in standing.products if p.has_limits and 0 < p.calibrated < _needed(wanted, rates)]
     if not short:
         return ""
     carried = [_carried(product, rates) for product in short]
@@ -202,17 +208,17 @@ def _on_rates(facts: RunFacts) -> str:
     )
     return (
         f"The {_range(product.calibrated for product in short)} good photographs of {_names(short)} can promise that "
-        f"{least} of good parts are falsely rejected, no less. Collect {needs}. {_calibrate(facts)}"
+        f"{least} of good parts are falsely rejected, no less. Collect {needs}. {_calibrate(standing)}"
     )
 
 
-def _on_tests(facts: RunFacts) -> str:
-    untested = [product for product in facts.products if not product.bad]
+def _on_tests(standing: RunStanding) -> str:
+    untested = [product for product in standing.products if not product.bad]
     if not untested:
         return ""
     return (
         f"No defective parts of {_names(untested)} were tested, so how many are found is not known: put some into "
-        f"PRODUCT/bad/. muad evaluate {shlex.quote(str(facts.run))} DATA"
+        f"PRODUCT/bad/. muad evaluate {shlex.quote(str(standing.run))} DATA"
     )
 
 
@@ -250,7 +256,7 @@ def _needed(rate: float, rates: Rates | None) -> int:
     return sure_images_needed(rate, rates.confidence) if rates is not None and rates.sure else images_needed(rate)
 
 
-def _need(products: Sequence[ProductFacts], rate: float, rates: Rates | None) -> str:
+def _need(products: Sequence[ProductStanding], rate: float, rates: Rates | None) -> str:
     """The same in words, with what products still lack of it."""
     needed = _needed(rate, rates)
     known = any(product.calibrated for product in products)
@@ -258,18 +264,18 @@ def _need(products: Sequence[ProductFacts], rate: float, rates: Rates | None) ->
     return f"{needed} of each{more} for {_percent(rate)}"
 
 
-def _carried(product: ProductFacts, rates: Rates) -> float:
+def _carried(product: ProductStanding, rates: Rates) -> float:
     """The least rate the good photographs of a product can keep."""
     if rates.sure:
         return 1 - float((1 - rates.confidence) ** (1 / product.calibrated))
     return 1 / (product.calibrated + 1)
 
 
-def _is_tested(product: ProductFacts) -> bool:
+def _is_tested(product: ProductStanding) -> bool:
     return product.auroc is not None and min(product.good, product.bad) >= _LEAST_TESTED
 
 
-def _names(products: Sequence[ProductFacts]) -> str:
+def _names(products: Sequence[ProductStanding]) -> str:
     return _list(product.name for product in products)
 
 
@@ -286,14 +292,14 @@ def _range(values: Iterable[int]) -> str:
     return str(known[0]) if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
 
 
-def _train(facts: RunFacts) -> str:
+def _train(standing: RunStanding) -> str:
     """The command that trains such a run again."""
-    data = "DATA" if facts.data is None else shlex.quote(facts.data)
-    return f"muad train {data} --out NEW_RUN --recipe {shlex.quote(str(facts.run / 'config.toml'))}"
+    data = "DATA" if standing.data is None else shlex.quote(standing.data)
+    return f"muad train {data} --out NEW_RUN --recipe {shlex.quote(str(standing.run / 'config.toml'))}"
 
 
-def _calibrate(facts: RunFacts) -> str:
-    return f"muad calibrate {shlex.quote(str(facts.run))} GOOD"
+def _calibrate(standing: RunStanding) -> str:
+    return f"muad calibrate {shlex.quote(str(standing.run))} GOOD"
 
 
 def _percent(rate: float) -> str:

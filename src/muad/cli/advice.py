@@ -18,10 +18,10 @@ def say_what_next(run: Path, rows: Sequence[Mapping[str, Any]] = ()) -> None:
     """
     from muad.advice import advise
     from muad.errors import MuadError
-    from muad.run_facts import run_facts
+    from muad.run_standing import run_standing
 
     try:
-        sentences = advise(run_facts(run, rows=rows))
+        sentences = advise(run_standing(run, rows=rows))
     except MuadError as error:  # the command's own work is done and must not end as a fault
         say(f"what to do next is not known: {error}")
         return

@@ -33,7 +33,8 @@ def tiles_for(
         overlap: Share of a tile that its neighbour has too.
 
     Returns:
-        Rows and columns, of tiles that are not long themselves where there are such; None where the photographs do not have the detail.
+        Rows and columns, of tiles that are not long themselves where there are such; None where the photographs do not
+        have the detail.
     """
     found = []
     for rows, columns in itertools.product(range(1, _MOST_PER_AXIS + 1), repeat=2):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from muad.advice import ProductFacts, RunFacts
+from muad.advice import ProductStanding, RunStanding
 from muad.checkpoint import category_folder, read_config, read_run
 from muad.config import RunConfig, load_config
 from muad.data.published import EXPECTED_COUNTS
@@ -26,7 +26,7 @@ _LEAST_FOUND = 5  # photographs with regions, for a word on their size
 _SMALLEST = 0.2  # the share of defects that are called the smaller ones
 
 
-def run_facts(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunFacts:
+def run_standing(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunStanding:
     """What a run folder says of a run.
 
     Args:
@@ -50,7 +50,7 @@ def run_facts(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunFacts:
         stored = calibration.good.get(name) if calibration is not None else None
         judged = limits.categories.get(name) if limits is not None else None
         products.append(
-            ProductFacts(
+            ProductStanding(
                 name=name,
                 calibrated=0 if stored is None else stored.count,
                 has_limits=judged is not None and not (judged.review is None and judged.reject is None),
@@ -64,7 +64,7 @@ def run_facts(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunFacts:
     curves = [_read_losses(folder / "metrics.jsonl") for folder in folders]
     seconds = [value for _, times in curves for value in times]
     patch_px = (config.encoder or EncoderConfig()).family().layout.patch_px
-    return RunFacts(
+    return RunStanding(
         run=run,
         data=facts.get("data"),
         products=tuple(_with_regions(product, rows, config, patch_px) for product in products),
@@ -84,31 +84,31 @@ def run_facts(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunFacts:
 
 
 def with_defects(
-    facts: RunFacts, sizes: Mapping[str, Sequence[float]], photo_px: Mapping[str, tuple[int, int]]
-) -> RunFacts:
-    """The same facts with the sizes of defects.
+    standing: RunStanding, sizes: Mapping[str, Sequence[float]], photo_px: Mapping[str, tuple[int, int]]
+) -> RunStanding:
+    """The same with the sizes of defects.
 
     Args:
-        facts: What is known.
-        sizes: Areas of the defects of each product, in patches.
+        standing: What is known.
+        sizes: Areas of the defects of each product, in patches; a product without any is left as it is.
         photo_px: Height and width of the photographs of each product.
     """
     products = tuple(
         dataclasses.replace(
             product,
-            small_patches=float(np.quantile(sizes[product.name], _SMALLEST))
-            if len(sizes.get(product.name, ()))
-            else None,
+            small_patches=float(np.quantile(sizes[product.name], _SMALLEST)),
             photo_px=photo_px.get(product.name),
         )
-        for product in facts.products
+        if len(sizes.get(product.name, ()))
+        else product
+        for product in standing.products
     )
-    return dataclasses.replace(facts, products=products)
+    return dataclasses.replace(standing, products=products)
 
 
 def _with_regions(
-    product: ProductFacts, rows: Sequence[Mapping[str, Any]], config: RunConfig, patch_px: int
-) -> ProductFacts:
+    product: ProductStanding, rows: Sequence[Mapping[str, Any]], config: RunConfig, patch_px: int
+) -> ProductStanding:
     """The product with the size of what was found in photographs that did not pass, if regions were told."""
     grown = math.prod(magnification(count, config.images.tile_overlap) for count in config.images.tiles)
     view = config.detector.resize_px[0] * config.detector.resize_px[1]
