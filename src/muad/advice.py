@@ -115,8 +115,8 @@ def _on_unknown(standing: RunStanding) -> str:
         return ""
     return (
         f"{standing.unknown} of {standing.predicted} photographs look like no product of this run. If it is a new "
-        "product, train again with good photographs of it; if a known one, light, camera or position have changed: restore "
-        "them, or train again with photographs taken as they are now."
+        "product, train again with good photographs of it; if a known one, light, camera or position have changed: "
+        "restore them, or train again with photographs taken as they are now."
     )
 
 
