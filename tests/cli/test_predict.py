@@ -190,3 +190,14 @@ def test_pictures_that_do_not_exist_are_refused(
 ) -> None:
     assert told in muad("predict", tiny_run, photos, "--out", tmp_path / "out", *options).error
     assert not (tmp_path / "out").exists()
+
+
+def test_there_is_a_page_to_leaf_through_also_of_what_was_appended(
+    muad: Callable[..., Any], tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    out, good = tmp_path / "out", tiny_data / "printed_board" / "test" / "good"
+    done = muad("predict", tiny_run, good / "000.png", "--out", out)
+    assert str(out / "results.html") in done.err
+    muad("predict", tiny_run, good, "--out", out, "--append")
+    text = (out / "results.html").read_text(encoding="utf-8")
+    assert all(f"good/{name}.png" in text for name in ("000", "001", "002"))

@@ -19,7 +19,7 @@ _NAMED = 5  # faults named one by one; all are in results.csv
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    out: Annotated[Path, typer.Option(help="Folder for results.csv, results.json, overlays, maps.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.html, results.csv, results.json, overlays, maps.")],
     category: Annotated[str | None, typer.Option(help="What the images show, if their folder does not say.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
@@ -95,6 +95,7 @@ def _say_what_was_found(rows: Sequence[dict[str, Any]], out: Path) -> list[str]:
                if any(row[column] is not None for row in rows)]  # fmt: skip
     said = f"{len(rows) - len(unreadable)} images predicted, {len(unreadable)} not"
     say(f"{said}: {', '.join([str(out / 'results.csv'), *written])}")
+    say(f"to leaf through, the rejected first: {out / 'results.html'}")
     return unreadable
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from muad.errors import ConfigError, DataError
 from muad.outputs.maps import MAP_FORMATS, MapFormat, MapSize, map_choice, small_map
+from muad.outputs.page import page_row, write_results_page
 from muad.outputs.sources import MAPS, OVERLAYS, Source
 from muad.outputs.tables import ResultTables, earlier_results, file_facts
 
@@ -44,6 +45,8 @@ def write_predictions(
 ) -> list[dict[str, Any]]:
     """Predict and write `results.csv`, `results.json`, `overlays/` and `maps/`; rows are on disk as they come.
 
+    At the end, or when it is interrupted, `results.html` shows them.
+
     Images that cannot be read have an empty score and the reason in the column `error`. `results.json` has the same
     rows, with the regions of each map above its limit and the place where it is highest.
 
@@ -74,11 +77,17 @@ def write_predictions(
         predictor.category_of(source.path, category)
     predictions = predictor.stream((source.path for source in sources), batch_size=batch_size, category=category)
     rows: list[dict[str, Any]] = []
+    shown = [page_row(entry, out) for entry in earlier.entries] if earlier.used == "append" else []
     try:
         with ResultTables(out, earlier) as tables:
-            for prediction, source in zip(predictions, sources, strict=True):
-                rows.append(tables.add(write_one(prediction, source, out, pictures)))
-                progress(len(rows), len(sources))
+            try:
+                for prediction, source in zip(predictions, sources, strict=True):
+                    entry = write_one(prediction, source, out, pictures)
+                    rows.append(tables.add(entry))
+                    shown.append(page_row(entry, out))
+                    progress(len(rows), len(sources))
+            finally:  # also of a run that is interrupted
+                write_results_page(out, shown)
     except OSError as error:
         done = f" {len(rows)} of {len(sources)} images are done and stay." if rows else ""
         raise DataError(
