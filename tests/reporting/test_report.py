@@ -203,3 +203,33 @@ def test_the_command_prints_the_path(
 
     command(run, device="cpu")
     assert capsys.readouterr().out.strip() == str(run / "report.html")
+
+
+def test_one_product_without_limits_leaves_the_totals_of_the_others(run: Path) -> None:
+    _set_limits(run)
+    text = (run / "limits.toml").read_text(encoding="utf-8")
+    (run / "limits.toml").write_text(text.partition("[categories.printed_board]")[0], encoding="utf-8")
+    shown, _ = _read(report(run, device="cpu"))
+    judged = read_content(run).categories[0]
+    assert judged.bad is not None
+    assert f"{judged.bad.stopped} of 6 stopped" in shown
+    assert "Not judged for want of limits: printed_board." in shown
+
+
+def test_the_page_says_what_to_do_next_with_the_command(run: Path) -> None:
+    shown, _ = _read(report(run, device="cpu"))
+    assert "What to do next" in shown
+    assert "No limits for pill_blister, printed_board" in shown
+    assert f"muad calibrate {run} GOOD" in shown
+
+
+def test_a_run_that_lacks_nothing_is_told_so(run: Path) -> None:
+    _set_limits(run)
+    header, *rows = (run / "evaluation.csv").read_text(encoding="utf-8").splitlines()
+    rows = [f"{n},{name},{n % 2},,{n % 2 + n / 100}" for n in range(20) for name in ("pill_blister", "printed_board")]
+    (run / "evaluation.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    (run / "metrics.jsonl").unlink()
+    file = run / "evaluation.json"
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**figures, "data": "/no/longer/there"}), encoding="utf-8")
+    assert "Nothing presses" in _read(report(run, device="cpu"))[0]

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from muad.advice import LEAST_PATCHES
 from muad.checking.findings import Finding
+from muad.checking.reading import defect_areas
+from muad.data.images import read_mask
+from muad.errors import DataError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
     from muad.checking.reading import Seen
     from muad.data.transforms import Preprocessing
+    from muad.types import Record
 
-LEAST_PATCHES = 1.0
-"""Defects should cover at least this many patches."""
+_MOST_MASKS = 50  # of a category that are read where only the sizes of defects are wanted
 
 
 def defects_in_patches(
@@ -32,6 +36,30 @@ def defects_in_patches(
     return np.array(
         [area * _enlargement(image.size, preprocessing) / patch_px**2 for image in images for area in image.defects_px]
     )
+
+
+def masked_defects(
+    records: Sequence[Record], preprocessing: Preprocessing, patch_px: int
+) -> tuple[Float[np.ndarray, " defects"], tuple[int, int] | None]:
+    """The same from the masks alone, of some of them if they are many, and height and width of the photographs.
+
+    Args:
+        records: Of one category; those without a mask, or one that cannot be read, are left out.
+        preprocessing: How photographs become what the encoder sees.
+        patch_px: Side of a patch.
+    """
+    masked = [(record.mask_path, record.mask_kind) for record in records if record.mask_path is not None]
+    sizes: list[float] = []
+    shapes: list[tuple[int, int]] = []
+    for path, kind in masked[:: max(1, len(masked) // _MOST_MASKS)]:
+        try:
+            mask = read_mask(path, kind)
+        except DataError:
+            continue
+        shapes.append((mask.shape[0], mask.shape[1]))
+        factor = _enlargement(shapes[-1], preprocessing) / patch_px**2
+        sizes += [area * factor for area in defect_areas(mask)]
+    return np.array(sizes), max(shapes, key=shapes.count) if shapes else None
 
 
 def _enlargement(size: tuple[int, int], preprocessing: Preprocessing) -> float:

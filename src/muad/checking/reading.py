@@ -67,7 +67,7 @@ def look_at(record: Record, preprocessing: Preprocessing | None) -> tuple[Seen, 
         brightness=float(grey.mean()) / 255,
         sharpness=_sharpness(grey),
         appearance=appearance(image),
-        defects_px=() if mask is None else _areas(mask),
+        defects_px=() if mask is None else defect_areas(mask),
     )
     return seen, None if preprocessing is None else preprocessing.view(image)
 
@@ -79,7 +79,8 @@ def _sharpness(grey: UInt8[np.ndarray, "H W"]) -> float:
     return float(np.log10(cv2.Laplacian(grey, cv2.CV_32F).var() + 1e-3))
 
 
-def _areas(mask: UInt8[np.ndarray, "H W"]) -> tuple[int, ...]:
+def defect_areas(mask: UInt8[np.ndarray, "H W"]) -> tuple[int, ...]:
+    """Pixels of each separate defect of a mask, without specks."""
     _, _, statistics, _ = cv2.connectedComponentsWithStats((mask >= 128).astype(np.uint8))
     areas = statistics[1:, cv2.CC_STAT_AREA].tolist()
     return tuple(area for area in areas if area >= _LEAST_DEFECT_PX)

@@ -91,6 +91,11 @@ class CategoryContent:
     words: str
 
     @property
+    def is_judged(self) -> bool:
+        """Whether its limits judge its images."""
+        return self.good is not None and self.bad is not None
+
+    @property
     def labels(self) -> np.ndarray:
         """True for each anomalous image."""
         return np.array([row.is_anomalous for row in self.scores], dtype=bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def percent(share: float) -> str:
 def figure(value: float | None, digits: int = 3) -> str:
     """A figure, or a dash where there is none."""
     return "\N{EN DASH}" if value is None else f"{value:.{digits}f}"
+
+
+def split_command(sentence: str) -> tuple[str, str]:
+    """A sentence and the command it ends with, if it does."""
+    found = re.fullmatch(r"(.*?) (muad (?:train|calibrate|evaluate) .*)", sentence)
+    return (found[1], found[2]) if found else (sentence, "")
 
 
 def write_page(text: str, out: Path) -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from muad.advice import RunStanding, advise
+from muad.checking.defects import masked_defects
 from muad.config import config_to_toml
 from muad.data.content_hash import content_hash, relative_name
 from muad.data.images import read_pair
 from muad.data.index import open_catalog
+from muad.data.transforms import Preprocessing
 from muad.errors import ConfigError, DataError, MuadError
 from muad.inference import Predictor
 from muad.metrics.report import METRIC_NAMES
+from muad.nn.encoder import EncoderConfig
 from muad.reporting.content import CategoryContent, Counts, RunContent, read_content
-from muad.reporting.page import render, write_page
+from muad.reporting.page import render, split_command, write_page
 from muad.reporting.pictures import finding_pair
 from muad.reporting.plots import category_plot
+from muad.run_standing import run_standing, with_defects
 
 if TYPE_CHECKING:
-    from muad.nn.encoder import EncoderConfig
     from muad.scores import ImageScore
-    from muad.types import Record
+    from muad.types import Catalog, Record
 
 Progress = Callable[[str, int, int, float | None], None]
 REPORT_FILE = "report.html"
@@ -63,8 +67,13 @@ def report(
     """
     run_dir = Path(run)
     content = read_content(run_dir)
-    cases, problems = _draw_cases(content, data, device, encoder_weights, progress)
+    catalog, problems = _open_photographs(content, data)
+    cases: dict[str, dict[str, Any]] = {}
+    if catalog is not None:
+        cases, flaws = _draw_cases(content, catalog, device, encoder_weights, progress)
+        problems += flaws
     missing = (*content.missing, *problems)
+    next_steps = advise(_standing(content, catalog))
     plots = {}
     for done, category in enumerate(content.categories, start=1):
         if category.scores:
@@ -72,17 +81,19 @@ def report(
             plots[category.name] = category_plot(category.labels, category.values, review, reject)
         progress("plots", done, len(content.categories), None)
     target = Path(out) if out is not None else run_dir / REPORT_FILE
-    write_page(render("report.html", _values(content, cases, plots, missing)), target)
+    write_page(render("report.html", _values(content, cases, plots, missing, next_steps)), target)
     return target
 
 
 def _values(
-    content: RunContent, cases: dict[str, dict[str, Any]], plots: dict[str, str], missing: Sequence[str]
+    content: RunContent,
+    cases: dict[str, dict[str, Any]],
+    plots: dict[str, str],
+    missing: Sequence[str],
+    next_steps: Sequence[str],
 ) -> dict[str, Any]:
     """What the template shows."""
     tested = [row for category in content.categories for row in category.scores]
-    bad = _sum([category.bad for category in content.categories])
-    good = _sum([category.good for category in content.categories])
     config = content.config
     return {
         "name": content.run.absolute().name,
@@ -91,8 +102,10 @@ def _values(
         "trained": sum(category.trained or 0 for category in content.categories),
         "tested": len(tested),
         "tested_bad": sum(row.is_anomalous for row in tested),
-        "good": good,
-        "bad": bad,
+        "good": _sum(category.good for category in content.categories),
+        "bad": _sum(category.bad for category in content.categories),
+        "unjudged": [category.name for category in content.categories if category.scores and not category.is_judged],
+        "next_steps": [split_command(sentence) for sentence in next_steps],
         "levels": {
             level: [category.name for category in content.categories if category.level == level]
             for level in ("yes", "partly", "no", "unknown")
@@ -117,10 +130,10 @@ def _encoder(encoder: EncoderConfig, facts: dict[str, Any]) -> dict[str, Any]:
     return {**stated, **facts.get("encoder", {})}
 
 
-def _sum(counts: Sequence[Counts | None]) -> Counts | None:
-    """All of them together; None if any category has no limits but images to judge."""
+def _sum(counts: Iterable[Counts | None]) -> Counts | None:
+    """Those of the categories with limits together; None if there are no images of such."""
     known = [count for count in counts if count is not None]
-    if len(known) < len(counts) or not sum(count.total for count in known):
+    if not sum(count.total for count in known):
         return None
     return Counts(
         total=sum(count.total for count in known),
@@ -130,27 +143,62 @@ def _sum(counts: Sequence[Counts | None]) -> Counts | None:
     )
 
 
+def _open_photographs(content: RunContent, data: str | Path | None) -> tuple[Catalog | None, list[str]]:
+    """The evaluated photographs, if they are still there, and a sentence if not.
+
+    Raises:
+        DataError: `data` is no data set.
+        ConfigError: The layout they were evaluated in is not known.
+    """
+    if content.figures is None or not any(category.scores for category in content.categories):
+        return None, []
+    place = data or content.figures.data
+    if place is None:
+        return None, ["Where the photographs are was not recorded: no pictures. Name their folder with --data."]
+    try:
+        return open_catalog(Path(place), content.figures.layout or "auto", for_training=False), []
+    except DataError as error:
+        if data is not None:
+            raise
+        return None, [f"The photographs could not be shown: {error}"]
+
+
+def _standing(content: RunContent, catalog: Catalog | None) -> RunStanding:
+    """Where the run stands, sizes of the tested defects included where there are masks."""
+    standing = run_standing(content.run)
+    if catalog is None:
+        return standing
+    config = content.config
+    views = config.images.applied_to(
+        Preprocessing(resize_px=config.detector.resize_px, crop_px=config.detector.crop_px)
+    )
+    patch_px = (config.encoder or EncoderConfig()).family().layout.patch_px
+    tested = {row.path for category in content.categories for row in category.scores}
+    sizes: dict[str, list[float]] = {}
+    photo_px: dict[str, tuple[int, int]] = {}
+    for name in catalog.categories:
+        records = [record for record in catalog.select(category=name)
+                   if relative_name(record.path, catalog.root) in tested]  # fmt: skip
+        areas, usual = masked_defects(records, views, patch_px)
+        sizes[name] = areas.tolist()
+        if usual is not None:
+            photo_px[name] = usual
+    return with_defects(standing, sizes, photo_px)
+
+
 def _draw_cases(
     content: RunContent,
-    data: str | Path | None,
+    catalog: Catalog,
     device: str,
     encoder_weights: str | Path | None,
     progress: Progress,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The hardest images of each category as pictures, and sentences on what is missing of them."""
-    if content.figures is None or not any(category.scores for category in content.categories):
-        return {}, []
-    place = data or content.figures.data
-    if place is None:
-        return {}, ["Where the photographs are was not recorded: no pictures. Name their folder with --data."]
     try:
-        catalog = open_catalog(Path(place), content.figures.layout or "auto", for_training=False)
         predictor = Predictor(content.run, device=device, encoder_weights=encoder_weights)
     except ConfigError:
         raise
     except MuadError as error:
-        if data is not None:
-            raise
         return {}, [f"The photographs could not be shown: {error}"]
     records = {relative_name(record.path, catalog.root): record for record in catalog.records}
     chosen = _hardest(content.categories)
