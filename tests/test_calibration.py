@@ -14,6 +14,7 @@ from PIL import Image
 import muad
 from muad import Predictor
 from muad.checkpoint import read_run
+from muad.data.index import open_catalog
 from muad.errors import ConfigError, DataError
 from muad.limit_setting import limits_in_force
 from muad.limits import Rates
@@ -24,6 +25,8 @@ SHARE = "training.calibration_share=0.5"
 
 def _draw(path: Path, random: np.random.Generator, *, scratched: bool = False) -> None:
     pixels = random.integers(90, 150, (40, 40, 3), np.uint8)
+    if "nut" in path.parts:
+        pixels[:, ::4] = pixels[::4] = 20  # that nobody takes for a bolt
     if scratched:
         pixels[10:30, 5:35] = 255
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,9 +35,9 @@ def _draw(path: Path, random: np.random.Generator, *, scratched: bool = False) -
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty good bolts, which are enough to share at a half, and ten good nuts, which are not; some more for later."""
+    """Forty good bolts, which are enough to share at a half, and nine good nuts, which are not; some more for later."""
     root, random = tmp_path_factory.mktemp("parts") / "data", np.random.default_rng(1)
-    for category, count in (("bolt", 40), ("nut", 10)):
+    for category, count in (("bolt", 40), ("nut", 9)):
         for number in range(count):
             _draw(root / category / "train/good" / f"{number:03d}.png", random)
         for number in range(22):
@@ -77,10 +80,10 @@ def test_training_keeps_a_share_and_sets_limits_with_it(trained: tuple[Path, lis
     run, said = trained
     images = read_run_images(run)
     assert images is not None
-    assert {name: len(own) for name, own in images.training.items()} == {"bolt": 20, "nut": 10}
+    assert {name: len(own) for name, own in images.training.items()} == {"bolt": 20, "nut": 9}
     assert {name: len(own) for name, own in images.calibration.items()} == {"bolt": 20}
     assert all(name.startswith("bolt/train/good/") for name in images.calibration_names)
-    assert json.loads((run / "run.json").read_text())["categories"] == {"bolt": 20, "nut": 10}
+    assert json.loads((run / "run.json").read_text())["categories"] == {"bolt": 20, "nut": 9}
     limits = _limits(run)
     assert set(limits["bolt"]) == {"review", "review_rate", "reject", "reject_rate", "map"}
     assert limits["nut"] == {}
@@ -91,7 +94,7 @@ def test_training_keeps_a_share_and_sets_limits_with_it(trained: tuple[Path, lis
     assert limits["bolt"]["map"] == stored["map_peaks"][-1]
     words = "\n".join(said)
     assert "kept for calibration, not trained on: bolt 20 of 40 good images" in words
-    assert "too few good images to keep a share of 0.5 for calibration: nut 10; about 38" in words
+    assert "too few different good images to keep some for calibration: nut 9; 10 of a category" in words
     assert f"are in {run / 'limits.toml'}: review for bolt, reject for bolt" in words
     assert "good images a review limit still needs at a rate of 5 %: nut 19" in words
     assert "reject limits coarser than 0.5 % (good images that are missing for it): bolt 4.76 % (179 more)" in words
@@ -163,7 +166,7 @@ def test_products_are_learned_where_they_are_missing(run: Path, data: Path, tmp_
         muad.calibrate(run, false_alarm_rate=0.1, review_rate=0.2, device="cpu", note=said.append)
         assert (run / "products.toml").is_file() == root.exists()
         (run / "products.toml").touch()
-    assert said[0].startswith("products: 2 categories are recognised from 50 good images")
+    assert said[0].startswith("products: 2 categories are recognised from 49 good images")
     assert any(
         text.startswith("products: none are recognised, because the training images are not there: ") for text in said
     )
@@ -189,8 +192,9 @@ def test_images_that_were_trained_on_are_refused_whatever_their_name(run: Path, 
     (own / "renamed.png").unlink()
     shutil.copyfile(own / "000.png", own / "again.png")
     said: list[str] = []
-    assert muad.calibrate(run, own, device="cpu", note=said.append)["bolt"].count == 23
-    assert any("bolt: 1 of 23 images are near-duplicates of others" in text for text in said)
+    found = muad.calibrate(run, own, device="cpu", note=said.append)["bolt"]
+    assert (found.count, found.images) == (22, 23)
+    assert any("bolt: 23 good images count as 22, because of near-duplicates" in text for text in said)
 
 
 def test_misses_are_reported_and_kept_and_move_no_limit(run: Path, data: Path) -> None:
@@ -331,5 +335,42 @@ def test_a_detector_trained_further_is_scored_again(run: Path) -> None:
 
 def test_the_share_is_as_another_release_can_read_it(trained: tuple[Path, list[str]]) -> None:
     facts = json.loads((trained[0] / "images.json").read_text())
-    assert set(facts) == {"format_version", "data", "layout", "training", "calibration"}
+    assert set(facts) == {"format_version", "data", "layout", "training", "calibration", "alike"}
     assert facts["layout"] == "mvtec"
+
+
+def test_near_duplicates_in_the_share_count_once_by_the_largest_score(
+    data: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    source, run, said = Path(shutil.copytree(data / "bolt", tmp_path / "bolt")), tmp_path / "run", []
+    for path in sorted((source / "train/good").glob("*.png")):
+        pixels = np.asarray(Image.open(path)).astype(int)
+        Image.fromarray(np.clip(pixels + 6, 0, 255).astype(np.uint8)).save(path.with_stem(f"{path.stem}_again"))
+    muad.train(source.parent, run, recipe=tiny_recipe, overrides=[SHARE], device="cpu", note=said.append)
+    assert any("bolt 40 of 80 (40 count as 20) good images" in text for text in said)
+    found = json.loads((run / "calibration.json").read_text())["good"]["bolt"]
+    assert (found["count"], found["images"]) == (20, 40)
+    kept = read_run_images(run)
+    assert kept is not None
+    predictor = Predictor(run, device="cpu")
+    scores = {name: predictor.predict(kept.base / name, category="bolt")[0].score for name in kept.calibration_names}
+    assert kept.alike is not None
+    largest = [max(scores[name] or 0 for name in group) for group in kept.alike["bolt"]]
+    assert found["scores"] == pytest.approx(sorted(largest), abs=1e-6)
+
+
+def test_what_shows_the_same_is_not_tested_on_where_the_split_is_chosen_here(
+    data: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    source, run, said = tmp_path / "parts/bolt", tmp_path / "run", []
+    shutil.copytree(data / "bolt/test/scratch", source / "bad")
+    shutil.copytree(data / "bolt/train/good", source / "good")
+    tested = open_catalog(source.parent).select(split="test")
+    held_out = next(record.path for record in tested if not record.is_anomalous)
+    assert held_out.parent.name == "good"
+    shutil.copyfile(next(r.path for r in open_catalog(source.parent).select(split="train")), held_out)
+    muad.train(source.parent, run, recipe=tiny_recipe, device="cpu", note=said.append)
+    images = read_run_images(run)
+    assert images is not None
+    assert f"bolt/good/{held_out.name}" in images.training_names
+    assert any("bolt: of the good images, 1 held out for testing are trained on" in text for text in said)

@@ -1,6 +1,7 @@
 """From scores to limits: exact order statistics, and words where a number would be invented."""
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,12 @@ USUAL = Rates(false_alarm_rate=0.005, review_rate=0.05, confidence=0.95, sure=Fa
 def _scored(scores: list[float]) -> Scored:
     rising = tuple(sorted(scores))
     return Scored(
-        scores=rising, map_peaks=tuple(10 * s for s in rising), data_hash="sha256:0", source="photos", created="today"
+        scores=rising,
+        map_peaks=tuple(10 * score for score in rising),
+        images=len(rising),
+        data_hash="sha256:0",
+        source="photos",
+        created="today",
     )
 
 
@@ -128,3 +134,11 @@ def test_a_limit_is_written_with_all_its_digits() -> None:
     calibration = _calibration(bolt=scores)
     text = limits_text(calibration, results_of(calibration, ["bolt"]))
     assert tomllib.loads(text)["categories"]["bolt"]["review"] in scores
+
+
+def test_images_that_show_the_same_are_said_to_count_once() -> None:
+    calibration = _calibration(bolt=HUNDREDTHS[:20])
+    calibration.good["bolt"] = replace(calibration.good["bolt"], images=23)
+    results = results_of(calibration, ["bolt"])
+    assert next(results["bolt"].sentences()).startswith("23 good images count as 20: of near-duplicates")
+    assert "# 23 (counted as 20) good images: photos, scored today" in limits_text(calibration, results)

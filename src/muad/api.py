@@ -24,7 +24,7 @@ from muad.metrics.report import CategoryReport, Report
 from muad.recognition import has_products, learn_products
 from muad.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
 from muad.training import train_detector
-from muad.training.calibration_split import training_records
+from muad.training.calibration_split import run_records
 from muad.training.choose import adapt_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
@@ -114,13 +114,13 @@ def train(
         progress = Estimate(progress, note)
     else:
         progress = _silent
-    records = training_records(
+    records, kept = run_records(
         config, catalog, run_dir, fabric, resumed=_holds_work(run_dir), progress=progress, note=note
     )
     facts = {
         "mode": config.training.mode,
         "categories": _count(records),
-        "calibration": _count(list({*catalog.select(split="train")} - {*records})),  # kept out of training
+        "calibration": _count(kept),  # kept out of training
         "data": str(Path(data).absolute()),
         "layout": catalog.layout,
         "data_hash": content_hash(records, catalog.root),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Notice = Callable[[str], None]
 Progress = Callable[[str, int, int, float | None], None]
+PathGroups = Mapping[str, Sequence[Sequence[Path]]]
 
 
 def _silent(*_: object) -> None:
@@ -104,26 +105,28 @@ def calibrate(
         before = None
     loaded: list[Predictor] = []
 
-    def score(images: Mapping[str, Sequence[Path]], name: str, root: Path, source: str) -> dict[str, Scored]:
+    def score(
+        images: Mapping[str, Sequence[Path]], alike: PathGroups, name: str, root: Path, source: str
+    ) -> dict[str, Scored]:
         if not loaded:
             loaded.append(
                 Predictor(run, device=device, encoder_weights=encoder_weights, acceleration=acceleration, note=note)
             )
         news = lambda done, total: progress(name, done, total, None)  # noqa: E731
-        return _score(loaded[0], images, batch_size, root, source, news, note)
+        return _score(loaded[0], images, alike, batch_size, root, source, news, note)
 
     found = before or Calibration(muad=__version__, weights=weights, limits_digest=written, rates=rates, good={})
     if good is not None:
         images = _given(good, categories, NORMAL_NAMES)
         _refuse_trained_on(run, images, note)
-        _note_duplicates(images, note)
-        found = replace(found, good={**found.good, **score(images, "calibrate", good, str(good.absolute()))})
+        alike = _alike(images, lambda done, total: progress("compare", done, total, None))
+        found = replace(found, good={**found.good, **score(images, alike, "calibrate", good, str(good.absolute()))})
     elif before is None:
-        images, root = _own_share(run)
-        found = replace(found, good=score(images, "calibrate", root, f"calibration share of {root}"))
+        images, alike, root = _own_share(run)
+        found = replace(found, good=score(images, alike, "calibrate", root, f"calibration share of {root}"))
     if bad is not None:
         images = _given(bad, categories, ANOMALOUS_NAMES)
-        found = replace(found, bad={**found.bad, **score(images, "score bad images", bad, str(bad.absolute()))})
+        found = replace(found, bad={**found.bad, **score(images, {}, "score bad images", bad, str(bad.absolute()))})
     _learn_missing_products(run, categories, device, note)
     stays = before is not None and good is None and not given and rates == before.rates and is_edited(run, before)
     if stays:
@@ -168,31 +171,41 @@ def _write(
 def _score(
     predictor: Predictor,
     images: Mapping[str, Sequence[Path]],
+    alike: PathGroups,
     batch_size: int,
     root: Path,
     source: str,
     progress: Callable[[int, int], None],
     note: Notice,
 ) -> dict[str, Scored]:
-    """Scores and map peaks of images by category, as the run itself predicts them."""
+    """Scores and map peaks of images by category, as the run itself predicts them.
+
+    Of those that show the same picture or object the largest score counts, and the largest peak: a limit at it is one
+    that a part exceeds with none of its photographs more often than promised, however often it is photographed, and
+    the limit is never lower than with any one of them.
+    """
     done, total = 0, sum(map(len, images.values()))
     found = {}
     for category, paths in images.items():
-        scores, peaks = [], []
-        used: list[Path] = []
+        used: dict[Path, tuple[float, float]] = {}
         for prediction in predictor.stream(paths, batch_size=batch_size, category=category):
             done += 1
             progress(done, total)
             if prediction.score is None or prediction.anomaly_map is None or prediction.path is None:
                 note(f"left out of calibration: {prediction.error}")
                 continue
-            scores.append(prediction.score)
-            peaks.append(float(np.nanmax(prediction.anomaly_map)))
-            used.append(prediction.path)
+            used[prediction.path] = prediction.score, float(np.nanmax(prediction.anomaly_map))
+        counted = _counted_once(used, alike.get(category, ()))
+        if len(counted) < len(used):
+            note(
+                f"{category}: {len(used)} good images count as {len(counted)}, because of near-duplicates, and of "
+                "images of one object, only the largest score counts"
+            )
         records = [Record(path=path, category=category, split="test", is_anomalous=False) for path in used]
         found[category] = Scored(
-            scores=tuple(sorted(scores)),
-            map_peaks=tuple(sorted(peaks)),
+            scores=tuple(sorted(score for score, _ in counted)),
+            map_peaks=tuple(sorted(peak for _, peak in counted)),
+            images=len(used),
             data_hash=content_hash(records, root),
             source=source,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -200,8 +213,28 @@ def _score(
     return found
 
 
-def _own_share(run: Path) -> tuple[dict[str, list[Path]], Path]:
-    """The images a run kept for calibration, by category, and the folder of its data set.
+def _counted_once(
+    found: Mapping[Path, tuple[float, float]], alike: Sequence[Sequence[Path]]
+) -> list[tuple[float, float]]:
+    left = dict(found)
+    groups = [[left.pop(path) for path in group if path in left] for group in alike]
+    largest = [(max(score for score, _ in group), max(peak for _, peak in group)) for group in groups if group]
+    return [*largest, *left.values()]
+
+
+def _alike(images: Mapping[str, Sequence[Path]], progress: Callable[[int, int], None] = _silent) -> PathGroups:
+    """Near-duplicates among images, by category, in groups of two or more."""
+    found, done, total = {}, 0, sum(map(len, images.values()))
+    for category, paths in images.items():
+        news = lambda read, _, before=done: progress(before + read, total)  # noqa: E731
+        groups = near_duplicate_groups(read_appearances(paths, news))
+        found[category] = [[paths[index] for index in group] for group in groups]
+        done += len(paths)
+    return found
+
+
+def _own_share(run: Path) -> tuple[dict[str, list[Path]], PathGroups, Path]:
+    """The images a run kept for calibration, by category, those that show the same, and the folder of its data set.
 
     Raises:
         DataError: It kept none, or some are no longer there.
@@ -224,7 +257,10 @@ def _own_share(run: Path) -> tuple[dict[str, list[Path]], Path]:
             f"images kept for calibration must be where they were and as they were, got {len(changed)} that are not, "
             f"such as {changed[0]}. Restore them, or name a folder of good images."
         )
-    return images, kept.data
+    if kept.alike is None:
+        return images, _alike(images), kept.data
+    alike = {name: [[kept.base / one for one in group] for group in groups] for name, groups in kept.alike.items()}
+    return images, alike, kept.data
 
 
 def _given(folder: Path, categories: Sequence[str], fitting: frozenset[str]) -> dict[str, list[Path]]:
@@ -270,16 +306,6 @@ def _refuse_trained_on(run: Path, images: Mapping[str, Sequence[Path]], note: No
             f"calibration images must not have been trained on, got {len(seen)} of {len(paths)} that were, such as "
             f"{seen[0]}: a detector knows them, and limits from them would promise too much. Leave them out."
         )
-
-
-def _note_duplicates(images: Mapping[str, Sequence[Path]], note: Notice) -> None:
-    for category, paths in images.items():
-        extra = sum(len(group) - 1 for group in near_duplicate_groups(read_appearances(paths)))
-        if extra:
-            note(
-                f"{category}: {extra} of {len(paths)} images are near-duplicates of others among them; the guarantee "
-                "counts independent photographs, so it is worth less than it says"
-            )
 
 
 def _weights_digest(run: Path) -> str:

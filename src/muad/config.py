@@ -106,7 +106,8 @@ class TrainingConfig:
             the whole batch; batch norm sees a part at a time.
         ema_decay: Share that a step leaves of the running mean of weights that predicts; 0 to predict with the last
             weights.
-        calibration_share: Part of each category's good images kept out of training, to set limits on; 0 keeps none.
+        calibration_share: Part of each category's good images kept out of training, to set limits on: of few images up
+            to a third, until there are the 19 that a limit at 5 % needs, and none of fewer than 10. 0 keeps none.
         seed: Initialisation, data order and noise are functions of it.
         precision: `auto` is bf16-mixed where the device has bf16 units, else 32-true.
         log_every_steps: Distance between lines of metrics.jsonl.

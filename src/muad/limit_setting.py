@@ -96,7 +96,8 @@ class CategoryResult:
     """What calibration gave for one category.
 
     Attributes:
-        count: Good images it rests on.
+        count: Different good images it rests on.
+        images: Good images that were scored; those that show the same picture or object count once.
         review: The lower limit.
         reject: The upper one.
         map: The map value that good images exceed anywhere as rarely; None with too few images.
@@ -105,6 +106,7 @@ class CategoryResult:
     """
 
     count: int
+    images: int
     review: Limit
     reject: Limit
     map: float | None
@@ -113,6 +115,11 @@ class CategoryResult:
 
     def sentences(self) -> Iterator[str]:
         """What the limits promise, in plain words."""
+        if self.images > self.count:
+            yield (
+                f"{self.images} good images count as {self.count}: of near-duplicates, and of images of one object, "
+                "only the largest score counts"
+            )
         for name, limit in (("review", self.review), ("reject", self.reject)):
             yield _sentence(name, limit, self.count, self.rates)
         if self.misses is not None:
@@ -142,6 +149,7 @@ def results_of(
             review, reject, peak = _as_edited(review, edited.review), _as_edited(reject, edited.reject), edited.map
         results[category] = CategoryResult(
             count=len(scores),
+            images=0 if good is None else good.images,
             review=review,
             reject=reject,
             map=peak,
@@ -207,7 +215,7 @@ def limits_text(calibration: Calibration, results: Mapping[str, CategoryResult])
     for category, result in results.items():
         good = calibration.good.get(category)
         came = "" if good is None else f": {good.source}, scored {good.created}"
-        lines += ["", tomli_w.dumps({"categories": {category: {}}}).strip(), f"# {result.count} good images{came}"]
+        lines += ["", tomli_w.dumps({"categories": {category: {}}}).strip(), f"# {_counted(result)} good images{came}"]
         for name, limit in (("review", result.review), ("reject", result.reject)):
             if limit.value is not None:
                 lines.append(f"{name} = {limit.value!r}")
@@ -218,6 +226,10 @@ def limits_text(calibration: Calibration, results: Mapping[str, CategoryResult])
         if result.map is not None:
             lines.append(f"map = {result.map!r}")
     return _HEAD + "\n".join(lines) + "\n"
+
+
+def _counted(result: CategoryResult) -> str:
+    return str(result.count) if result.images == result.count else f"{result.images} (counted as {result.count})"
 
 
 def _review_limit(scores: Sequence[float], rates: Rates) -> Limit:

@@ -19,11 +19,12 @@
     {"format_version": 1, "muad": "0.1.0",
      "weights": "digest of the weights that scored them", "limits_digest": "of limits.toml as it was written",
      "false_alarm_rate": 0.005, "review_rate": 0.05, "confidence": 0.95, "sure": false,
-     "good": {"screw": {"count": 64, "scores": [rising], "map_peaks": [rising], "data_hash": "sha256:…",
+     "good": {"screw": {"count": 64, "images": 66, "scores": [rising], "map_peaks": [rising], "data_hash": "sha256:…",
                         "source": "where the images were", "created": "2026-01-31T12:00:00+00:00"}, …},
      "bad":  {"screw": {…the same, of the images given as bad}}}
 
-Scores are written with all digits: a limit is exactly one of them, and a score equal to a limit is not above it.
+Of near-duplicates, and of images of one object, there is one score, the largest: 66 images may count as 64. Scores are
+written with all digits: a limit is exactly one of them, and a score equal to a limit is not above it.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ class Scored:
     """Scores of some images of one category.
 
     Attributes:
-        scores: Of the images, rising.
-        map_peaks: The largest value of each image's anomaly map, rising.
+        scores: Of the images, rising; of those that show the same picture or object the largest alone.
+        map_peaks: The largest value of each image's anomaly map, rising; one for each score.
+        images: How many were scored; more than there are scores where some show the same.
         data_hash: Tells whether images are still the same.
         source: Where they were.
         created: When they were scored.
@@ -91,13 +93,14 @@ class Scored:
 
     scores: tuple[float, ...]
     map_peaks: tuple[float, ...]
+    images: int
     data_hash: str
     source: str
     created: str
 
     @property
     def count(self) -> int:
-        """How many images."""
+        """How many different images."""
         return len(self.scores)
 
 
@@ -296,6 +299,7 @@ def _scored(tables: Mapping[str, Any]) -> dict[str, Scored]:
         name: Scored(
             scores=tuple(map(float, table["scores"])),
             map_peaks=tuple(map(float, table["map_peaks"])),
+            images=int(table.get("images", len(table["scores"]))),
             data_hash=str(table["data_hash"]),
             source=str(table["source"]),
             created=str(table["created"]),

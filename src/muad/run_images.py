@@ -2,17 +2,19 @@
 
     {"format_version": 1, "data": "/where/the/data/were", "layout": "mvtec",
      "training":    {"screw": {"screw/train/good/000.jpg": "digest", …}, …},
-     "calibration": {"screw": {"screw/train/good/003.jpg": "digest", …}, …}}
+     "calibration": {"screw": {"screw/train/good/003.jpg": "digest", …}, …},
+     "alike":       {"screw": [["screw/train/good/003.jpg", "screw/train/good/017.jpg"], …], …}}
 
 Names are taken from the data set's folder, so that it may move; digests are of the files, so that a copy of a training
-image is known wherever it comes from. Runs of older releases have no such file.
+image is known wherever it comes from. `alike` are those kept for calibration that show the same picture or object, and
+count once. Runs of older releases have no such file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,12 +41,15 @@ class RunImages:
         layout: How it lay on disk.
         training: By category, digest by name.
         calibration: The same of the images kept out of training.
+        alike: By category, names of those kept out that show the same, in groups; None where an older release chose
+            them, which did not say.
     """
 
     data: Path
     layout: str
     training: Digests
     calibration: Digests
+    alike: Mapping[str, Sequence[Sequence[str]]] | None = None
 
     @property
     def base(self) -> Path:
@@ -52,18 +57,33 @@ class RunImages:
         return self.data.parent if self.data.is_file() else self.data
 
     @property
+    def training_names(self) -> frozenset[str]:
+        """Names of all images trained on."""
+        return frozenset(name for names in self.training.values() for name in names)
+
+    @property
     def calibration_names(self) -> frozenset[str]:
         """Names of all images kept for calibration."""
         return frozenset(name for names in self.calibration.values() for name in names)
 
 
-def images_of(data: Path, layout: str, training: Iterable[Record], calibration: Iterable[Record]) -> RunImages:
+def images_of(
+    data: Path,
+    layout: str,
+    training: Iterable[Record],
+    calibration: Iterable[Record],
+    alike: Iterable[Sequence[Record]] = (),
+) -> RunImages:
     """The images of a run that begins; their files are read."""
+    groups: dict[str, list[list[str]]] = {}
+    for group in alike:
+        groups.setdefault(group[0].category, []).append([relative_name(record.path, data) for record in group])
     return RunImages(
         data=data.absolute(),
         layout=layout,
         training=_digests(training, data),
         calibration=_digests(calibration, data),
+        alike=groups,
     )
 
 
@@ -79,6 +99,7 @@ def write_run_images(run: Path, images: RunImages) -> None:
         "layout": images.layout,
         "training": images.training,
         "calibration": images.calibration,
+        **({} if images.alike is None else {"alike": images.alike}),
     }
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -97,7 +118,13 @@ def read_run_images(run: Path) -> RunImages | None:
     if not path.is_file():
         return None
     facts, _ = read_json(path, ImagesFacts, "Restore it or train again.")
-    return RunImages(data=Path(facts.data), layout=facts.layout, training=facts.training, calibration=facts.calibration)
+    return RunImages(
+        data=Path(facts.data),
+        layout=facts.layout,
+        training=facts.training,
+        calibration=facts.calibration,
+        alike=facts.alike,
+    )
 
 
 def kept_for_calibration(run: Path) -> frozenset[Path]:

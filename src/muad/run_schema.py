@@ -110,13 +110,18 @@ Digests = Mapping[str, Mapping[str, str]]  # names of files may be no text here,
 @_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagesFacts:
-    """`images.json`: digests of images by category and name."""
+    """`images.json`: digests of images by category and name.
+
+    Attributes:
+        alike: By category, names of images kept for calibration that show the same; None before releases wrote it.
+    """
 
     format_version: Literal[1]
     data: str
     layout: str
     training: Digests
     calibration: Digests
+    alike: Mapping[str, tuple[tuple[str, ...], ...]] | None = None
 
 
 @_checked

@@ -34,6 +34,7 @@ class Record:
         mask_kind: `grey`: 0 to 255, defect above half; `labels`: any non-zero value is defect.
         object_id: Identity of the physical object, where several images show the same one.
         view: Camera view of that object.
+        split_chosen: Whether the split was chosen here, because the data set does not say.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Record:
     mask_kind: MaskKind = "grey"
     object_id: str | None = None
     view: str | None = None
+    split_chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

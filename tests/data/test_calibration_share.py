@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muad.data.calibration_share import LEAST_IMAGES, divide
+from muad.data.alike import alike_groups
+from muad.data.calibration_share import LEAST_IMAGES, Division, groups_to_keep
+from muad.data.calibration_share import divide as divide_groups
 from muad.types import Record
 
 Make = Callable[..., list[Record]]
+
+
+def divide(records: list[Record], share: float, root: Path) -> Division:
+    """Compare the images, then divide them."""
+    return divide_groups(records, alike_groups(records), share, root)
 
 
 @pytest.fixture
@@ -67,28 +74,43 @@ def test_near_duplicates_and_images_of_one_object_stay_on_one_side(make: Make, t
     assert all((new in kept) == (old in kept) for new, old in copies.items())
     assert len({index in kept for index in (0, 30, 60, 61)}) == 1
     assert (62 in kept) == (63 in kept)
-    assert 25 <= len(kept) <= 29
-    assert "31 groups of near-duplicates or of one object stay together" in division.notes[0]
+    assert 24 <= len(kept) <= 28
+    assert {frozenset(map(records.index, group)) for group in division.alike} <= {
+        *(frozenset({old, new}) for new, old in copies.items()),
+        frozenset({0, 30, 60, 61}),
+        frozenset({62, 63}),
+    }
+    assert len({index for group in division.alike for index in map(records.index, group)}) == len(kept)
+    assert f"bolt {len(kept)} of 64 ({len(kept)} count as 12)" in division.notes[0]
+    assert "kept together and count once, by the largest score" in division.notes[1]
 
 
-def test_a_category_with_too_few_images_keeps_none_and_says_how_many_are_enough(make: Make, tmp_path: Path) -> None:
-    division = divide([*make("bolt", 47), *make("cloth", 48)], 0.4, tmp_path)
-    assert {record.category for record in division.calibration} == {"cloth"}
-    assert len(division.calibration) == LEAST_IMAGES
-    assert "bolt 47; about 48 of a category are enough" in division.notes[1]
+def test_of_few_images_up_to_a_third_is_kept(make: Make, tmp_path: Path) -> None:
+    division = divide([*make("bolt", 9), *make("cloth", LEAST_IMAGES), *make("nut", 48)], 0.2, tmp_path)
+    kept = [record.category for record in division.calibration]
+    assert {name: kept.count(name) for name in ("bolt", "cloth", "nut")} == {"bolt": 0, "cloth": 3, "nut": 16}
+    assert "bolt 9; 10 of a category are enough" in division.notes[1]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
+def test_more_images_never_keep_fewer_and_training_keeps_half(share: float) -> None:
+    kept = [groups_to_keep(count, share) for count in range(2, 400)]
+    assert kept == sorted(kept)
+    assert all(1 <= own <= count / 2 for count, own in enumerate(kept, start=2))
 
 
 def test_copies_of_one_picture_are_never_all_kept(make: Make, tmp_path: Path) -> None:
     division = divide(make("bolt", 50, dict.fromkeys(range(1, 50), 0)), 0.4, tmp_path)
     assert len(division.training) == 50
+    assert "too few different good images" in division.notes[0]
 
 
 def test_no_share_keeps_nothing_and_looks_at_nothing(tmp_path: Path) -> None:
     missing = Record(path=tmp_path / "no.png", category="bolt", split="train", is_anomalous=False)
-    assert divide([missing], 0.0, tmp_path).training == (missing,)
+    assert divide_groups([missing], {}, 0.0, tmp_path).training == (missing,)
 
 
 def test_progress_counts_all_images_to_the_end(make: Make, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    divide([*make("bolt", 50), *make("cloth", 50)], 0.4, tmp_path, lambda done, total: told.append((done, total)))
+    alike_groups([*make("bolt", 50), *make("cloth", 50)], lambda done, total: told.append((done, total)))
     assert told == [(count, 100) for count in range(1, 101)]

@@ -3,7 +3,7 @@
 - `<category>/good/*` and beside it any folders of anomalous images (`bad`, or one per kind of defect), for several
   categories or for one alone. Masks may lie in `<category>/masks/[<defect>/]`, or beside the image as
   `<name>_mask.png`. There is no split, so with anomalous images present about every fifth good one is held out for
-  testing (see `holdout`); without them all good ones are for training.
+  testing (see `holdout`), near-duplicates together; without anomalous images all good ones are for training.
 - A flat folder of good photographs is one category; a folder of such folders is one category each. Training only.
 """
 
@@ -122,9 +122,15 @@ def _split_normal(
     if testing:
         notes.append(
             f"{category}: there are no train and test folders, so {len(testing)} of {len(images)} good images are held "
-            "out for testing, chosen by a hash of their names."
+            "out for testing, chosen by a hash of their names; what shows the same picture stays together in training."
         )
     return [
-        Record(path=path, category=category, split="test" if name in testing else "train", is_anomalous=False)
+        Record(
+            path=path,
+            category=category,
+            split="test" if name in testing else "train",
+            is_anomalous=False,
+            split_chosen=has_anomalous,
+        )
         for path, name in names.items()
     ]

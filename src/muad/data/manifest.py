@@ -152,18 +152,29 @@ def _file(manifest: Path, number: int, column: str, value: str) -> Path:
 
 
 def _split(records: list[Record], root: Path, notes: list[str]) -> list[Record]:
-    """Hold out normal images of every category that has anomalous ones."""
+    """Hold out normal images of every category that has anomalous ones; all images of one object, or none."""
     testing: set[Path] = set()
-    for category in sorted({record.category for record in records if record.is_anomalous}):
-        normal = [record.path for record in records if record.category == category and not record.is_anomalous]
-        names = {_name(path, root): path for path in normal}
-        testing |= {names[name] for name in held_out(names)}
+    divided = {record.category for record in records if record.is_anomalous}
+    for category in sorted(divided):
+        named: dict[str, list[Path]] = {}
+        for record in records:
+            if record.category == category and not record.is_anomalous:
+                name = _name(record.path, root) if record.object_id is None else f"object {record.object_id}"
+                named.setdefault(name, []).append(record.path)
+        testing.update(path for name in held_out(named) for path in named[name])
     if testing:
         notes.append(
             f"The manifest has no column split, so {len(testing)} normal images are held out for testing, chosen by a "
             f"hash of their paths: {name_some(sorted(path.name for path in testing))}."
         )
-    return [replace(record, split="test") if record.path in testing else record for record in records]
+    return [
+        replace(
+            record,
+            split="test" if record.path in testing else record.split,
+            split_chosen=record.category in divided and not record.is_anomalous,
+        )
+        for record in records
+    ]
 
 
 def _name(path: Path, root: Path) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from muad.data.alike import alike_groups
 from muad.data.calibration_share import divide
 from muad.data.content_hash import relative_name
+from muad.data.holdout import keep_together, moved_records
 from muad.errors import DataError
 from muad.run_images import images_of, read_run_images, write_run_images
 
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
     from muad.types import Catalog, Record
 
 
-def training_records(
+class RunRecords(NamedTuple):
+    """Good images of a run, in the order of the catalog."""
+
+    training: tuple[Record, ...]
+    calibration: tuple[Record, ...]
+
+
+def run_records(
     config: RunConfig,
     catalog: Catalog,
     run_dir: Path,
@@ -28,8 +37,8 @@ def training_records(
     resumed: bool,
     progress: Callable[[str, int, int, float | None], None],
     note: Callable[[str], None],
-) -> tuple[Record, ...]:
-    """Good images to train on; all images of the run, those kept for calibration too, are written to its folder.
+) -> RunRecords:
+    """Good images to train on and to calibrate with; both are written to the run folder.
 
     Args:
         config: The whole run; `training.calibration_share` says how much to keep.
@@ -49,17 +58,62 @@ def training_records(
     if known is None and resumed:
         if share:
             raise DataError(f"run must remember the images it kept for calibration, got {run_dir} without images.json.")
-        return records
-    names = frozenset() if known is None else known.calibration_names
-    if known is None and fabric.is_global_zero:
-        division = divide(records, share, catalog.root, lambda done, total: progress("compare", done, total, None))
-        for sentence in division.notes:
-            note(sentence)
-        names = frozenset(relative_name(record.path, catalog.root) for record in division.calibration)
-        images = images_of(catalog.root, catalog.layout, division.training, division.calibration)
-        write_run_images(run_dir, images)
-    elif known is not None and fabric.is_global_zero and known.data != catalog.root.absolute():
-        write_run_images(run_dir, dataclasses.replace(known, data=catalog.root.absolute()))
+        return RunRecords(records, ())
+    names: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+    if known is not None:
+        names = known.training_names, known.calibration_names
+        if fabric.is_global_zero and known.data != catalog.root.absolute():
+            write_run_images(run_dir, dataclasses.replace(known, data=catalog.root.absolute()))
+    elif fabric.is_global_zero:
+        names = _begin(catalog, share, run_dir, progress, note)
     if fabric.world_size > 1:  # the first process decides: another machine might find other near-duplicates
         names = fabric.broadcast(names)
-    return tuple(record for record in records if relative_name(record.path, catalog.root) not in names)
+    good = moved_records((record for record in catalog.records if not record.is_anomalous), {})
+    trained, kept = (
+        [record for record in good if relative_name(record.path, catalog.root) in chosen] for chosen in names
+    )
+    return RunRecords(*(tuple(moved_records(own, {record.path: "train" for record in own})) for own in (trained, kept)))
+
+
+def _begin(
+    catalog: Catalog,
+    share: float,
+    run_dir: Path,
+    progress: Callable[[str, int, int, float | None], None],
+    note: Callable[[str], None],
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Divide the good images of a run that begins, and write down which is where; names of both sides."""
+    good = [record for record in catalog.records if not record.is_anomalous]
+    compared = [record for record in good if record.split_chosen or (share and record.split == "train")]
+    groups = alike_groups(compared, lambda done, total: progress("compare", done, total, None))
+    moved = {path: side for own in groups.values() for path, side in keep_together(own).items()}
+    for sentence in _describe(good, moved):
+        note(sentence)
+    records = [record for record in moved_records(good, moved) if record.split == "train"]
+    paths = {record.path for record in records}
+    on_this_side = {
+        category: [part for group in own if (part := tuple(one for one in group if one.path in paths))]
+        for category, own in groups.items()
+    }
+    division = divide(records, on_this_side, share, catalog.root)
+    for sentence in division.notes:
+        note(sentence)
+    images = images_of(catalog.root, catalog.layout, division.training, division.calibration, division.alike)
+    write_run_images(run_dir, images)
+    return images.training_names, images.calibration_names
+
+
+def _describe(good: Sequence[Record], moved: Mapping[Path, str]) -> list[str]:
+    sentences = []
+    for category in sorted({record.category for record in good if record.path in moved}):
+        own = [record for record in good if record.category == category]
+        trained = sum(moved.get(record.path) == "train" for record in own)
+        tested = sum(moved.get(record.path) == "test" for record in own)
+        left = sum(moved.get(record.path, record.split) == "test" for record in own)
+        parts = [f"{trained} held out for testing are trained on"] if trained else []
+        parts += [f"{tested} are tested on instead of trained on"] if tested else []
+        sentences.append(
+            f"{category}: of the good images, {' and '.join(parts)}, so that those that show the same picture or "
+            f"object are on one side; {left} are left to test"
+        )
+    return sentences

@@ -129,7 +129,7 @@ def _asked_for(asked: Mapping[str, Any], name: str) -> object:
 def _share(catalog: Catalog) -> float:
     """A share for calibration where at least one category has enough images to give it."""
     counts = Counter(record.category for record in catalog.select(split="train"))
-    return _SHARE if max(counts.values(), default=0) * _SHARE >= LEAST_IMAGES else 0.0
+    return _SHARE if max(counts.values(), default=0) >= LEAST_IMAGES else 0.0
 
 
 def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -> str:
@@ -148,7 +148,7 @@ def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -
         network = f"DiffusionAD of width {detector.denoiser.width}"
     each = ", one detector per category" if config.training.mode == "per_category" else ""
     share = config.training.calibration_share
-    kept = f"; up to {100 * share:g} % of them kept for calibration" if share else ""
+    kept = f"; about {100 * share:g} % of them kept for calibration (of few up to a third)" if share else ""
     return (
         f"no recipe named: {config.schedule.total_steps} steps of {config.training.batch_size} images at "
         f"{height} x {width} px ({cropped}), {network}{each}, chosen for {images} good images "
