@@ -101,7 +101,7 @@ def test_training_keeps_a_share_and_sets_limits_with_it(trained: tuple[Path, lis
 
 
 def test_verdicts_follow_the_file_and_the_score_stays_raw(run: Path, data: Path) -> None:
-    image = data / "bolt/test/scratch/000.png"
+    image = data / "bolt/test/good/000.png"
     (found,) = Predictor(run, device="cpu").predict(image)
     (run / "limits.toml").unlink()
     (before,) = Predictor(run, device="cpu").predict(image)

@@ -1,5 +1,6 @@
 """The questions of a check, one by one, on values whose answers are known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def test_the_robust_limit_is_that_of_a_normal_distribution_and_does_not_mind_out
 
 
 def test_a_picture_on_both_sides_is_leakage_and_under_two_labels_a_conflict() -> None:
-    findings, groups = find_repeats(
+    findings, groups, moved = find_repeats(
         [
             _seen("a", **_picture(1)), _seen("b", **_picture(1)), _seen("c", **_picture(2)),
             _seen("d", split="test", **_picture(2)), _seen("e", **_picture(3)),
@@ -48,6 +49,19 @@ def test_a_picture_on_both_sides_is_leakage_and_under_two_labels_a_conflict() ->
     assert kinds == {"a": "duplicate", "c": "leakage", "e": "label_conflict", "g": "duplicate"}
     assert "in different categories (bolt, nut)" in next(f.text for f in findings if f.images[0].name == "g")
     assert groups == [(0, 1), (2, 3), (4, 5), (6, 7)]
+    assert moved == {}
+
+
+def test_a_split_chosen_here_is_not_called_leakage() -> None:
+    images = [
+        _seen("a", **_picture(1)),
+        _seen("b", split="test", **_picture(1)),
+        _seen("c", split="test", **_picture(2)),
+    ]
+    chosen = [replace(image, record=replace(image.record, split_chosen=True)) for image in images]
+    findings, _, moved = find_repeats(chosen)
+    assert [finding.kind for finding in findings] == ["duplicate"]
+    assert moved == {chosen[1].record.path: "train"}
 
 
 def test_distances_to_the_fourth_nearest_other_image_are_those_of_brute_force() -> None:

@@ -219,9 +219,19 @@ def test_other_images_are_refused(train_tiny: TrainTiny, tmp_path: Path, photos:
         train_tiny(tmp_path / "run", progress=fail_after(6))
     data = tmp_path / "data"
     shutil.copytree(photos, data)
-    Image.fromarray(np.zeros((60, 64, 3), np.uint8)).save(data / "bolt/train/good/more.png")
-    with pytest.raises(DataError, match=r"data must be what .* was started on, .*'bolt': 5.* got .*'bolt': 6"):
+    (data / "bolt/train/good/001.png").unlink()
+    with pytest.raises(DataError, match=r"data must be what .* was started on, .*'bolt': 5.* got .*'bolt': 4"):
         train_tiny(tmp_path / "run", data=data, resume=True)
+
+
+def test_images_added_meanwhile_are_left_out(train_tiny: TrainTiny, tmp_path: Path, photos: Path, whole: Path) -> None:
+    with pytest.raises(PowerCut):
+        train_tiny(tmp_path / "run", progress=fail_after(6))
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    Image.fromarray(np.zeros((60, 64, 3), np.uint8)).save(data / "bolt/train/good/more.png")
+    train_tiny(tmp_path / "run", data=data, resume=True)
+    assert_same_run(tmp_path / "run", whole)
 
 
 def test_a_run_stopped_by_a_bad_file_goes_on_without_it(train_tiny: TrainTiny, tmp_path: Path, photos: Path) -> None:

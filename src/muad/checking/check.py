@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from muad.checking.repeats import find_repeats
 from muad.checking.suspicion import Describer, suspicious
 from muad.config import RunConfig, load_config
 from muad.data.content_hash import content_hash
+from muad.data.holdout import moved_records
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
 from muad.data.transforms import Preprocessing
@@ -75,7 +77,8 @@ def check_data(
         if seen.error is not None
     ]
     progress("compare", 0, len(readable), None)
-    repeats, groups = find_repeats(readable)
+    repeats, groups, moved = find_repeats(readable)
+    catalog = replace(catalog, records=tuple(moved_records(catalog.records, moved)))
     findings += repeats
     facts = []
     for name in catalog.categories:

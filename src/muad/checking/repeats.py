@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from muad.checking.findings import Finding, Kind
+from muad.data.alike import joined
+from muad.data.holdout import keep_together
 from muad.data.near_duplicates import near_duplicate_groups
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from muad.checking.reading import Seen
+    from muad.types import Record, Split
 
 
-def find_repeats(images: Sequence[Seen]) -> tuple[list[Finding], list[tuple[int, ...]]]:
-    """Findings on repeated pictures, and the groups of indices that show the same, exactly or nearly.
+def find_repeats(images: Sequence[Seen]) -> tuple[list[Finding], list[tuple[int, ...]], dict[Path, Split]]:
+    """Findings on repeated pictures, the groups of indices that show the same, exactly or nearly, and who moves.
+
+    Where the data set does not say what is tested, training keeps such groups on one side: those images move to it.
 
     Args:
         images: Readable images of the whole data set.
@@ -23,19 +30,33 @@ def find_repeats(images: Sequence[Seen]) -> tuple[list[Finding], list[tuple[int,
         by_digest.setdefault(image.digest, []).append(index)
     exact = [tuple(group) for group in by_digest.values() if len(group) > 1]
     near = near_duplicate_groups([image.appearance for image in images])
-    findings = [_judge([images[index] for index in group], exact=True) for group in exact]
+    groups = _merged(exact, near)
+    moved = _moved([image.record for image in images], groups)
+    findings = [_judge([images[index] for index in group], moved, exact=True) for group in exact]
     for group in near:
         distinct = {images[index].digest for index in group}
         if len(distinct) > 1:  # else it was said already
-            findings.append(_judge([images[index] for index in group], exact=False))
-    return findings, _merged(exact, near)
+            findings.append(_judge([images[index] for index in group], moved, exact=False))
+    return findings, groups, moved
 
 
-def _judge(group: Sequence[Seen], *, exact: bool) -> Finding:
+def _moved(records: Sequence[Record], groups: Sequence[tuple[int, ...]]) -> dict[Path, Split]:
+    """New sides of good images of one category that belong together."""
+    by_category: dict[str, list[list[Record]]] = {}
+    for indices in joined(len(records), groups):
+        group = [records[index] for index in indices]
+        names = {record.category for record in group}
+        if len(names) == 1 and not any(record.is_anomalous for record in group):
+            by_category.setdefault(group[0].category, []).append(group)
+    return {path: side for own in by_category.values() for path, side in keep_together(own).items()}
+
+
+def _judge(group: Sequence[Seen], moved: Mapping[Path, Split], *, exact: bool) -> Finding:
     """What one group of equal pictures means."""
     records = [image.record for image in group]
     how = "identical" if exact else "almost identical"
-    splits, labels = {record.split for record in records}, {record.is_anomalous for record in records}
+    splits = {moved.get(record.path, record.split) for record in records}
+    labels = {record.is_anomalous for record in records}
     names = sorted({record.category for record in records})
     kind: Kind = "duplicate" if exact else "near_duplicate"
     text = f"{len(group)} {how} pictures in {', '.join(sorted(splits))}"
