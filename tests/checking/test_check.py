@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from muad.checking import DataCheck, check_data
-from muad.checking.findings import MEANINGS
+from muad.checking.findings import MEANINGS, REMEDIES
 from muad.errors import ConfigError, DataError
 
 TINY = """
@@ -104,10 +104,12 @@ def test_a_defect_of_a_few_pixels_is_said_to_be_too_small(found: DataCheck) -> N
     assert facts.median_patches == pytest.approx(9 * (28 / 96) ** 2 / 14**2)
 
 
-def test_the_gravest_findings_come_first_and_every_kind_has_a_meaning(found: DataCheck) -> None:
+def test_parts_to_look_at_come_first_and_every_kind_has_a_meaning_and_a_remedy(found: DataCheck) -> None:
     kinds = list(MEANINGS)
     places = [kinds.index(finding.kind) for finding in found.findings]
     assert places == sorted(places)
+    assert found.findings[0].kind == "suspicious"
+    assert set(REMEDIES) == set(MEANINGS)
     assert list(found.counts) == [kind for kind in kinds if kind in found.counts]
     assert sum(found.counts.values()) == len(found.findings)
 

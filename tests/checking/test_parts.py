@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 
 from muad.checking.cost import estimate_cost
-from muad.checking.defects import defects_in_patches, small_defects
-from muad.checking.outliers import odd_exposure, odd_sizes, robust_limit
+from muad.checking.defects import defects_in_patches, masked_defects, small_defects
+from muad.checking.findings import DataCheck, Finding
+from muad.checking.outliers import long_parts, odd_exposure, odd_sizes, robust_limit
 from muad.checking.reading import Seen
 from muad.checking.repeats import find_repeats
 from muad.checking.suspicion import leave_one_out
 from muad.config import RunConfig, load_config
+from muad.data.index import open_catalog
 from muad.data.near_duplicates import appearance
 from muad.data.transforms import Preprocessing
 from muad.types import Record
@@ -126,9 +128,54 @@ def test_defects_are_counted_in_patches_of_the_resized_image() -> None:
     np.testing.assert_allclose(defects_in_patches(images, letterbox, 14), [2, 0.5])
     tiled = Preprocessing(resize_px=(280, 280), crop_px=(280, 280), tiles=(1, 2))
     np.testing.assert_allclose(defects_in_patches(images, tiled, 14), [8, 2])
-    assert small_defects("bolt", patches, (280, 280)) == []
-    (finding,) = small_defects("bolt", np.array([0.25, 4.0]), (280, 280))
-    assert "1 of 2 defects" in finding.text
+
+
+def test_small_defects_are_said_with_the_tiles_that_make_them_large_enough() -> None:
+    views = Preprocessing(resize_px=(280, 280), crop_px=(280, 280))
+    assert small_defects("bolt", np.array([4.0, 1.0]), views, (2000, 2000)) == []
+    (finding,) = small_defects("bolt", np.array([0.25] * 2 + [4.0]), views, (2000, 2000))
+    assert "2 of 3 defects" in finding.text
+    assert finding.settings == ("images.tiles=[2,3]",)
+    assert "--set images.tiles=[2,3], 6 times the time" in finding.text
+    (coarse,) = small_defects("bolt", np.array([0.25] * 2 + [4.0]), views, (300, 300))
+    assert coarse.settings == ()
+    assert "hold no more detail: photograph closer" in coarse.text
+    (again,) = small_defects("bolt", np.array([0.5]), replace(views, tiles=(2, 2)), (2000, 2000))
+    assert again.settings == ("images.tiles=[3,3]",)
+
+
+def test_long_parts_are_said_with_tiles_or_letterbox() -> None:
+    views = Preprocessing(resize_px=(280, 280), crop_px=(280, 280))
+    assert long_parts("rail", (900, 1200), views) == []
+    (finding,) = long_parts("rail", (600, 1900), views)
+    assert finding.settings == ("images.tiles=[1,3]", "images.fit=letterbox")
+    assert "--set images.tiles=[1,3] or --set images.fit=letterbox" in finding.text
+    (small,) = long_parts("rail", (300, 100), views)
+    assert small.settings == ("images.fit=letterbox",)
+    assert long_parts("rail", (600, 1900), replace(views, tiles=(1, 3))) == []
+    assert long_parts("rail", (300, 100), replace(views, fit="letterbox")) == []
+
+
+def test_the_finest_tiles_any_product_needs_are_proposed_for_all() -> None:
+    def about(*settings: str) -> Finding:
+        return Finding(kind="small_defects", category="a", images=(), text="", settings=settings)
+
+    check = DataCheck(
+        data=Path("photos"), layout="folder", data_hash="", categories=(), cost=None, notes=(),
+        findings=(about("images.tiles=[1,3]", "images.fit=letterbox"), about(), about("images.tiles=[2,2]"),
+                  about("images.fit=letterbox")),
+    )  # fmt: skip
+    assert check.proposed == ("images.tiles=[2,2]", "images.fit=letterbox")
+    assert check.to_json()["proposed"] == list(check.proposed)
+
+
+def test_defects_are_measured_from_masks_alone(photos: Path) -> None:
+    records = open_catalog(photos).select(category="bolt")
+    views = Preprocessing(resize_px=(120, 128), crop_px=(120, 128))
+    sizes, photo_px = masked_defects(records, views, 10)
+    np.testing.assert_allclose(sizes, [20 * 40 * 4 / 100] * 2)
+    assert photo_px == (60, 64)
+    assert masked_defects([record for record in records if not record.is_anomalous], views, 10)[1] is None
 
 
 def _cost(recipe: Path, **settings: object) -> tuple[float, int]:

@@ -23,7 +23,8 @@ def test_findings_are_told_and_shown_and_are_no_failure(
 ) -> None:
     done = muad("check-data", data, "--recipe", tiny_recipe, "--out", tmp_path / "check.html")
     assert done.code == 0, done.err
-    assert "leakage: 1" in done.out
+    assert "leakage: 1 (settle first), the same picture in training and test" in done.out
+    assert "  -> leave one side out" in done.out
     assert "training: about" in done.out
     page = (tmp_path / "check.html").read_text(encoding="utf-8")
     assert "leak &amp; &lt;b&gt;.png" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from muad.checking.cost import estimate_cost
 from muad.checking.defects import defects_in_patches, small_defects
 from muad.checking.findings import MEANINGS, CategoryFacts, DataCheck, Finding
-from muad.checking.outliers import odd_exposure, odd_sizes
+from muad.checking.outliers import long_parts, odd_exposure, odd_sizes
 from muad.checking.reading import Seen, look_at
 from muad.checking.repeats import find_repeats
 from muad.checking.suspicion import Describer, suspicious
@@ -92,7 +93,10 @@ def check_data(
         sizes = defects_in_patches(own, views, patch_px)
         findings += odd
         findings += odd_exposure([seen for seen in own if not seen.record.is_anomalous])
-        findings += [*odd_sizes(own, views), *small_defects(name, sizes, views.resize_px)]
+        findings += odd_sizes(own, views)
+        if own:
+            usual = Counter(seen.size for seen in own).most_common(1)[0][0]
+            findings += [*small_defects(name, sizes, views, usual), *long_parts(name, usual, views)]
         facts.append(_facts(name, catalog, own, sizes, limits))
     progress("compare", len(readable), len(readable), None)
     train = catalog.select(split="train")

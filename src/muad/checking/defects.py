@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from muad.advice import LEAST_PATCHES
 from muad.checking.findings import Finding
 from muad.checking.reading import defect_areas
 from muad.data.images import read_mask
+from muad.data.settings import ImagesConfig
+from muad.data.tiling import magnification, tiles_for
 from muad.errors import DataError
 
 if TYPE_CHECKING:
@@ -68,15 +71,32 @@ def _enlargement(size: tuple[int, int], preprocessing: Preprocessing) -> float:
     return rows[0].extent / rows[0].length * columns[0].extent / columns[0].length
 
 
-def small_defects(category: str, patches: Float[np.ndarray, " defects"], view_px: tuple[int, int]) -> list[Finding]:
-    """A finding if a fifth of the defects or more cover less than one patch."""
+def small_defects(
+    category: str, patches: Float[np.ndarray, " defects"], views: Preprocessing, photo_px: tuple[int, int]
+) -> list[Finding]:
+    """A finding if a fifth of the defects or more cover less than one patch, with the tiles that would help.
+
+    Args:
+        category: Whose defects.
+        patches: Their areas, in patches.
+        views: How photographs become what the encoder sees.
+        photo_px: Height and width of the photographs.
+    """
     below = int((patches < LEAST_PATCHES).sum())
     if below < 0.2 * len(patches) or not below:
         return []
-    factor = float(np.sqrt(LEAST_PATCHES / np.quantile(patches, 0.2)))
+    wanted = LEAST_PATCHES / float(np.quantile(patches, 0.2))
+    height, width = views.resize_px
+    overlap = views.tile_overlap or ImagesConfig().tile_overlap
+    now = math.prod(magnification(count, overlap) for count in views.tiles)
+    tiles = tiles_for(photo_px, views.resize_px, now * wanted, overlap)
     text = (
-        f"{below} of {len(patches)} defects cover less than one patch at {view_px[0]} x {view_px[1]} px (median "
-        f"{np.median(patches):.1f}, smallest {patches.min():.2f} patches) and are easily missed. Train on images "
-        f"{factor:.1f} times as large, cut them into parts, or photograph closer."
+        f"{below} of {len(patches)} defects cover less than one patch at {height} x {width} px (median "
+        f"{np.median(patches):.1f}, smallest {patches.min():.2f} patches) and are easily missed."
     )
-    return [Finding(kind="small_defects", category=category, images=(), text=text)]
+    if tiles is None or math.prod(tiles) <= math.prod(views.tiles):
+        text += f" Photographs of {photo_px[0]} x {photo_px[1]} px hold no more detail: photograph closer."
+        return [Finding(kind="small_defects", category=category, images=(), text=text)]
+    setting = f"images.tiles=[{tiles[0]},{tiles[1]}]"
+    text += f" Cut into tiles they are large enough: --set {setting}, {math.prod(tiles)} times the time."
+    return [Finding(kind="small_defects", category=category, images=(), text=text, settings=(setting,))]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from muad.checking.findings import Finding
+from muad.data.tiling import LONG, square_tiles
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -24,6 +25,7 @@ _LEAST_BRIGHTNESS = 0.08  # differences below are seen by no detector
 _LEAST_SHARPNESS = 0.4  # a factor of 2.5 in the variance of the Laplacian
 _ASPECT_FACTOR = 1.15
 _MAD_TO_SIGMA = 1.4826
+_LETTERBOX = "images.fit=letterbox"
 
 
 def robust_limit(values: Float[np.ndarray, " n"], z: float = Z_LIMIT) -> float:
@@ -69,9 +71,9 @@ def odd_sizes(images: Sequence[Seen], preprocessing: Preprocessing) -> list[Find
     if odd and preprocessing.fit == "stretch":
         text = (
             f"{len(odd)} of {len(images)} images have an aspect ratio (width to height) more than 15 % from the usual "
-            f"{usual:.2f}: stretched to one size, they look different."
+            f"{usual:.2f}: stretched to one size, they look different. Kept as they are with --set {_LETTERBOX}."
         )
-        findings.append(_about(category, odd, text))
+        findings.append(_about(category, odd, text, (_LETTERBOX,)))
     view_px = preprocessing.resize_px
     small = [image for image in images if image.size[0] < view_px[0] and image.size[1] < view_px[1]]
     if small:
@@ -83,5 +85,33 @@ def odd_sizes(images: Sequence[Seen], preprocessing: Preprocessing) -> list[Find
     return findings
 
 
-def _about(category: str, images: Sequence[Seen], text: str) -> Finding:
-    return Finding(kind="size", category=category, images=tuple(image.record.path for image in images), text=text)
+def long_parts(category: str, photo_px: tuple[int, int], views: Preprocessing) -> list[Finding]:
+    """A finding if the photographs of a category lose the detail along their long side.
+
+    Args:
+        category: Whose.
+        photo_px: Their usual height and width.
+        views: How they become what the encoder sees.
+    """
+    parts = [length / count for length, count in zip(photo_px, views.tiles, strict=True)]
+    if max(parts) < LONG * min(parts):
+        return []
+    ratio = max(photo_px) / min(photo_px)
+    tiles = square_tiles(photo_px, views.resize_px)
+    settings: tuple[str, ...]
+    settings = () if tiles is None or tiles == views.tiles else (f"images.tiles=[{tiles[0]},{tiles[1]}]",)
+    settings += (_LETTERBOX,) if views.fit == "stretch" else ()
+    if not settings:
+        return []
+    seen = "stretched" if views.fit == "stretch" else "fitted"
+    text = (
+        f"photographs of {photo_px[0]} x {photo_px[1]} px are {ratio:.1f} times as long as wide; {seen} to "
+        f"{views.resize_px[0]} x {views.resize_px[1]} px, detail along the long side is lost. "
+        f"Train with --set {' or --set '.join(settings)}."
+    )
+    return [Finding(kind="long_parts", category=category, images=(), text=text, settings=settings)]
+
+
+def _about(category: str, images: Sequence[Seen], text: str, settings: tuple[str, ...] = ()) -> Finding:
+    paths = tuple(image.record.path for image in images)
+    return Finding(kind="size", category=category, images=paths, text=text, settings=settings)

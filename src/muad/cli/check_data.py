@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +47,7 @@ def command(
 
 
 def _show(found: DataCheck) -> None:
-    from muad.checking.findings import MEANINGS
+    from muad.checking.findings import GRAVE, MEANINGS, REMEDIES
 
     table = plain_table()
     for heading in ("category", "train", "test\ngood", "test\nbad", "findings", "median defect,\npatches"):
@@ -57,15 +58,19 @@ def _show(found: DataCheck) -> None:
         table.add_row(row.name, str(row.train), str(row.test_good), str(row.test_bad), str(own), patches)
     show_table(table)
     for kind, count in found.counts.items():
-        show(f"{kind}: {count} ({MEANINGS[kind]})")
+        show(f"{kind.replace('_', ' ')}: {count}{' (settle first)' if kind in GRAVE else ''}, {MEANINGS[kind]}")
         for finding in [finding for finding in found.findings if finding.kind == kind][:_SHOWN]:
             names = ", ".join(str(path) for path in finding.images[:3] if str(path) not in finding.text)
             more = f" and {len(finding.images) - 3} more" if len(finding.images) > 3 else ""
             show(f"  {finding.category}: {names}{more}{': ' if names else ''}{finding.text}")
         if count > _SHOWN:
             show(f"  and {count - _SHOWN} more")
+        show(f"  -> {REMEDIES[kind]}\n")
     if not found.findings:
         show("nothing found")
+    if found.proposed:
+        asked = " ".join(f"--set {setting}" for setting in found.proposed)
+        show(f"proposed: muad train {shlex.quote(str(found.data))} --out RUN {asked}")
     if found.cost is not None:
         cost = found.cost
         minutes = cost.seconds / 60

@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muad.checking.findings import MEANINGS
+from muad.checking.findings import GRAVE, MEANINGS, REMEDIES
 from muad.data.content_hash import relative_name
 from muad.reporting.page import render, write_page
 from muad.reporting.pictures import thumbnail
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _SHOWN_FINDINGS = 24  # of a kind, with pictures
 _SHOWN_IMAGES = 6  # of a finding
-_GRAVE = ("unreadable", "leakage", "label_conflict")
 
 
 def write_check_page(found: DataCheck, out: Path) -> None:
@@ -29,7 +28,8 @@ def write_check_page(found: DataCheck, out: Path) -> None:
         {
             "name": kind,
             "meaning": MEANINGS[kind],
-            "grave": kind in _GRAVE,
+            "remedy": REMEDIES[kind],
+            "grave": kind in GRAVE,
             "count": count,
             "hidden": max(0, count - _SHOWN_FINDINGS),
             "findings": [_shown(finding, found.data) for finding in _first(found, kind)],
@@ -50,6 +50,7 @@ def write_check_page(found: DataCheck, out: Path) -> None:
         "grave": sum(kind["count"] for kind in kinds if kind["grave"]),
         "total": len(found.findings),
         "absent": [meaning for kind, meaning in MEANINGS.items() if kind not in found.counts],
+        "proposed": found.proposed,
         "cost": found.cost,
         "cost_time": None if found.cost is None else duration(found.cost.seconds),
         "notes": found.notes,
