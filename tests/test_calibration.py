@@ -180,6 +180,10 @@ def test_photographs_of_ones_own_add_the_category_that_had_none(run: Path, data:
     text = (run / "limits.toml").read_text(encoding="utf-8")
     assert f"# 22 good images: {own.absolute()}" in text
     assert "calibration share of" in text
+    kept = read_run_images(run)
+    assert kept is not None
+    assert kept.calibrated.keys() == {"nut"}, "so that they are not tested on"
+    assert len(kept.calibrated["nut"]) == 22
 
 
 def test_images_that_were_trained_on_are_refused_whatever_their_name(run: Path, data: Path, tmp_path: Path) -> None:
@@ -335,7 +339,7 @@ def test_a_detector_trained_further_is_scored_again(run: Path) -> None:
 
 def test_the_share_is_as_another_release_can_read_it(trained: tuple[Path, list[str]]) -> None:
     facts = json.loads((trained[0] / "images.json").read_text())
-    assert set(facts) == {"format_version", "data", "layout", "training", "calibration", "alike"}
+    assert set(facts) == {"format_version", "data", "layout", "training", "calibration", "alike", "pixels"}
     assert facts["layout"] == "mvtec"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muad.calibration import calibrate_trained
-from muad.checkpoint import ROI_FOLDER, category_folder, create_run, read_config, read_run, write_text
+from muad.checkpoint import ROI_FOLDER, category_folder, create_run, read_config, read_run, unfinished, write_text
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
 from muad.data.content_hash import content_hash
 from muad.data.index import open_catalog
@@ -31,6 +31,7 @@ from muad.training.estimate import Estimate
 from muad.training.images import settle_categories, settle_images
 from muad.training.map_scale import map_scale
 from muad.training.reproducibility import describe_detector, environment
+from muad.unseen import select_unseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,36 +150,44 @@ def evaluate(
     encoder_weights: str | Path | None = None,
     acceleration: Acceleration | None = None,
     batch_size: int = 16,
+    strict: bool = False,
     progress: Progress = _silent,
     note: Notice = _silent,
 ) -> Report:
-    """Figures of a run on the test images of a data set.
+    """Figures of a run on the test images of a data set that it has not seen.
 
-    They are also written to `RUN/evaluation.json`, and the score of every image to `RUN/evaluation.csv`.
+    Images it was trained or calibrated on are left out, under whatever name. The figures are also written to
+    `RUN/evaluation.json`, and the score of every image to `RUN/evaluation.csv`.
 
     Args:
         run: Run folder.
-        data: Labelled data set; its training images are not looked at.
+        data: Labelled data set; of its training images only those are looked at that were put into a folder without a
+            split of its own since the run was trained.
         protocol: `dinomaly` (as published) or `exact`.
         layout: How the data lie on disk; `auto` recognises them.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
         acceleration: Backend and precision; None for torch in the precision of the training.
         batch_size: Images per forward pass.
+        strict: Refuse images the run has seen, instead of leaving them out.
         progress: Called with what is being done, images done, images in all, and None.
         note: Called with sentences the user should see.
 
     Raises:
         CheckpointError: No usable run there.
-        DataError: No test images, an unreadable file, or a category the run has no detector for.
+        DataError: No test images the run has not seen, an unreadable file, or a category the run has no detector for.
         ConfigError: Unknown protocol.
     """
     run_dir, weights = Path(run), Path(encoder_weights) if encoder_weights is not None else None
     rules, facts = find_protocol(protocol), read_run(run_dir)
     catalog = open_catalog(Path(data), layout, for_training=False)
-    for sentence in catalog.notes:
+    early = unfinished(run_dir)
+    unseen = select_unseen(
+        run_dir, catalog, strict=strict, progress=lambda done, total: progress("compare", done, total, None)
+    )
+    for sentence in (*catalog.notes, *((early,) if early else ()), *unseen.notes):
         note(sentence)
-    records = catalog.select(split="test")
+    records = unseen.records
     trained = tuple(facts.get("categories", ()))
     foreign = [name for name in _count(records) if trained and name not in trained]
     if foreign:
@@ -213,6 +222,7 @@ def evaluate(
         data=str(Path(data).absolute()),
         layout=catalog.layout,
         data_hash=content_hash(records, catalog.root),
+        seen=unseen.seen,
     )
     write_text(run_dir / SCORES_FILE, scores_to_csv(scores))
     write_text(run_dir / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")

@@ -25,7 +25,7 @@ from muad.limit_setting import CategoryResult, limits_in_force, limits_text, res
 from muad.limits import LIMITS_FILE, Calibration, Scored, read_calibration, read_rates
 from muad.outputs import find_images
 from muad.recognition import has_products, learn_products
-from muad.run_images import UNREADABLE, file_digest, read_run_images
+from muad.run_images import UNREADABLE, file_digest, read_run_images, remember_calibrated
 from muad.types import Record
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ def calibrate(
         images = _given(bad, categories, ANOMALOUS_NAMES)
         found = replace(found, bad={**found.bad, **score(images, {}, "score bad images", bad, str(bad.absolute()))})
     _learn_missing_products(run, categories, device, note)
+    if good is not None:
+        remember_calibrated(run, _given(good, categories, NORMAL_NAMES))
     stays = before is not None and good is None and not given and rates == before.rates and is_edited(run, before)
     if stays:
         note(f"{LIMITS_FILE} was edited by hand and stays as it is; name a rate to have limits set anew")

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2
 ROI_FOLDER = "roi"
+CATEGORIES_FOLDER = "categories"
 _READABLE = (1, 2)  # version 1 says nothing of data hash, preprocessing and encoder
 _KEEP = 2  # the newest checkpoint and the one before it
 _DRAFT = ".partial"
@@ -100,6 +101,26 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     return facts
 
 
+def unfinished(run_dir: Path) -> str | None:
+    """A sentence that says how far the training of a run came and how it goes on; None for a finished one.
+
+    Raises:
+        CheckpointError: No run there.
+    """
+    facts = read_run(run_dir)
+    if facts.get("finished"):
+        return None
+    total = read_config(run_dir).schedule.total_steps
+    per_category = facts["mode"] == "per_category"
+    folders = {name: category_folder(run_dir, name) for name in facts["categories"]} if per_category else {"": run_dir}
+    done = {name: found[-1].step if (found := checkpoints(folder)) else 0 for name, folder in folders.items()}
+    steps = ", ".join(f"{name} {step}".strip() for name, step in done.items())
+    return (
+        f"training is not finished: step {steps} of {total} is used, so scores will change. "
+        f"Go on with: muad train {facts.get('data', 'DATA')} {run_dir} --resume"
+    )
+
+
 def category_folder(run_dir: Path, category: str) -> Path:
     """Folder of one category's detector in a `per_category` run.
 
@@ -108,7 +129,7 @@ def category_folder(run_dir: Path, category: str) -> Path:
     """
     if not category or category in (".", "..") or any(sign in category for sign in '/\\:*?"<>|'):
         raise CheckpointError(f"category must be usable as a folder name in per_category mode, got {category!r}.")
-    return run_dir / "categories" / category
+    return run_dir / CATEGORIES_FOLDER / category
 
 
 def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig:

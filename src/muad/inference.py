@@ -15,7 +15,7 @@ from PIL import Image
 from muad.acceleration import AcceleratedDetector, Acceleration
 from muad.assembly import ImageMaps, ImageViews, images_at_once, original_map, predict_images, view_image
 from muad.capture import Capture, Reason, content_reasons, measure
-from muad.checkpoint import category_folder, load_detector, read_config, read_run
+from muad.checkpoint import category_folder, load_detector, read_config, read_run, unfinished
 from muad.data.images import has_pages, image_to_rgb, values_to_rgb
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
@@ -84,6 +84,8 @@ class Predictor:
         self.map_scale: tuple[float, float] | None = tuple(facts["map_scale"]) if "map_scale" in facts else None
         self.limits = read_limits(self.run, self.categories)
         self._per_category = facts.get("mode") == "per_category"
+        if (early := unfinished(self.run)) is not None:
+            note(early)
         self._device, self._acceleration, self._note = choose_device(device), acceleration, note
         self._weights = Path(encoder_weights) if encoder_weights is not None else None
         self._detectors: dict[str | None, Scorer] = {}

@@ -122,6 +122,8 @@ class ImagesFacts:
     training: Digests
     calibration: Digests
     alike: Mapping[str, tuple[tuple[str, ...], ...]] | None = None
+    calibrated: Digests = field(default_factory=dict)
+    pixels: Mapping[str, str] = field(default_factory=dict)
 
 
 @_checked

@@ -30,7 +30,7 @@ def test_json_is_all_there_is_on_stdout_and_equals_the_file(
 
 def test_evaluation_json_has_the_documented_form(muad: Callable[..., Any], run: Path, tiny_data: Path) -> None:
     report = json.loads(muad("evaluate", run, tiny_data, "--json").out)
-    assert list(report) == ["protocol", "categories", "mean", "images", "data", "layout", "data_hash"]
+    assert list(report) == ["protocol", "categories", "mean", "images", "data", "layout", "data_hash", "seen"]
     assert report["protocol"] == "dinomaly"
     assert report["images"] == 18
     assert list(report["categories"]) == ["pill_blister", "printed_board"]
@@ -122,3 +122,16 @@ def test_a_run_of_another_format_version_is_told(muad: Callable[..., Any], run: 
 def test_good_photographs_alone_cannot_be_evaluated_on(muad: Callable[..., Any], run: Path, tiny_data: Path) -> None:
     fault = muad("evaluate", run, tiny_data / "pill_blister" / "train" / "good").error
     assert "must hold test images to evaluate on" in fault
+
+
+def test_images_the_run_was_trained_on_are_left_out_or_refused(
+    muad: Callable[..., Any], run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    copytree(tiny_data, data)
+    known = next((data / "pill_blister/train/good").iterdir())
+    (data / "pill_blister/test/good/once_more.png").write_bytes(known.read_bytes())
+    assert "has not seen, got 1 image it was trained on, such as" in muad("evaluate", run, data, "--strict").error
+    ran = muad("evaluate", run, data, "--device", "cpu")
+    assert ran.code == 0
+    assert "1 image it was trained on; " in ran.err

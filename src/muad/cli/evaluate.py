@@ -23,6 +23,7 @@ def command(
     precision: Annotated[str, typer.Option(help="auto (as trained), fp32, bf16 or int8.")] = "auto",
     compile_network: Annotated[bool, typer.Option("--compile", help="Generate code for this machine first.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse images the run has seen; else left out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of a table.")] = False,
 ) -> None:
     """Measure a run on labelled test images; also written to RUN/evaluation.json."""
@@ -32,7 +33,7 @@ def command(
         report = api.evaluate(
             run, data, protocol=protocol, layout=layout, device=device, encoder_weights=encoder_weights,
             acceleration=acceleration_of(backend, precision, compile_network), batch_size=batch_size,
-            progress=update, note=say,
+            strict=strict, progress=update, note=say,
         )  # fmt: skip
     if as_json:
         show(json.dumps(report.to_json(), indent=2))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from muad.errors import DataError
@@ -90,6 +90,25 @@ class CategoryReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Whether the images of an evaluation were new to the run.
+
+    Attributes:
+        checked: Whether they were compared with those the run remembers; if not, nothing is known of it.
+        compared: How many were.
+        trained_on: How many of them it was trained on; they were left out.
+        calibrated_on: How many its limits come from; they were left out.
+        by_pixels: Whether a copy in another format would have been found, not only one of the file.
+    """
+
+    checked: bool
+    compared: int = 0
+    trained_on: int = 0
+    calibrated_on: int = 0
+    by_pixels: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The figures of an evaluation.
 
@@ -100,6 +119,7 @@ class Report:
         data: Folder or manifest of the images, where that is known.
         layout: The layout it was read in.
         data_hash: Content hash of the images.
+        seen: Whether the images were new to the run; None in reports of releases that did not look.
     """
 
     protocol: str
@@ -108,6 +128,7 @@ class Report:
     data: str | None = None
     layout: str | None = None
     data_hash: str | None = None
+    seen: Seen | None = None
 
     @property
     def mean(self) -> dict[str, float | None]:
@@ -126,7 +147,8 @@ class Report:
             if report.notes:
                 categories[category]["notes"] = list(report.notes)
         data = {name: value for name in _DATA_KEYS if (value := getattr(self, name)) is not None}
-        return {"protocol": self.protocol, "categories": categories, "mean": self.mean, "images": self.images, **data}
+        known = {**data, **({} if self.seen is None else {"seen": asdict(self.seen)})}
+        return {"protocol": self.protocol, "categories": categories, "mean": self.mean, "images": self.images, **known}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Report:
@@ -138,11 +160,11 @@ class Report:
         Raises:
             DataError: The object is not such a report.
         """
-        _require_keys(data, {"protocol", "categories", "mean", "images"}, set(_DATA_KEYS), "a report")
+        _require_keys(data, {"protocol", "categories", "mean", "images"}, {*_DATA_KEYS, "seen"}, "a report")
         protocol, images = data["protocol"], data["images"]
         if not isinstance(protocol, str):
             raise DataError(f"protocol must be a name, got {protocol!r}. Evaluate again to write a sound report.")
-        if not isinstance(images, int):
+        if type(images) is not int or images < 0:
             raise DataError(f"images must be a whole number, got {images!r}. Evaluate again to write a sound report.")
         if not isinstance(data["categories"], Mapping):
             raise DataError(f"categories must be an object, got {data['categories']!r}. Evaluate again.")
@@ -150,7 +172,8 @@ class Report:
         known = {name: data.get(name) for name in _DATA_KEYS}
         if not all(value is None or isinstance(value, str) for value in known.values()):
             raise DataError(f"{', '.join(_DATA_KEYS)} must be text, got {known}. Evaluate again.")
-        return cls(protocol=protocol, categories=categories, images=images, **known)
+        seen = _seen_from_json(data["seen"]) if "seen" in data else None
+        return cls(protocol=protocol, categories=categories, images=images, seen=seen, **known)
 
 
 def _category_from_json(category: str, data: object) -> CategoryReport:
@@ -165,6 +188,16 @@ def _category_from_json(category: str, data: object) -> CategoryReport:
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise DataError(f"categories.{category}.notes must be a list of sentences, got {notes!r}. Evaluate again.")
     return CategoryReport(**figures, notes=tuple(notes))
+
+
+def _seen_from_json(data: object) -> Seen:
+    entry = _require_keys(data, {entry.name for entry in fields(Seen)}, set(), "seen")
+    for name, value in entry.items():
+        kind = bool if name in ("checked", "by_pixels") else int
+        if type(value) is not kind:
+            wanted = "true or false" if kind is bool else "a whole number"
+            raise DataError(f"seen.{name} must be {wanted}, got {value!r}. Evaluate again to write a sound report.")
+    return Seen(**entry)
 
 
 def _require_keys(data: object, required: set[str], optional: set[str], what: str) -> Mapping[str, Any]:

@@ -17,8 +17,9 @@ from muad.limit_setting import NOT_COVERED, CategoryResult, results_of
 from muad.limits import CategoryLimits, Limits, read_calibration, read_limits
 from muad.metrics.conformal import binomial_interval
 from muad.metrics.ranking import rank_metrics
-from muad.metrics.report import CategoryReport, Report
+from muad.metrics.report import CategoryReport, Report, Seen
 from muad.scores import SCORES_FILE, ImageScore, read_scores
+from muad.wording import counted
 
 Level = Literal["yes", "partly", "no", "unknown"]
 _CONFIDENCE = 0.95
@@ -119,6 +120,7 @@ class RunContent:
         has_limits: Whether it gives verdicts.
         missing: Sentences on what the report lacks, and how to get it.
         promise: What limits promise in general; empty without any.
+        seen_before: What is known of whether the run had seen the tested images, as a sentence; empty without figures.
     """
 
     run: Path
@@ -129,6 +131,12 @@ class RunContent:
     has_limits: bool
     missing: tuple[str, ...] = field(default=())
     promise: str = ""
+    seen_before: str = ""
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether the tested images were compared with those of the run, and are none of them."""
+        return self.figures is not None and self.figures.seen is not None and self.figures.seen.checked
 
 
 def read_content(run: Path) -> RunContent:
@@ -167,6 +175,7 @@ def read_content(run: Path) -> RunContent:
         has_limits=limits is not None,
         missing=tuple(_missing(run, facts, figures, scores, limits)),
         promise=NOT_COVERED if limits is not None else "",
+        seen_before="" if figures is None else _seen_before(figures.seen),
     )
 
 
@@ -235,6 +244,22 @@ def _in_words(scores: Sequence[ImageScore], bad: Counts | None) -> tuple[Level, 
     if auroc is None:
         return "unknown", "no good parts tested"
     return next((level, words) for least, level, words in _RANK_LEVELS if auroc >= least)
+
+
+def _seen_before(seen: Seen | None) -> str:
+    """What is known of whether the run had seen the tested images."""
+    if seen is None or not seen.checked:
+        return (
+            "It is not known whether the run had seen the tested photographs: figures on such would promise too much. "
+            + ("The run does not remember its own." if seen is not None else "Evaluate again: they are compared then.")
+        )
+    ways = "files and pixels" if seen.by_pixels else "files"
+    if not seen.trained_on + seen.calibrated_on:
+        return f"None of the tested photographs is one it was trained or calibrated on ({ways} compared)."
+    return (
+        f"Of {counted(seen.compared, 'photograph')} given for testing, {seen.trained_on} it was trained on and "
+        f"{seen.calibrated_on} it was calibrated on were left out ({ways} compared)."
+    )
 
 
 def _missing(
