@@ -123,6 +123,21 @@ def test_verdicts_follow_the_file_and_the_score_stays_raw(run: Path, data: Path)
         Predictor(run, device="cpu")
 
 
+def test_a_predictor_at_work_judges_by_the_file_as_it_is_then(run: Path, data: Path) -> None:
+    image, said = data / "bolt/test/good/000.png", []
+    predictor = Predictor(run, device="cpu", note=said.append)
+    (found,) = predictor.predict(image)
+    verdicts = []
+    for limit in (-1.0, 100.0):
+        (run / "limits.toml").write_text(f"[categories.bolt]\nreject = {limit}\n", encoding="utf-8")
+        verdicts += [again.verdict for again in predictor.stream([image], batch_size=1)]
+    (run / "limits.toml").write_text("[categories.bo", encoding="utf-8")
+    verdicts += [again.verdict for again in predictor.predict(image)]
+    assert verdicts == ["reject", "pass", "pass"]
+    assert found.score is not None
+    assert said[-1].startswith("limits stay as they were")
+
+
 def test_p_values_are_ranks_among_the_calibration_scores(run: Path, data: Path) -> None:
     stored = json.loads((run / "calibration.json").read_text())["good"]["bolt"]["scores"]
     predictor = Predictor(run, device="cpu")

@@ -22,7 +22,8 @@ from muad.data.loading import read_ahead
 from muad.detectors import Dinomaly
 from muad.device import choose_device
 from muad.errors import ConfigError, DataError
-from muad.limits import read_limits
+from muad.limits import Limits
+from muad.limits_watch import LimitsInForce
 from muad.prediction import ImagePrediction
 from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
 from muad.run_images import kept_for_calibration
@@ -62,7 +63,6 @@ class Predictor:
     Attributes:
         categories: Categories the run was trained on.
         map_scale: Map values drawn as nothing and as fully anomalous, learned from normal images.
-        limits: How images are judged, as `limits.toml` says now; None without one.
 
     Raises:
         CheckpointError: No usable run there.
@@ -82,7 +82,7 @@ class Predictor:
         facts = read_run(self.run)
         self.categories: tuple[str, ...] = tuple(facts.get("categories", ()))
         self.map_scale: tuple[float, float] | None = tuple(facts["map_scale"]) if "map_scale" in facts else None
-        self.limits = read_limits(self.run, self.categories)
+        self._limits = LimitsInForce(self.run, self.categories, note)
         self._per_category = facts.get("mode") == "per_category"
         if (early := unfinished(self.run)) is not None:
             note(early)
@@ -93,6 +93,11 @@ class Predictor:
         # All detectors of a run see images alike, so the first one tells how.
         self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
         self._recogniser = Recogniser.of_run(self.run, self._device)
+
+    @property
+    def limits(self) -> Limits | None:
+        """How images are judged; None without limits. Each group of images is judged by `limits.toml` as it is then."""
+        return self._limits.limits
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, batch_size: int = 16, category: str | None = None
@@ -151,6 +156,7 @@ class Predictor:
         at_once = images_at_once(self._preprocessing, batch_size)
         read = read_ahead(lambda item: self._read(item, category), images, ahead=at_once)
         while group := list(islice(read, at_once)):
+            self._limits.refresh()
             seen = [self._checked(self._viewed(seen)) for seen in self._recognise(group)]
             yield from map(self._judged, self._predict_group(seen, batch_size))
 

@@ -1,6 +1,6 @@
 """`RUN/limits.toml` and `RUN/calibration.json`: the limits of a run, and the scores of good images they come from.
 
-`limits.toml` is for people: it may be edited, and every `Predictor` reads it anew.
+`limits.toml` is for people: it may be edited, and a `Predictor` at work reads it anew (`limits_watch`).
 
     false_alarm_rate = 0.005     what is wanted; not read when images are judged, kept when limits are set again
     review_rate = 0.05
