@@ -101,6 +101,8 @@ def test_training_keeps_a_share_and_sets_limits_with_it(trained: tuple[Path, lis
 
 
 def test_verdicts_follow_the_file_and_the_score_stays_raw(run: Path, data: Path) -> None:
+    for name in ("capture.toml", "products.toml"):  # noise with a large scratch would be reviewed for its looks
+        (run / name).unlink()
     image = data / "bolt/test/good/000.png"
     (found,) = Predictor(run, device="cpu").predict(image)
     (run / "limits.toml").unlink()
@@ -341,7 +343,7 @@ def test_one_detector_per_category_is_calibrated_by_category(data: Path, tiny_re
     muad.train(data, run, recipe=tiny_recipe, overrides=[SHARE, "training.mode=per_category"], device="cpu")
     assert set(_limits(run)["bolt"]) == {"review", "review_rate", "reject", "reject_rate", "map"}
     (found,) = Predictor(run, device="cpu").predict(data / "bolt/test/good/000.png")
-    assert found.verdict in ("pass", "reject")
+    assert found.verdict in ("review" if found.reasons else "pass", "reject")  # one noise may look like the other
 
 
 def test_a_detector_trained_further_is_scored_again(run: Path) -> None:

@@ -14,6 +14,7 @@ from muad._version import __version__
 if TYPE_CHECKING:
     from muad.api import evaluate, train
     from muad.calibration import calibrate
+    from muad.capture.learning import learn_capture
     from muad.checking import check_data
     from muad.config import RunConfig, load_config
     from muad.data.index import open_catalog
@@ -35,6 +36,7 @@ _HOMES = {
     "check_data": "muad.checking",
     "evaluate": "muad.api",
     "import_official": "muad.official",
+    "learn_capture": "muad.capture.learning",
     "learn_products": "muad.recognition",
     "load_config": "muad.config",
     "open_catalog": "muad.data.index",
@@ -53,6 +55,7 @@ __all__ = [
     "check_data",
     "evaluate",
     "import_official",
+    "learn_capture",
     "learn_products",
     "load_config",
     "open_catalog",

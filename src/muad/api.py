@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muad.calibration import calibrate_trained
+from muad.capture import has_capture
+from muad.capture.learning import learn_capture
 from muad.checkpoint import ROI_FOLDER, category_folder, create_run, read_config, read_run, unfinished, write_text
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
 from muad.data.content_hash import content_hash
@@ -136,6 +138,7 @@ def train(
     else:
         _train_one(config, records, run_dir, fabric, facts, progress, note)
     _learn_products(run_dir, catalog, fabric, note)
+    _learn_capture(run_dir, catalog, fabric, note)
     calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)
     return config
 
@@ -391,6 +394,13 @@ def _learn_products(run_dir: Path, catalog: Catalog, fabric: Fabric, note: Notic
     # The encoder that recognises has seen none of the images, so those kept for calibration may be remembered too.
     if fabric.is_global_zero and len(catalog.categories) > 1 and not has_products(run_dir):
         learn_products(run_dir, catalog.select(split="train"), device=str(fabric.device), note=note)
+    fabric.barrier()
+
+
+def _learn_capture(run_dir: Path, catalog: Catalog, fabric: Fabric, note: Notice) -> None:
+    """Learn how photographs are taken, unless that was done before the run was resumed."""
+    if fabric.is_global_zero and not has_capture(run_dir):
+        learn_capture(run_dir, catalog.select(split="train"), note=note)
     fabric.barrier()
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muad._version import __version__
+from muad.capture import has_capture
+from muad.capture.learning import learn_capture
 from muad.checkpoint import category_folder, checkpoints, read_run
 from muad.data.content_hash import content_hash
 from muad.data.near_duplicates import near_duplicate_groups, read_appearances
@@ -115,6 +117,7 @@ def calibrate(
         news = lambda done, total: progress(name, done, total, None)  # noqa: E731
         return _score(loaded[0], images, alike, batch_size, root, source, news, note)
 
+    _learn_missing_capture(run, note)
     found = before or Calibration(muad=__version__, weights=weights, limits_digest=written, rates=rates, good={})
     if good is not None:
         images = _given(good, categories, NORMAL_NAMES)
@@ -144,6 +147,16 @@ def _learn_missing_products(run: Path, categories: Sequence[str], device: str, n
         learn_products(run, device=device, note=note)
     except DataError as error:
         note(f"products: none are recognised, because the training images are not there: {error}")
+
+
+def _learn_missing_capture(run: Path, note: Notice) -> None:
+    """The same of a run from before it was checked how photographs are taken."""
+    if has_capture(run):
+        return
+    try:
+        learn_capture(run, note=note)
+    except DataError as error:
+        note(f"capture: light and sharpness are not checked, because the training images are not there: {error}")
 
 
 def calibrate_trained(run: Path, fabric: Fabric, *, device: str, progress: Progress, note: Notice) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from muad.acceleration import AcceleratedDetector, Acceleration
 from muad.assembly import ImageMaps, ImageViews, images_at_once, original_map, predict_images, view_image
-from muad.capture import Capture, Reason, content_reasons, measure
+from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
 from muad.checkpoint import category_folder, load_detector, read_config, read_run, unfinished
 from muad.data.images import has_pages, image_to_rgb, values_to_rgb
 from muad.data.index import open_catalog
@@ -93,6 +93,9 @@ class Predictor:
         # All detectors of a run see images alike, so the first one tells how.
         self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
         self._recogniser = Recogniser.of_run(self.run, self._device)
+        self._capture = read_capture(self.run, self.categories)
+        if self._capture is None and self.categories:
+            note(NOT_CHECKED)
 
     @property
     def limits(self) -> Limits | None:
@@ -193,7 +196,11 @@ class Predictor:
         """The same image with the reasons why it must not pass, before those of the product it looks like."""
         if seen.captured is None:
             return seen
-        reasons = (*content_reasons(seen.captured), *seen.prediction.reasons)
+        if self._capture is None:
+            own = content_reasons(seen.captured)
+        else:
+            own = self._capture.reasons(seen.prediction.category, seen.captured)
+        reasons = (*own, *seen.prediction.reasons)
         return seen._replace(prediction=dataclasses.replace(seen.prediction, reasons=reasons))
 
     def _recognise(self, group: Sequence[_Seen]) -> list[_Seen]:

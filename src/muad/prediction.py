@@ -37,8 +37,8 @@ class ImagePrediction:
         error: Why there is no score, or None.
         verdict: `pass`, `review` or `reject` by the limits of its category, None without them; `unknown product`, with
             or without limits, where no category was given and none fits. Never `pass` where there are reasons.
-        reasons: Why a person has to look at the photograph whatever its score: it shows nothing, or looks like another
-            product than the one given.
+        reasons: Why a person has to look at the photograph whatever its score: it shows nothing, is too dark, too
+            bright or blurred, or looks like another product than the one given.
         p_value: How usual the score is for a good image of its category, in (0, 1]; None without calibration.
         limits: Those it was judged by; None without.
         map_limit: The map value above which a place of such an image is anomalous, or None.
