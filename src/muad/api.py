@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from muad.calibration import calibrate_trained
 from muad.capture import has_capture
 from muad.capture.learning import learn_capture
-from muad.checkpoint import ROI_FOLDER, category_folder, create_run, read_config, read_run, unfinished, write_text
+from muad.checkpoint import (
+    ROI_FOLDER,
+    category_folder,
+    create_run,
+    make_folder,
+    read_config,
+    read_run,
+    unfinished,
+    write_text,
+)
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
 from muad.data.content_hash import content_hash
 from muad.data.index import open_catalog
@@ -127,6 +136,7 @@ def train(
         "data": str(Path(data).absolute()),
         "layout": catalog.layout,
         "data_hash": content_hash(records, catalog.root),
+        "recipe": None if recipe is None else str(recipe),
         "seed": config.training.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "processes": fabric.world_size,
@@ -147,6 +157,7 @@ def evaluate(
     run: str | Path,
     data: str | Path,
     *,
+    out: str | Path | None = None,
     protocol: str = "dinomaly",
     layout: str = "auto",
     device: str = "auto",
@@ -160,12 +171,13 @@ def evaluate(
     """Figures of a run on the test images of a data set that it has not seen.
 
     Images it was trained or calibrated on are left out, under whatever name. The figures are also written to
-    `RUN/evaluation.json`, and the score of every image to `RUN/evaluation.csv`.
+    `RUN/evaluation.json`, and the score of every image to `RUN/evaluation.csv`, or into another folder.
 
     Args:
         run: Run folder.
         data: Labelled data set; of its training images only those are looked at that were put into a folder without a
             split of its own since the run was trained.
+        out: Folder for both files; None for the run's, whose report is made from them.
         protocol: `dinomaly` (as published) or `exact`.
         layout: How the data lie on disk; `auto` recognises them.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -183,6 +195,7 @@ def evaluate(
     """
     run_dir, weights = Path(run), Path(encoder_weights) if encoder_weights is not None else None
     rules, facts = find_protocol(protocol), read_run(run_dir)
+    target = run_dir if out is None else make_folder(Path(out))
     catalog = open_catalog(Path(data), layout, for_training=False)
     early = unfinished(run_dir)
     unseen = select_unseen(
@@ -227,8 +240,8 @@ def evaluate(
         data_hash=content_hash(records, catalog.root),
         seen=unseen.seen,
     )
-    write_text(run_dir / SCORES_FILE, scores_to_csv(scores))
-    write_text(run_dir / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
+    write_text(target / SCORES_FILE, scores_to_csv(scores))
+    write_text(target / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
     return report
 
 

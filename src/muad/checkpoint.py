@@ -315,6 +315,19 @@ def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> 
         tensor.copy_(source[name])
 
 
+def make_folder(folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        CheckpointError: It cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"output folder must be writable, got {folder} ({error}). Name another.") from None
+    return folder
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that it is either the old one or the new one, never half of it.
 

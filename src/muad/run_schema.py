@@ -77,6 +77,7 @@ class RunFacts:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     map_scale: tuple[Number, Number] | None = None
     imported_from: str | None = None
+    recipe: str | None = None
     finished: Flag = False
 
     def __post_init__(self) -> None:

@@ -28,6 +28,20 @@ def test_json_is_all_there_is_on_stdout_and_equals_the_file(
     assert json.loads(done.out) == json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
 
 
+def test_figures_can_go_elsewhere_and_those_of_the_run_stay(
+    muad: Callable[..., Any], run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    done = muad("evaluate", run, tiny_data, "--out", tmp_path / "line 2" / "march")
+    assert done.code == 0, done.err
+    assert sorted(file.name for file in (tmp_path / "line 2" / "march").iterdir()) == [
+        "evaluation.csv",
+        "evaluation.json",
+    ]
+    assert not (run / "evaluation.json").exists()
+    (tmp_path / "file").touch()
+    assert "output folder must be writable" in muad("evaluate", run, tiny_data, "--out", tmp_path / "file" / "x").error
+
+
 def test_evaluation_json_has_the_documented_form(muad: Callable[..., Any], run: Path, tiny_data: Path) -> None:
     report = json.loads(muad("evaluate", run, tiny_data, "--json").out)
     assert list(report) == ["protocol", "categories", "mean", "images", "data", "layout", "data_hash", "seen"]

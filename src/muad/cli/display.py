@@ -23,6 +23,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from muad.metrics.report import Report
+    from muad.published_figures import PublishedFigures
 
 _HEADINGS = ("image\nAUROC", "image\nAP", "image\nF1-max", "pixel\nAUROC", "pixel\nAP", "pixel\nF1-max", "pixel\nAUPRO")
 _ENDLESS = 100_000
@@ -100,8 +101,8 @@ def quiet_engine() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
-def report_table(report: Report) -> Table:
-    """The seven metrics per category and their unweighted mean, in [0, 1]."""
+def report_table(report: Report, published: PublishedFigures | None = None) -> Table:
+    """The seven metrics per category and their unweighted mean, in [0, 1], above what was published of the mean."""
     from muad.metrics.report import METRIC_NAMES
 
     table = plain_table(f"{report.images} images, protocol {report.protocol}")
@@ -112,12 +113,16 @@ def report_table(report: Report) -> Table:
         table.add_row(name, *(_figure(value) for value in category.values().values()))
     table.add_section()
     table.add_row("mean", *(_figure(report.mean[metric]) for metric in METRIC_NAMES), style="bold")
+    if published is not None:
+        table.add_row("published", *(_figure(published.figures[metric]) for metric in METRIC_NAMES))
     return table
 
 
-def show_report(report: Report) -> None:
-    """Print the table and, below it, why a figure is missing."""
-    show_table(report_table(report))
+def show_report(report: Report, published: PublishedFigures | None = None) -> None:
+    """Print the table and, below it, whose the published figures are and why a figure is missing."""
+    show_table(report_table(report, published))
+    if published is not None:
+        say(published.sentence())
     for name, category in report.categories.items():
         for note in category.notes:
             say(f"{name}: {note}")

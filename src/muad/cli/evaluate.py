@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from muad.cli.acceleration import acceleration_of
-from muad.cli.display import progress_bar, say, show, show_report
+from muad.cli.display import progress_bar, say, show_json, show_report
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     data: Annotated[Path, typer.Argument(help="Labelled data set.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and .csv; RUN if left out.")] = None,
     protocol: Annotated[str, typer.Option(help="dinomaly (as published) or exact.")] = "dinomaly",
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -26,16 +27,20 @@ def command(
     strict: Annotated[bool, typer.Option("--strict", help="Refuse images the run has seen; else left out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of a table.")] = False,
 ) -> None:
-    """Measure a run on labelled test images; also written to RUN/evaluation.json."""
+    """Measure a run on labelled test images; also written to RUN/evaluation.json and .csv."""
     from muad import api
+    from muad.checkpoint import read_config, read_run
+    from muad.published_figures import published_figures
 
     with progress_bar() as update:
         report = api.evaluate(
-            run, data, protocol=protocol, layout=layout, device=device, encoder_weights=encoder_weights,
+            run, data, out=out, protocol=protocol, layout=layout, device=device, encoder_weights=encoder_weights,
             acceleration=acceleration_of(backend, precision, compile_network), batch_size=batch_size,
             strict=strict, progress=update, note=say,
         )  # fmt: skip
+    published = published_figures(read_config(run, encoder_weights), report.categories, read_run(run).get("recipe"))
     if as_json:
-        show(json.dumps(report.to_json(), indent=2))
+        beside = {} if published is None else {"published": dataclasses.asdict(published)}
+        show_json(report.to_json() | beside)
     else:
-        show_report(report)
+        show_report(report, published)

@@ -28,6 +28,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     )
     environment.filters["percent"] = percent
     environment.filters["figure"] = figure
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     return environment.get_template(template).render(version=__version__, **values)
 
 

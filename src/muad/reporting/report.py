@@ -17,6 +17,7 @@ from muad.errors import ConfigError, DataError, MuadError
 from muad.inference import Predictor
 from muad.metrics.report import METRIC_NAMES
 from muad.nn.encoder import EncoderConfig
+from muad.published_figures import published_figures
 from muad.reporting.content import CategoryContent, Counts, RunContent, read_content
 from muad.reporting.page import render, split_command, write_page
 from muad.reporting.pictures import finding_pair
@@ -32,7 +33,7 @@ REPORT_FILE = "report.html"
 _CASES = 3  # of each kind and category shown as pictures
 _PICTURED = 12  # categories with pictures; of more, those that separate worst
 _FACTS = (
-    *("created", "imported_from", "data", "data_hash", "calibration", "mode", "seed"),
+    *("created", "recipe", "imported_from", "data", "data_hash", "calibration", "mode", "seed"),
     *("precision", "device", "muad", "git", "python", "versions"),
 )
 _HEADINGS = ("image AUROC", "image AP", "image F1-max", "pixel AUROC", "pixel AP", "pixel F1-max", "pixel AUPRO")
@@ -111,6 +112,9 @@ def _values(
             for level in ("yes", "partly", "no", "unknown")
         },
         "metrics": list(zip(METRIC_NAMES, _HEADINGS, strict=True)),
+        "published": None
+        if content.figures is None
+        else published_figures(config, content.figures.categories, content.facts.get("recipe")),
         "plots": plots,
         "cases": cases,
         "missing": missing,
