@@ -1,7 +1,7 @@
 """muad: one detector for every product on the line.
 
 The verbs of the command line as Python: `train`, `calibrate`, `evaluate`, `Predictor`. Names are imported when first
-used, so that `import muad` does not load torch.
+used, so that `import muad` does not load torch; the first one also settles how many threads torch may take.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from muad._version import __version__
+from muad.threads import prepare_threads
 
 if TYPE_CHECKING:
     from muad.api import evaluate, train
@@ -67,6 +68,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name not in _HOMES:
         raise AttributeError(f"module 'muad' has no attribute {name!r}")
+    prepare_threads()
     return getattr(import_module(_HOMES[name]), name)
 
 

@@ -137,6 +137,9 @@ def test_doctor_says_what_the_machine_offers(muad: Callable[..., Any], monkeypat
     assert shown.code == 0
     facts = {line.split("  ")[0]: line for line in shown.out.splitlines()}
     names = {"muad", "python", "torch", "timm", "device", "bf16 units", "precision", "threads", "free memory", "hub"}
+    names |= {"cores"}
     assert names <= set(facts)
     assert "not reachable" in facts["hub"]
     assert json.loads(muad("doctor", "--json").out).keys() >= names
+    assert "quota" in facts["cores"]
+    assert "OMP_NUM_THREADS=" in facts["threads"] or "no variable is set" in facts["threads"]

@@ -108,6 +108,8 @@ class OnnxBackend:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
+        # Threads that wait by spinning take the time of other processes on the same cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b h w"]:
@@ -146,6 +148,7 @@ class OpenVinoBackend:
             "INFERENCE_PRECISION_HINT": "bf16" if precision != "fp32" and has_bf16 else "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": self._streams,
+            "ENABLE_CPU_PINNING": False,  # two processes would pin their threads to the same cores
         }
         self._compiled = core.compile_model(core.read_model(file), "CPU", settings)
 

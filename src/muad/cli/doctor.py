@@ -18,6 +18,7 @@ def command(
 
     from muad.device import choose_device, describe_device, free_memory_bytes, has_fast_bf16
     from muad.nn.encoder_hub import hub_reachable
+    from muad.threads import describe_threads, usable_cores
     from muad.training.engine import resolve_precision
     from muad.training.reproducibility import environment
 
@@ -30,7 +31,8 @@ def command(
         "device": f"{device}: {describe_device(device)}",
         "bf16 units": "yes" if has_fast_bf16(device) else "no: bfloat16 would be slower here than float32",
         "precision": f"{resolve_precision('auto')} (training.precision = auto)",
-        "threads": str(torch.get_num_threads()),
+        "cores": str(usable_cores()),
+        "threads": f"{torch.get_num_threads()} ({describe_threads()})",
         "free memory": f"{free_memory_bytes(device) / 2**30:.1f} GiB",
         "hub": "reachable" if hub_reachable(timeout_s) else "not reachable: pass encoder files with --encoder-weights",
     }

@@ -29,6 +29,7 @@ from muad.cli import (
 )
 from muad.cli.display import say, show
 from muad.errors import MuadError
+from muad.threads import prepare_threads
 
 _WORK = "From photographs to verdicts, in this order"
 _SETTINGS = "Settings and data"
@@ -88,6 +89,7 @@ def options(
 
 def run() -> None:
     """Run the command line. A user's fault is one line and exit code 2; anything else is a bug and a traceback."""
+    prepare_threads()
     try:
         app()
     except MuadError as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
+
+from muad.threads import reading_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ def read_ahead(
     An exception of `work` is raised at its item's turn; closing the generator drops what was read ahead. Image decoders
     release Python's lock, so threads are enough, and they start everywhere alike.
     """
-    pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix="muad-read")
+    pool = ThreadPoolExecutor(threads or reading_threads(), thread_name_prefix="muad-read")
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:

@@ -9,7 +9,6 @@ looks at the maps, but no more memory, and each pixel is still sorted once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from muad.device import return_freed_memory
 from muad.metrics.inputs import as_float, require_finite
 from muad.metrics.ranking import count_above
+from muad.threads import usable_cores
 
 if TYPE_CHECKING:
     from muad.metrics.collection import LabelledMaps
@@ -102,7 +102,7 @@ def count_in_bands(
     Yields:
         The anomalous pixels; counts at their scores, then at the thresholds of the band; places of these thresholds.
     """
-    threads = threads or os.cpu_count() or 1
+    threads = threads or usable_cores().threads
     higher, higher_in_normal_images = 0, 0
     with ThreadPoolExecutor(threads) as pool:  # one for all bands: new threads would take new memory
         for band in score_bands(labelled):

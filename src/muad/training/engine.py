@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
 from muad.device import choose_device, has_fast_bf16
+from muad.threads import share_threads
 
 if TYPE_CHECKING:
     from muad.config import Precision
@@ -37,6 +39,9 @@ def launch(precision: Precision, *, device: str = "auto", devices: int = 1, node
     if dist.is_available() and dist.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
+    each = share_threads(devices) if chosen.type == "cpu" else None
+    if each is not None:
+        torch.set_num_threads(each)
     # A number after the colon names one card; Fabric takes it as a list.
     which = [chosen.index] if chosen.index is not None and devices == 1 else devices
     autocast = Autocast("bf16-mixed", chosen.type) if resolved == "bf16-mixed" else None
