@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from muad.config_faults import closest, explain
 from muad.data.settings import ImagesConfig
 from muad.detectors import DiffusionAdConfig, DinomalyConfig
-from muad.errors import ConfigError
+from muad.errors import MOST_STEPS, ConfigError
 from muad.nn.encoder import EncoderConfig
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
@@ -55,12 +55,12 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         # Without eps a tensor whose gradient is 0, such as the key bias under a softmax, would become NaN.
-        for name in ("lr", "eps", "clip_threshold"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"optim.{name} must be above 0, got {getattr(self, name)}.")
-        for name in ("weight_decay", "clip_norm"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"optim.{name} must be at least 0, got {getattr(self, name)}.")
+        for name, most in (("lr", 100), ("eps", 1), ("clip_threshold", 1e6)):
+            if not 0 < getattr(self, name) <= most:
+                raise ConfigError(f"optim.{name} must be above 0 and at most {most:g}, got {getattr(self, name)}.")
+        for name, most in (("weight_decay", 100), ("clip_norm", 1e6)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ConfigError(f"optim.{name} must be from 0 to {most:g}, got {getattr(self, name)}.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas must be from 0 to below 1, got {list(self.betas)}.")
 
@@ -84,15 +84,15 @@ class ScheduleConfig:
     final_lr: float = 2e-4
 
     def __post_init__(self) -> None:
-        if self.total_steps < 1:
-            raise ConfigError(f"schedule.total_steps must be at least 1, got {self.total_steps}.")
+        if not 1 <= self.total_steps <= MOST_STEPS:
+            raise ConfigError(f"schedule.total_steps must be from 1 to {MOST_STEPS}, got {self.total_steps}.")
         if not 0 <= self.warmup_steps <= self.total_steps:
             raise ConfigError(
                 f"schedule.warmup_steps must be from 0 to schedule.total_steps {self.total_steps}, "
                 f"got {self.warmup_steps}."
             )
-        if self.final_lr < 0:
-            raise ConfigError(f"schedule.final_lr must be at least 0, got {self.final_lr}.")
+        if not 0 <= self.final_lr <= 100:
+            raise ConfigError(f"schedule.final_lr must be from 0 to 100, got {self.final_lr}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,13 +136,19 @@ class TrainingConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulate", "log_every_steps", "save_every_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
+        mosts = {
+            "batch_size": 2**20,
+            "accumulate": 2**20,
+            "log_every_steps": MOST_STEPS,
+            "save_every_steps": MOST_STEPS,
+        }
+        for name, most in mosts.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"training.{name} must be from 1 to {most}, got {getattr(self, name)}.")
         if not 0 <= self.calibration_share <= 0.5:
             raise ConfigError(f"training.calibration_share must be from 0 to 0.5, got {self.calibration_share}.")
-        if self.image_cache_mib < 0:
-            raise ConfigError(f"training.image_cache_mib must be at least 0, got {self.image_cache_mib}.")
+        if not 0 <= self.image_cache_mib <= 2**30:
+            raise ConfigError(f"training.image_cache_mib must be from 0 to 2^30, got {self.image_cache_mib}.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training.ema_decay must be from 0 to below 1, got {self.ema_decay}.")
         if not 0 <= self.seed < 2**63:

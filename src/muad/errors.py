@@ -3,6 +3,15 @@
 One form: *name* must be *constraint*, got *value*; then the remedy.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+LARGEST_PX = 16_384
+"""Largest side of what a detector looks at: memory for more is nowhere, and a slip of the hand is not tried first."""
+MOST_STEPS = 1_000_000_000
+"""Most steps of anything."""
+
 
 class MuadError(Exception):
     """A fault the user can mend; anything else that is raised is a bug."""
@@ -35,3 +44,13 @@ def require_setting(table: str, holds: bool, name: str, constraint: str, value: 
     """
     if not holds:
         raise ConfigError(f"{table}.{name} must be {constraint}, got {value}.")
+
+
+def require_sides(table: str, name: str, sides: Sequence[int]) -> None:
+    """Refuse a height and width that nobody can mean.
+
+    Raises:
+        ConfigError: One is below 1 or above LARGEST_PX.
+    """
+    fits = all(1 <= side <= LARGEST_PX for side in sides)
+    require_setting(table, fits, name, f"height and width from 1 to {LARGEST_PX}", list(sides))

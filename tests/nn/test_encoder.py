@@ -256,7 +256,7 @@ def test_images_of_another_size_than_built_for_are_refused() -> None:
         ({"name": "custom", "layout": LAYOUT}, r"encoder\.weights must be given for custom"),
         ({"name": "random-vit-tiny", "weights": Path("x.pth")}, r"encoder\.weights must be left out"),
         ({"name": "dinov2-base", "seed": 1}, r"encoder\.seed must be 0 for dinov2-base"),
-        ({"name": "random-vit-tiny", "seed": -1}, r"encoder\.seed must be 0 or more, got -1"),
+        ({"name": "random-vit-tiny", "seed": -1}, r"encoder\.seed must be from 0 to below 2\^63, got -1"),
         ({"position_interpolation": "exact"}, "official or antialias, got exact"),
         ({"tap_layers": (2, 12)}, r"rising block numbers from 0 to 11, got \[2, 12\]"),
         ({"tap_layers": (3, 3)}, r"got \[3, 3\]"),

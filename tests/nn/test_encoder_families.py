@@ -125,8 +125,8 @@ def test_the_weights_of_another_size_of_the_family_are_refused(tmp_path: Path) -
     ("settings", "message"),
     [
         ({"width": 30, "depth": 2, "heads": 4}, r"layout\.width must be a multiple of layout\.heads \(4\), got 30"),
-        ({"width": 32, "depth": 0, "heads": 4}, r"layout\.depth must be at least 1, got 0"),
-        ({"width": 32, "depth": 1, "heads": 4, "registers": -1}, r"layout\.registers must be 0 or more, got -1"),
+        ({"width": 32, "depth": 0, "heads": 4}, r"layout\.depth must be from 1 to 256, got 0"),
+        ({"width": 32, "depth": 1, "heads": 4, "registers": -1}, r"layout\.registers must be from 0 to 1024, got -1"),
     ],
 )
 def test_an_impossible_layout_is_refused(settings: dict[str, int], message: str) -> None:

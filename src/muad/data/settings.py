@@ -11,6 +11,7 @@ from muad.data.roi import InterestMasks
 from muad.data.transforms import Fit, Preprocessing
 from muad.errors import ConfigError
 
+_LARGEST_VALUE = 1e30  # float32, in which values are scaled, ends not far above
 _MOST_TILES = 64  # per image; each is trained on and predicted like an image of its own
 
 
@@ -45,8 +46,12 @@ class ImagesConfig:
             )
         if not 0 <= self.tile_overlap <= 0.5:
             raise ConfigError(f"images.tile_overlap must be from 0 to 0.5, got {self.tile_overlap}.")
-        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+        if self.value_range is not None and not -_LARGEST_VALUE <= self.value_range[0] < self.value_range[1]:
             raise ConfigError(f"images.value_range must be a rising pair, got {list(self.value_range)}.")
+        if self.value_range is not None and self.value_range[1] > _LARGEST_VALUE:
+            raise ConfigError(
+                f"images.value_range must be of numbers up to {_LARGEST_VALUE:g}, got {list(self.value_range)}."
+            )
 
     def applied_to(self, preprocessing: Preprocessing) -> Preprocessing:
         """The preprocessing a detector asks for, with these settings.

@@ -46,7 +46,7 @@ from muad.diffusion import (
     norm_guided,
     one_step,
 )
-from muad.errors import ConfigError, require_setting
+from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
 from muad.nn.denoiser import Denoiser, DenoiserConfig
 from muad.nn.segmenter import DIVISOR_PX, Segmenter
 from muad.types import Batch, Losses, Prediction
@@ -132,9 +132,10 @@ class DiffusionAdConfig:
 
     def __post_init__(self) -> None:
         divisor = max(DIVISOR_PX, self.denoiser.divisor_px)
+        require_sides("detector", "resize_px", self.resize_px)
         fits = all(length >= divisor and length % divisor == 0 for length in self.resize_px)
         _require(fits, "resize_px", f"multiples of {divisor}", list(self.resize_px))
-        _require(self.segmenter_width >= 1, "segmenter_width", "at least 1", self.segmenter_width)
+        _require(1 <= self.segmenter_width <= 4096, "segmenter_width", "from 1 to 4096", self.segmenter_width)
         told = self.conditioning == "category"
         _require(told or not self.categories, "categories", "left out without conditioning", list(self.categories))
         dropout = self.category_dropout
@@ -146,12 +147,14 @@ class DiffusionAdConfig:
         _require(0 <= small <= large < TIMESTEPS, "predict_timesteps", "a rising pair from 0 to 999", [small, large])
         steps = self.iterative_steps
         _require(1 <= steps <= small + 1, "iterative_steps", f"from 1 to {small + 1}, the small scale", steps)
-        at_least_0 = ("guidance_weight", "noise_weight", "focal_weight", "smooth_l1_weight", "noise_seed")
-        for name in (*at_least_0, "segmenter_swing_steps"):
-            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        _require(self.segmenter_lr_factor > 0, "segmenter_lr_factor", "above 0", self.segmenter_lr_factor)
-        _require(self.top_pixels >= 1, "top_pixels", "at least 1", self.top_pixels)
-        _require(self.noise_draws >= 1, "noise_draws", "at least 1", self.noise_draws)
+        for name in ("guidance_weight", "noise_weight", "focal_weight", "smooth_l1_weight"):
+            _require(0 <= getattr(self, name) <= 1e6, name, "from 0 to 1e6", getattr(self, name))
+        _require(0 <= self.noise_seed < 2**63, "noise_seed", "from 0 to below 2^63", self.noise_seed)
+        swing, factor = self.segmenter_swing_steps, self.segmenter_lr_factor
+        _require(0 <= swing <= MOST_STEPS, "segmenter_swing_steps", f"from 0 to {MOST_STEPS}", swing)
+        _require(0 < factor <= 1000, "segmenter_lr_factor", "above 0 and at most 1000", factor)
+        _require(1 <= self.top_pixels <= LARGEST_PX**2, "top_pixels", f"from 1 to {LARGEST_PX**2}", self.top_pixels)
+        _require(1 <= self.noise_draws <= 1000, "noise_draws", "from 1 to 1000", self.noise_draws)
 
 
 # ------------------------------------------------------------------------------------------------------ network

@@ -32,7 +32,7 @@ from torch import nn
 from muad.data.transforms import Preprocessing
 from muad.detectors.base import Detector
 from muad.detectors.scoring import mean_of_largest
-from muad.errors import ConfigError, require_setting
+from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
 from muad.nn.encoder import EncoderConfig, build_encoder
 from muad.types import Batch, Losses, Prediction
@@ -73,7 +73,7 @@ class DinomalyConfig:
         align_corners: Sampling of the first upsampling; the authors' True stretches the map by up to half a patch.
         map_px: Side of the square map that is blurred and scored; 0 for the size of the input.
         blur_sigma_px: Width of the Gaussian of 5x5 pixels; 0 for none.
-        top_fraction: Share of largest map values whose mean is the score; 0 for the maximum.
+        top_fraction: Share of largest map values whose mean is the score; of less than one value, the maximum.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
@@ -100,22 +100,25 @@ class DinomalyConfig:
     def __post_init__(self) -> None:
         Preprocessing(resize_px=self.resize_px, crop_px=self.crop_px)
         _require(0 <= self.dropout_rate < 1, "dropout_rate", "from 0 to below 1", self.dropout_rate)
-        _require(self.attention_eps >= 0, "attention_eps", "at least 0", self.attention_eps)
-        odd = self.neighbour_mask == 0 or (self.neighbour_mask > 0 and self.neighbour_mask % 2 == 1)
-        _require(odd, "neighbour_mask", "0 or an odd number", self.neighbour_mask)
+        require_sides("detector", "resize_px", self.resize_px)
+        _require(0 <= self.attention_eps <= 1, "attention_eps", "from 0 to 1", self.attention_eps)
+        odd = self.neighbour_mask == 0 or (0 < self.neighbour_mask <= LARGEST_PX and self.neighbour_mask % 2 == 1)
+        _require(odd, "neighbour_mask", f"0 or an odd number up to {LARGEST_PX}", self.neighbour_mask)
         if self.neighbour_mask and self.attention.startswith("conv"):
             raise ConfigError(
                 f"detector.neighbour_mask must be 0 with detector.attention = {self.attention!r}, got "
                 f"{self.neighbour_mask}. A convolution attends to nothing: use 'linear' or 'softmax'."
             )
         depth = self.decoder_depth
-        _require(depth is None or depth >= 1, "decoder_depth", "at least 1", depth)
+        _require(depth is None or 1 <= depth <= 256, "decoder_depth", "from 1 to 256", depth)
         _require(0 <= self.easy_fraction < 1, "easy_fraction", "from 0 to below 1", self.easy_fraction)
         _require(0 <= self.easy_weight <= 1, "easy_weight", "from 0 to 1", self.easy_weight)
-        _require(self.easy_ramp_steps >= 1, "easy_ramp_steps", "at least 1", self.easy_ramp_steps)
-        _require(self.map_px == 0 or self.map_px >= 8, "map_px", "0 or at least 8", self.map_px)
-        _require(self.blur_sigma_px >= 0, "blur_sigma_px", "at least 0", self.blur_sigma_px)
-        _require(0 <= self.top_fraction <= 1, "top_fraction", "from 0 to 1", self.top_fraction)
+        ramp, map_px = self.easy_ramp_steps, self.map_px
+        _require(1 <= ramp <= MOST_STEPS, "easy_ramp_steps", f"from 1 to {MOST_STEPS}", ramp)
+        _require(map_px == 0 or 8 <= map_px <= LARGEST_PX, "map_px", f"0 or from 8 to {LARGEST_PX}", map_px)
+        _require(0 <= self.blur_sigma_px <= 100, "blur_sigma_px", "from 0 to 100", self.blur_sigma_px)
+        largest = "above 0 and at most 1 (1e-6 for the largest value alone)"
+        _require(0 < self.top_fraction <= 1, "top_fraction", largest, self.top_fraction)
 
 
 # ------------------------------------------------------------------------------------------------------ network

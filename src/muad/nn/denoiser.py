@@ -45,11 +45,12 @@ class DenoiserConfig:
     heads: int = 4
 
     def __post_init__(self) -> None:
-        _require(self.width >= 8, "width", "at least 8", self.width)
-        _require(len(self.multipliers) >= 2, "multipliers", "at least two", list(self.multipliers))
+        _require(8 <= self.width <= 8192, "width", "from 8 to 8192", self.width)
+        several = 2 <= len(self.multipliers) <= 12 and max(self.multipliers) <= 64
+        _require(several, "multipliers", "two to twelve, of at most 64", list(self.multipliers))
         whole = all(wide >= 1 and wide == int(wide) for wide in (self.width * factor for factor in self.multipliers))
         _require(whole, "multipliers", f"such that {self.width} times each is a whole number", list(self.multipliers))
-        _require(self.blocks_per_level >= 1, "blocks_per_level", "at least 1", self.blocks_per_level)
+        _require(1 <= self.blocks_per_level <= 64, "blocks_per_level", "from 1 to 64", self.blocks_per_level)
         levels = len(self.multipliers)
         in_range = 0 <= self.attention_levels <= levels
         _require(in_range, "attention_levels", f"from 0 to the {levels} levels", self.attention_levels)

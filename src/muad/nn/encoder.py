@@ -87,8 +87,8 @@ class EncoderConfig:
         if self.seed and not self.is_random:
             msg = f"encoder.seed must be 0 for {self.name}, whose weights are trained, got {self.seed}."
             raise ConfigError(msg)
-        if self.seed < 0:
-            msg = f"encoder.seed must be 0 or more, got {self.seed}."
+        if not 0 <= self.seed < 2**63:
+            msg = f"encoder.seed must be from 0 to below 2^63, got {self.seed}."
             raise ConfigError(msg)
         if self.position_interpolation not in ("official", "antialias"):
             msg = f"encoder.position_interpolation must be official or antialias, got {self.position_interpolation}."

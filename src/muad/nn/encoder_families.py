@@ -22,6 +22,10 @@ _HALF = (0.5, 0.5, 0.5)
 TAP_LAYERS_BY_DEPTH = {12: (2, 3, 4, 5, 6, 7, 8, 9), 24: (4, 6, 8, 10, 12, 14, 16, 18)}
 
 
+# Several times what the largest published encoder has.
+_LARGEST = {"width": 16_384, "depth": 256, "heads": 256, "patch_px": 256, "position_grid": 1024}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VitLayout:
     """Shape of a vision transformer: the part of a recipe that describes a `custom` or `random-custom` encoder.
@@ -51,11 +55,11 @@ class VitLayout:
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "patch_px", "position_grid"):
-            if getattr(self, name) < 1:
-                msg = f"layout.{name} must be at least 1, got {getattr(self, name)}."
+            if not 1 <= getattr(self, name) <= _LARGEST[name]:
+                msg = f"layout.{name} must be from 1 to {_LARGEST[name]}, got {getattr(self, name)}."
                 raise ConfigError(msg)
-        if self.registers < 0:
-            msg = f"layout.registers must be 0 or more, got {self.registers}."
+        if not 0 <= self.registers <= 1024:
+            msg = f"layout.registers must be from 0 to 1024, got {self.registers}."
             raise ConfigError(msg)
         if self.width % self.heads:
             msg = f"layout.width must be a multiple of layout.heads ({self.heads}), got {self.width}."

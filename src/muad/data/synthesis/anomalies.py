@@ -72,7 +72,7 @@ class SynthesisConfig:
         _require(0 <= low <= high <= 1, "opacity", "a rising pair from 0 to 1", list(self.opacity))
         _require(0 <= self.max_cells_exponent <= 8, "max_cells_exponent", "from 0 to 8", self.max_cells_exponent)
         _require(0 <= self.threshold < 1, "threshold", "from 0 to below 1", self.threshold)
-        _require(self.attempts >= 1, "attempts", "at least 1", self.attempts)
+        _require(1 <= self.attempts <= 100_000, "attempts", "from 1 to 100000", self.attempts)
         contradicts = self.foreground_dir is not None and self.foreground == "whole_image"
         _require(not contradicts, "foreground_dir", "left out with foreground = 'whole_image'", self.foreground_dir)
 
