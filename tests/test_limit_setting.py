@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from muad.calibration_scores import Scored
 from muad.limit_setting import limits_text, results_of
-from muad.limits import Calibration, CategoryLimits, Rates, Scored
+from muad.limits import Calibration, CategoryLimits, Rates
 
 USUAL = Rates(false_alarm_rate=0.005, review_rate=0.05, confidence=0.95, sure=False)
 

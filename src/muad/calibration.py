@@ -7,28 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from muad._version import __version__
+from muad.calibration_scores import Scored
 from muad.capture import has_capture
 from muad.capture.learning import learn_capture
 from muad.checkpoint import category_folder, checkpoints, read_run
-from muad.data.content_hash import content_hash
-from muad.data.near_duplicates import near_duplicate_groups, read_appearances
 from muad.data.tree import ANOMALOUS_NAMES, MASK_FOLDER_NAMES, NORMAL_NAMES
 from muad.errors import CheckpointError, DataError
+from muad.image_scoring import PathGroups, count_once, near_duplicates, score_images
 from muad.inference import Predictor
 from muad.limit_history import is_edited, text_digest, write_limits
 from muad.limit_setting import CategoryResult, limits_in_force, limits_text, results_of, summary
-from muad.limits import LIMITS_FILE, Calibration, Scored, read_calibration, read_rates
+from muad.limits import LIMITS_FILE, Calibration, read_calibration, read_rates
 from muad.outputs import find_images
 from muad.recognition import has_products, learn_products
 from muad.run_images import UNREADABLE, file_digest, read_run_images, remember_calibrated
-from muad.types import Record
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
 
 Notice = Callable[[str], None]
 Progress = Callable[[str, int, int, float | None], None]
-PathGroups = Mapping[str, Sequence[Sequence[Path]]]
 
 
 def _silent(*_: object) -> None:
@@ -57,6 +52,7 @@ def calibrate(
     encoder_weights: str | Path | None = None,
     acceleration: Acceleration | None = None,
     batch_size: int = 16,
+    cross_fitted: Mapping[str, Scored] | None = None,
     progress: Progress = _silent,
     note: Notice = _silent,
 ) -> dict[str, CategoryResult]:
@@ -79,6 +75,7 @@ def calibrate(
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
         acceleration: Backend and precision; those of later predictions.
         batch_size: Images per forward pass.
+        cross_fitted: By category, scores of training images by detectors that had not seen them (`cross_fitting`).
         progress: Called with what is being done, images done, images in all, and None.
         note: Called with sentences the user should see.
 
@@ -100,7 +97,7 @@ def calibrate(
     given = {name: value for name, value in asked.items() if value is not None}
     rates = replace(read_rates(run), **given)
     categories = tuple(read_run(run).get("categories", ()))
-    weights, before = _weights_digest(run), read_calibration(run)
+    weights, before = weights_digest(run), read_calibration(run)
     written = "" if before is None else before.limits_digest
     if before is not None and before.weights != weights:
         note("the detector was trained further since it was calibrated: its images are scored again")
@@ -115,25 +112,29 @@ def calibrate(
                 Predictor(run, device=device, encoder_weights=encoder_weights, acceleration=acceleration, note=note)
             )
         news = lambda done, total: progress(name, done, total, None)  # noqa: E731
-        return _score(loaded[0], images, alike, batch_size, root, source, news, note)
+        figures = score_images(loaded[0], images, batch_size, news, note)
+        return count_once(figures, alike, root, source, note=note)
 
     _learn_missing_capture(run, note)
     found = before or Calibration(muad=__version__, weights=weights, limits_digest=written, rates=rates, good={})
     if good is not None:
         images = _given(good, categories, NORMAL_NAMES)
         _refuse_trained_on(run, images, note)
-        alike = _alike(images, lambda done, total: progress("compare", done, total, None))
+        alike = near_duplicates(images, lambda done, total: progress("compare", done, total, None))
         found = replace(found, good={**found.good, **score(images, alike, "calibrate", good, str(good.absolute()))})
-    elif before is None:
+    elif before is None and (cross_fitted is None or _has_share(run)):
         images, alike, root = _own_share(run)
         found = replace(found, good=score(images, alike, "calibrate", root, f"calibration share of {root}"))
+    if cross_fitted is not None:
+        found = replace(found, cross_fit=dict(cross_fitted))
     if bad is not None:
         images = _given(bad, categories, ANOMALOUS_NAMES)
         found = replace(found, bad={**found.bad, **score(images, {}, "score bad images", bad, str(bad.absolute()))})
     _learn_missing_products(run, categories, device, note)
     if good is not None:
         remember_calibrated(run, _given(good, categories, NORMAL_NAMES))
-    stays = before is not None and good is None and not given and rates == before.rates and is_edited(run, before)
+    asked_anew = good is not None or cross_fitted is not None or bool(given)
+    stays = before is not None and not asked_anew and rates == before.rates and is_edited(run, before)
     if stays:
         note(f"{LIMITS_FILE} was edited by hand and stays as it is; name a rate to have limits set anew")
     return _write(run, replace(found, muad=__version__, rates=rates), categories, note, anew=not stays)
@@ -167,7 +168,7 @@ def calibrate_trained(run: Path, fabric: Fabric, *, device: str, progress: Progr
     if not fabric.is_global_zero:
         return
     kept, before = read_run_images(run), read_calibration(run)
-    done = before is not None and before.weights == _weights_digest(run)
+    done = before is not None and before.weights == weights_digest(run)
     if not done and kept is not None and kept.calibration_names:
         results = calibrate(run, device=device, progress=progress, note=note)
         for sentence in summary(results, run / LIMITS_FILE):
@@ -183,69 +184,9 @@ def _write(
     return results if anew else limits_in_force(run)
 
 
-def _score(
-    predictor: Predictor,
-    images: Mapping[str, Sequence[Path]],
-    alike: PathGroups,
-    batch_size: int,
-    root: Path,
-    source: str,
-    progress: Callable[[int, int], None],
-    note: Notice,
-) -> dict[str, Scored]:
-    """Scores and map peaks of images by category, as the run itself predicts them.
-
-    Of those that show the same picture or object the largest score counts, and the largest peak: a limit at it is one
-    that a part exceeds with none of its photographs more often than promised, however often it is photographed, and
-    the limit is never lower than with any one of them.
-    """
-    done, total = 0, sum(map(len, images.values()))
-    found = {}
-    for category, paths in images.items():
-        used: dict[Path, tuple[float, float]] = {}
-        for prediction in predictor.stream(paths, batch_size=batch_size, category=category):
-            done += 1
-            progress(done, total)
-            if prediction.score is None or prediction.anomaly_map is None or prediction.path is None:
-                note(f"left out of calibration: {prediction.error}")
-                continue
-            used[prediction.path] = prediction.score, float(np.nanmax(prediction.anomaly_map))
-        counted = _counted_once(used, alike.get(category, ()))
-        if len(counted) < len(used):
-            note(
-                f"{category}: {len(used)} good images count as {len(counted)}, because of near-duplicates, and of "
-                "images of one object, only the largest score counts"
-            )
-        records = [Record(path=path, category=category, split="test", is_anomalous=False) for path in used]
-        found[category] = Scored(
-            scores=tuple(sorted(score for score, _ in counted)),
-            map_peaks=tuple(sorted(peak for _, peak in counted)),
-            images=len(used),
-            data_hash=content_hash(records, root),
-            source=source,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-    return found
-
-
-def _counted_once(
-    found: Mapping[Path, tuple[float, float]], alike: Sequence[Sequence[Path]]
-) -> list[tuple[float, float]]:
-    left = dict(found)
-    groups = [[left.pop(path) for path in group if path in left] for group in alike]
-    largest = [(max(score for score, _ in group), max(peak for _, peak in group)) for group in groups if group]
-    return [*largest, *left.values()]
-
-
-def _alike(images: Mapping[str, Sequence[Path]], progress: Callable[[int, int], None] = _silent) -> PathGroups:
-    """Near-duplicates among images, by category, in groups of two or more."""
-    found, done, total = {}, 0, sum(map(len, images.values()))
-    for category, paths in images.items():
-        news = lambda read, _, before=done: progress(before + read, total)  # noqa: E731
-        groups = near_duplicate_groups(read_appearances(paths, news))
-        found[category] = [[paths[index] for index in group] for group in groups]
-        done += len(paths)
-    return found
+def _has_share(run: Path) -> bool:
+    kept = read_run_images(run)
+    return kept is not None and bool(kept.calibration_names)
 
 
 def _own_share(run: Path) -> tuple[dict[str, list[Path]], PathGroups, Path]:
@@ -273,7 +214,7 @@ def _own_share(run: Path) -> tuple[dict[str, list[Path]], PathGroups, Path]:
             f"such as {changed[0]}. Restore them, or name a folder of good images."
         )
     if kept.alike is None:
-        return images, _alike(images), kept.data
+        return images, near_duplicates(images), kept.data
     alike = {name: [[kept.base / one for one in group] for group in groups] for name, groups in kept.alike.items()}
     return images, alike, kept.data
 
@@ -323,7 +264,7 @@ def _refuse_trained_on(run: Path, images: Mapping[str, Sequence[Path]], note: No
         )
 
 
-def _weights_digest(run: Path) -> str:
+def weights_digest(run: Path) -> str:
     """Tells whether the detector, or any of a `per_category` run, is still the one it was.
 
     Raises:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import tomli_w
 
+from muad.calibration_scores import Pool, Scored
 from muad.checkpoint import read_run
 from muad.errors import DataError
-from muad.limits import Calibration, CategoryLimits, Rates, Scored, read_calibration, read_limits, read_rates
+from muad.limits import Calibration, CategoryLimits, Rates, read_calibration, read_limits, read_rates
 from muad.metrics.conformal import (
     binomial_interval,
     coarsest_rate,
@@ -54,7 +55,9 @@ class Limit:
         value: The limit; None with too few images.
         carried: The part that it keeps: the one wanted, or a larger one with too few images for that; None without a
             limit, and where it was set by hand.
-        bound: What that part is at most in the long run, with the stated confidence; None where `carried` is.
+        proven: The part it keeps whatever holds of cross-fitting; `carried` where there was none, None where nothing is
+            proven.
+        bound: What that part is at most in the long run, with the stated confidence; None where nothing is proven.
         more_images: How many more good images the wanted rate needs; 0 where it is kept.
         by_hand: Whether `limits.toml` says something else than calibration gave.
     """
@@ -62,6 +65,7 @@ class Limit:
     rate: float
     value: float | None
     carried: float | None
+    proven: float | None
     bound: float | None
     more_images: int
     by_hand: bool = False
@@ -97,6 +101,10 @@ class CategoryResult:
 
     Attributes:
         count: Different good images it rests on.
+        kept_out: Those of them that the run's own detector scored; the others were cross-fitted.
+        folds: Detectors that scored the others.
+        agreement: How well both go together, see `Pool`.
+        refuted: Whether cross-fitted scores were left out, because they lie too low.
         images: Good images that were scored; those that show the same picture or object count once.
         review: The lower limit.
         reject: The upper one.
@@ -106,6 +114,10 @@ class CategoryResult:
     """
 
     count: int
+    kept_out: int
+    folds: int
+    agreement: float | None
+    refuted: bool
     images: int
     review: Limit
     reject: Limit
@@ -120,10 +132,32 @@ class CategoryResult:
                 f"{self.images} good images count as {self.count}: of near-duplicates, and of images of one object, "
                 "only the largest score counts"
             )
+        yield from self.on_cross_fitting()
         for name, limit in (("review", self.review), ("reject", self.reject)):
-            yield _sentence(name, limit, self.count, self.rates)
+            yield _sentence(name, limit, self)
         if self.misses is not None:
             yield _misses_sentence(self.misses, self.rates.confidence)
+
+    def on_cross_fitting(self) -> Iterator[str]:
+        """Who scored the images, and what is assumed of it."""
+        if self.refuted:
+            yield (
+                "cross-fitted scores are not used: they lie lower than those of the images kept out of training "
+                f"(p = {self.agreement:.2g}), so limits from them would stop more good parts than they say"
+            )
+        if not self.folds:
+            return
+        said = (
+            f"cross-fitted: {self.count - self.kept_out} of {self.count} good images were scored by {self.folds} "
+            "detectors that had not seen them; limits assume that these score new good parts as this one does"
+        )
+        if self.agreement is None:
+            yield f"{said}, which no image was kept out to test"
+        else:
+            yield (
+                f"{said}; the {self.kept_out} images this one had not seen do not speak against it "
+                f"(p = {self.agreement:.2g})"
+            )
 
 
 def results_of(
@@ -137,19 +171,22 @@ def results_of(
         in_force: Limits as `limits.toml` has them; where they are others than calibration gives, they count as set by
             hand. None for those that calibration gives.
     """
-    results = {}
+    results, pools = {}, calibration.pools
     for category in categories:
-        good, rates = calibration.good.get(category), calibration.rates
-        scores, map_peaks = ((), ()) if good is None else (good.scores, good.map_peaks)
-        review, reject = _review_limit(scores, rates), _reject_limit(scores, rates)
-        peak = _reject_limit(map_peaks, rates).value
-        peak = _review_limit(map_peaks, rates).value if peak is None else peak
+        own, rates = pools.get(category, Pool()), calibration.rates
+        review, reject = _review_limit(own.scores, own, rates), _reject_limit(own.scores, own, rates)
+        peak = _reject_limit(own.map_peaks, own, rates).value
+        peak = _review_limit(own.map_peaks, own, rates).value if peak is None else peak
         if in_force is not None:
             edited = in_force.get(category, CategoryLimits())
             review, reject, peak = _as_edited(review, edited.review), _as_edited(reject, edited.reject), edited.map
         results[category] = CategoryResult(
-            count=len(scores),
-            images=0 if good is None else good.images,
+            count=len(own.scores),
+            kept_out=own.kept_out,
+            folds=own.folds,
+            agreement=own.agreement,
+            refuted=own.refuted,
+            images=own.images,
             review=review,
             reject=reject,
             map=peak,
@@ -215,14 +252,17 @@ def limits_text(calibration: Calibration, results: Mapping[str, CategoryResult])
     for category, result in results.items():
         good = calibration.good.get(category)
         came = "" if good is None else f": {good.source}, scored {good.created}"
+        if (cross := calibration.cross_fit.get(category)) is not None and result.folds:
+            came += f"{'; ' if came else ': '}{cross.source}, scored {cross.created}"
         lines += ["", tomli_w.dumps({"categories": {category: {}}}).strip(), f"# {_counted(result)} good images{came}"]
+        lines += [f"# {sentence}" for sentence in result.on_cross_fitting()]
         for name, limit in (("review", result.review), ("reject", result.reject)):
             if limit.value is not None:
                 lines.append(f"{name} = {limit.value!r}")
             if limit.carried is not None:
                 coarser = f"  # coarser than the {limit.rate!r} wanted" if limit.is_coarser else ""
                 lines.append(f"{name}_rate = {limit.carried!r}{coarser}")
-            lines.append(f"# {_sentence(name, limit, result.count, rates)}")
+            lines.append(f"# {_sentence(name, limit, result)}")
         if result.map is not None:
             lines.append(f"map = {result.map!r}")
     return _HEAD + "\n".join(lines) + "\n"
@@ -232,32 +272,37 @@ def _counted(result: CategoryResult) -> str:
     return str(result.count) if result.images == result.count else f"{result.images} (counted as {result.count})"
 
 
-def _review_limit(scores: Sequence[float], rates: Rates) -> Limit:
-    return _limit(scores, rates.review_rate, rates)
+def _review_limit(scores: Sequence[float], own: Pool, rates: Rates) -> Limit:
+    return _limit(scores, own, rates.review_rate, rates)
 
 
-def _reject_limit(scores: Sequence[float], rates: Rates) -> Limit:
+def _reject_limit(scores: Sequence[float], own: Pool, rates: Rates) -> Limit:
     """None of its own where even the coarsest would reject more good parts than may be taken off the line at all."""
-    limit = _limit(scores, rates.false_alarm_rate, rates)
+    limit = _limit(scores, own, rates.false_alarm_rate, rates)
     if limit.is_coarser and len(scores) < _needed(rates.review_rate, rates):
-        return replace(limit, value=None, carried=None, bound=None)
+        return replace(limit, value=None, carried=None, proven=None, bound=None)
     return limit
 
 
-def _limit(scores: Sequence[float], rate: float, rates: Rates) -> Limit:
+def _limit(scores: Sequence[float], own: Pool, rate: float, rates: Rates) -> Limit:
     count, needed = len(scores), _needed(rate, rates)
-    rank = sure_rank(count, rate, rates.confidence) if rates.sure else limit_rank(count, rate)
-    if rank is not None:
-        bound = rate_bound(count, rank, rates.confidence)
-        return Limit(rate=rate, value=scores[rank - 1], carried=rate, bound=bound, more_images=0)
     if not count:
-        return Limit(rate=rate, value=None, carried=None, bound=None, more_images=needed)
+        return Limit(rate=rate, value=None, carried=None, proven=None, bound=None, more_images=needed)
+    rank = sure_rank(count, rate, rates.confidence) if rates.sure else limit_rank(count, rate)
+    coarsest = coarsest_sure_rate(count, rates.confidence) if rates.sure else coarsest_rate(count)
+    place = 1 if rank is None else count + 1 - rank  # from the largest
+    bound = proven = None
+    if place <= own.kept_out:
+        bound = rate_bound(own.kept_out, own.kept_out + 1 - place, rates.confidence)
+        proven = bound if rates.sure else place / (own.kept_out + 1)
+    carried = coarsest if rank is None else rate
     return Limit(
         rate=rate,
-        value=scores[-1],
-        carried=coarsest_sure_rate(count, rates.confidence) if rates.sure else coarsest_rate(count),
-        bound=rate_bound(count, count, rates.confidence),
-        more_images=needed - count,
+        value=scores[-place],
+        carried=carried,
+        proven=proven if own.folds else carried,
+        bound=bound,
+        more_images=needed - count if rank is None else 0,
     )
 
 
@@ -267,7 +312,11 @@ def _needed(rate: float, rates: Rates) -> int:
 
 def _as_edited(limit: Limit, value: float | None) -> Limit:
     """The limit as `limits.toml` has it: nothing is promised of a number that calibration did not give."""
-    return limit if value == limit.value else replace(limit, value=value, carried=None, bound=None, by_hand=True)
+    return (
+        limit
+        if value == limit.value
+        else replace(limit, value=value, carried=None, proven=None, bound=None, by_hand=True)
+    )
 
 
 def _misses(bad: Scored | None, review: Limit, reject: Limit, confidence: float) -> Misses | None:
@@ -285,13 +334,14 @@ def _misses(bad: Scored | None, review: Limit, reject: Limit, confidence: float)
     )
 
 
-def _sentence(name: str, limit: Limit, count: int, rates: Rates) -> str:
+def _sentence(name: str, limit: Limit, result: CategoryResult) -> str:
+    count, rates = result.count, result.rates
     if limit.by_hand:
         if limit.value is None:
             return f"no {name} limit: its line was taken out of limits.toml by hand"
         return f"{name} above {limit.value:.6g}: set by hand, so nothing is promised of it"
     sure = f" with {_percent(rates.confidence)} confidence" if rates.sure else ""
-    if limit.carried is None or limit.value is None or limit.bound is None:
+    if limit.carried is None or limit.value is None:
         needed = f"{limit.more_images} more good images are needed for a rate of {_percent(limit.rate)}{sure}"
         enough = _needed(rates.review_rate, rates) - count
         if not count or name == "review" or limit.more_images <= enough:
@@ -304,15 +354,20 @@ def _sentence(name: str, limit: Limit, count: int, rates: Rates) -> str:
     instead = ""
     if limit.is_coarser:
         instead = f" (the coarsest limit, {_percent(limit.rate)} is wanted and needs {limit.more_images} more images)"
+    above = f"{name} above {limit.value:.6g}:"
+    long_run = ""
+    if limit.bound is not None:
+        long_run = f"at most {_percent(limit.bound)} in the long run, with {_percent(rates.confidence)} confidence"
+    if result.folds:
+        proven = "nothing is proven without that assumption"
+        if limit.proven is not None:
+            proven = f"without that assumption at most {_percent(limit.proven)}, for this draw {long_run}"
+        return f"{above}{sure} at most {_percent(limit.carried)} of good parts{instead}; {proven}"
     if rates.sure:
-        return (
-            f"{name} above {limit.value:.6g}:{sure} at most {_percent(limit.carried)} of good parts in the long "
-            f"run{instead}"
-        )
+        return f"{above}{sure} at most {_percent(limit.carried)} of good parts in the long run{instead}"
     return (
-        f"{name} above {limit.value:.6g}: on average over draws of {count} calibration images, at most "
-        f"{_percent(limit.carried)} of good parts{instead}; for this draw, at most {_percent(limit.bound)} in the long "
-        f"run, with {_percent(rates.confidence)} confidence"
+        f"{above} on average over draws of {count} calibration images, at most {_percent(limit.carried)} of good "
+        f"parts{instead}; for this draw, {long_run}"
     )
 
 

@@ -21,6 +21,7 @@
      "false_alarm_rate": 0.005, "review_rate": 0.05, "confidence": 0.95, "sure": false,
      "good": {"screw": {"count": 64, "images": 66, "scores": [rising], "map_peaks": [rising], "data_hash": "sha256:…",
                         "source": "where the images were", "created": "2026-01-31T12:00:00+00:00"}, …},
+     "cross_fit": {"screw": {…the same, of training images, and "folds": 5}},
      "bad":  {"screw": {…the same, of the images given as bad}}}
 
 Of near-duplicates, and of images of one object, there is one score, the largest: 66 images may count as 64. Scores are
@@ -39,6 +40,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from muad.calibration_scores import Pool, Scored, pool
 from muad.errors import CheckpointError, ConfigError
 from muad.metrics.conformal import p_values
 
@@ -79,32 +81,6 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """Scores of some images of one category.
-
-    Attributes:
-        scores: Of the images, rising; of those that show the same picture or object the largest alone.
-        map_peaks: The largest value of each image's anomaly map, rising; one for each score.
-        images: How many were scored; more than there are scores where some show the same.
-        data_hash: Tells whether images are still the same.
-        source: Where they were.
-        created: When they were scored.
-    """
-
-    scores: tuple[float, ...]
-    map_peaks: tuple[float, ...]
-    images: int
-    data_hash: str
-    source: str
-    created: str
-
-    @property
-    def count(self) -> int:
-        """How many different images."""
-        return len(self.scores)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """Everything limits are set from.
 
@@ -115,6 +91,7 @@ class Calibration:
         rates: What the limits are to keep.
         good: By category, images the run was not trained on.
         bad: By category, images given as bad; they never move a limit.
+        cross_fit: By category, training images, each scored by a detector that had not seen it.
     """
 
     muad: str
@@ -123,6 +100,13 @@ class Calibration:
     rates: Rates
     good: Mapping[str, Scored]
     bad: Mapping[str, Scored] = field(default_factory=dict)
+    cross_fit: Mapping[str, Scored] = field(default_factory=dict)
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """The scores that limits are set from, by category."""
+        names = sorted({*self.good, *self.cross_fit})
+        return {name: pool(self.good.get(name), self.cross_fit.get(name)) for name in names}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `calibration.json`."""
@@ -133,6 +117,7 @@ class Calibration:
             "limits_digest": self.limits_digest,
             **asdict(self.rates),
             "good": {name: {"count": scored.count, **asdict(scored)} for name, scored in self.good.items()},
+            "cross_fit": {name: {"count": scored.count, **asdict(scored)} for name, scored in self.cross_fit.items()},
             "bad": {name: {"count": scored.count, **asdict(scored)} for name, scored in self.bad.items()},
         }
 
@@ -232,7 +217,7 @@ def read_limits(run: Path, categories: Sequence[str]) -> Limits | None:
     stored = read_calibration(run)
     return Limits(
         categories={name: _category_limits(name, table) for name, table in tables.items()},
-        calibration={} if stored is None else {name: scored.scores for name, scored in stored.good.items()},
+        calibration={} if stored is None else {name: own.scores for name, own in stored.pools.items()},
     )
 
 
@@ -287,6 +272,7 @@ def read_calibration(run: Path) -> Calibration | None:
             rates=Rates(**{name: facts[name] for name in ("false_alarm_rate", "review_rate", "confidence", "sure")}),
             good=_scored(facts["good"]),
             bad=_scored(facts["bad"]),
+            cross_fit=_scored(facts.get("cross_fit", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
@@ -303,6 +289,7 @@ def _scored(tables: Mapping[str, Any]) -> dict[str, Scored]:
             data_hash=str(table["data_hash"]),
             source=str(table["source"]),
             created=str(table["created"]),
+            folds=int(table.get("folds", 0)),
         )
         for name, table in tables.items()
     }

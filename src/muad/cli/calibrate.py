@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from muad.cli.acceleration import acceleration_of
-from muad.cli.display import plain_table, progress_bar, say, show, show_table
+from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,14 @@ def command(
     review_rate: Annotated[
         float | None,
         typer.Option(help="Part of good parts that may be reviewed or rejected.", show_default=IN_FORCE.format(0.05)),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--cross-fit",
+            help="Also count training images, each scored by one of this many more detectors that had not seen it.",
+            min=2,
+        ),
     ] = None,
     bad: Annotated[Path | None, typer.Option(help="Images of bad parts: counts misses, moves no limit.")] = None,
     confidence: Annotated[
@@ -58,11 +66,24 @@ def command(
     from muad.calibration import calibrate
     from muad.limit_setting import NOT_COVERED
 
+    acceleration, cross_fitted = acceleration_of(backend, precision, False), None
     with progress_bar() as update:
+        try:
+            if folds is not None:
+                from muad.cross_fitting import cross_fit
+
+                quiet_engine()
+                cross_fitted = cross_fit(
+                    run, folds, device=device, encoder_weights=encoder_weights, acceleration=acceleration,
+                    batch_size=batch_size, progress=update, note=say,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            say("interrupted; what was done is saved. The same command goes on with it.")
+            raise typer.Exit(130) from None
         results = calibrate(
             run, good, false_alarm_rate=false_alarm_rate, review_rate=review_rate, confidence=confidence, sure=sure,
             bad=bad, device=device, encoder_weights=encoder_weights,
-            acceleration=acceleration_of(backend, precision, False), batch_size=batch_size, progress=update, note=say,
+            acceleration=acceleration, batch_size=batch_size, cross_fitted=cross_fitted, progress=update, note=say,
         )  # fmt: skip
     if as_json:
         show(json.dumps({name: dataclasses.asdict(result) for name, result in results.items()}, indent=2))
