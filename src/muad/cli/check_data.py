@@ -12,9 +12,9 @@ import typer
 from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show, show_table
 
 if TYPE_CHECKING:
-    from muad.checking import DataCheck
+    from muad.checking import DataCheck, Finding
 
-_SHOWN = 5  # findings of a kind in the terminal; the page and the JSON have all
+_SHOWN = 3  # findings of a kind and product in the terminal; the page has more, the JSON all
 
 
 def command(
@@ -59,12 +59,14 @@ def _show(found: DataCheck) -> None:
     show_table(table)
     for kind, count in found.counts.items():
         show(f"{kind.replace('_', ' ')}: {count}{' (settle first)' if kind in GRAVE else ''}, {MEANINGS[kind]}")
-        for finding in [finding for finding in found.findings if finding.kind == kind][:_SHOWN]:
-            names = ", ".join(str(path) for path in finding.images[:3] if str(path) not in finding.text)
-            more = f" and {len(finding.images) - 3} more" if len(finding.images) > 3 else ""
-            show(f"  {finding.category}: {names}{more}{': ' if names else ''}{finding.text}")
-        if count > _SHOWN:
-            show(f"  and {count - _SHOWN} more")
+        of_kind = [finding for finding in found.findings if finding.kind == kind]
+        for name in dict.fromkeys(finding.category for finding in of_kind):
+            of_product = [finding for finding in of_kind if finding.category == name]
+            show(f"  {name}: {len(of_product)}")
+            for finding in of_product[:_SHOWN]:
+                show(f"    {_line(finding, found.data)}")
+            if len(of_product) > _SHOWN:
+                show(f"    and {len(of_product) - _SHOWN} more")
         show(f"  -> {REMEDIES[kind]}\n")
     if not found.findings:
         show("nothing found")
@@ -81,3 +83,12 @@ def _show(found: DataCheck) -> None:
         )
     for note in found.notes:
         say(note)
+
+
+def _line(finding: Finding, root: Path) -> str:
+    """A finding with the first of its images, named from the data set's folder."""
+    from muad.data.content_hash import relative_name
+
+    names = [relative_name(path, root) for path in finding.images[:3] if str(path) not in finding.text]
+    more = f" and {len(finding.images) - 3} more" if len(finding.images) > 3 else ""
+    return f"{', '.join(names)}{more}{': ' if names else ''}{finding.text}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from muad.reporting.pictures import thumbnail
 if TYPE_CHECKING:
     from muad.checking import DataCheck, Finding
 
-_SHOWN_FINDINGS = 24  # of a kind, with pictures
+_SHOWN_FINDINGS = 24  # of a kind and product, with pictures
 _SHOWN_IMAGES = 6  # of a finding
 
 
@@ -31,8 +30,7 @@ def write_check_page(found: DataCheck, out: Path) -> None:
             "remedy": REMEDIES[kind],
             "grave": kind in GRAVE,
             "count": count,
-            "hidden": max(0, count - _SHOWN_FINDINGS),
-            "findings": [_shown(finding, found.data) for finding in _first(found, kind)],
+            "products": [_product(name, findings, found.data) for name, findings in _by_product(found, kind)],
         }
         for kind, count in found.counts.items()
     ]
@@ -64,14 +62,27 @@ def duration(seconds: float) -> str:
     return f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} min"
 
 
-def _first(found: DataCheck, kind: str) -> list[Finding]:
-    return list(itertools.islice((finding for finding in found.findings if finding.kind == kind), _SHOWN_FINDINGS))
+def _by_product(found: DataCheck, kind: str) -> list[tuple[str, list[Finding]]]:
+    own = [finding for finding in found.findings if finding.kind == kind]
+    names = dict.fromkeys(finding.category for finding in own)
+    return [(name, [finding for finding in own if finding.category == name]) for name in names]
+
+
+def _product(name: str, findings: list[Finding], root: Path) -> dict[str, Any]:
+    """What the template shows of one product: pictures of single images side by side, then what concerns several."""
+    shown = findings[:_SHOWN_FINDINGS]
+    return {
+        "name": name,
+        "count": len(findings),
+        "hidden": len(findings) - len(shown),
+        "singles": [_shown(finding, root) for finding in shown if len(finding.images) == 1],
+        "others": [_shown(finding, root) for finding in shown if len(finding.images) != 1],
+    }
 
 
 def _shown(finding: Finding, root: Path) -> dict[str, Any]:
     images = finding.images[:_SHOWN_IMAGES]
     return {
-        "category": finding.category,
         "text": finding.text,
         "pictures": [(relative_name(path, root), thumbnail(path, finding.box)) for path in images],
         "hidden": len(finding.images) - len(images),
