@@ -11,6 +11,7 @@ from PIL import Image
 import muad
 from muad import Predictor
 from muad.cross_fitting import cross_fit, deal
+from muad.data.content_hash import relative_name
 from muad.errors import CheckpointError, ConfigError, DataError
 from muad.limits import read_calibration
 from muad.run_images import read_run_images
