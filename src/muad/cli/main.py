@@ -26,6 +26,7 @@ from muad.cli import (
     report,
     settings,
     train,
+    watch,
 )
 from muad.cli.display import say, show
 from muad.errors import MuadError
@@ -48,6 +49,7 @@ app.command("calibrate", rich_help_panel=_WORK)(calibrate.command)
 app.command("limits", rich_help_panel=_WORK)(limits.command)
 app.command("report", rich_help_panel=_WORK)(report.command)
 app.command("predict", rich_help_panel=_WORK)(predict.command)
+app.command("watch", rich_help_panel=_WORK)(watch.command)
 app.add_typer(
     recipes.app,
     name="recipes",

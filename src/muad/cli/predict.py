@@ -93,7 +93,8 @@ def _say_what_was_found(rows: Sequence[dict[str, Any]], out: Path) -> list[str]:
     _tell_reasons([row["reason"] for row in rows if row["reason"] is not None])
     written = [f"{out / folder}" for folder, column in (("overlays", "overlay"), ("maps", "map"))
                if any(row[column] is not None for row in rows)]  # fmt: skip
-    said = f"{len(rows) - len(unreadable)} images predicted, {len(unreadable)} not"
+    count = len(rows) - len(unreadable)
+    said = f"{count} image{'' if count == 1 else 's'} predicted, {len(unreadable)} not"
     say(f"{said}: {', '.join([str(out / 'results.csv'), *written])}")
     say(f"to leaf through, the rejected first: {out / 'results.html'}")
     return unreadable

@@ -26,7 +26,7 @@ def page_row(entry: Mapping[str, Any], out: Path) -> list[Any]:
         None if place is None else f"{place['peak']:.4g} at x {place['peak_at'][0]}, y {place['peak_at'][1]}"
     )
     row["overlay"] = None if entry.get("overlay") is None else quote(os.fsencode(entry["overlay"]))
-    row["original"] = _link(Path(entry["path"]), out)
+    row["original"] = _link(Path(entry.get("moved_to") or entry["path"]), out)
     row["path"] = os.fsencode(str(entry["path"])).decode("utf-8", "backslashreplace")
     return list(row.values())
 

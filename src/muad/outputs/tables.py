@@ -112,6 +112,9 @@ class ResultTables:
         if self._table.tell() == 0:
             self._rows.writeheader()
             self._table.flush()
+        else:
+            for entry in kept[_row_count(out / RESULTS_CSV) :]:  # a crash came between list and table
+                self._write_row(entry)
         self._list = _JsonList(out / RESULTS_JSON, kept)
 
     def __enter__(self) -> Self:
@@ -123,10 +126,19 @@ class ResultTables:
 
     def add(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Write an entry of `results.json`; returns its row of `results.csv`."""
-        row = {column: entry.get(column) for column in COLUMNS}
-        self._rows.writerow(row)
-        self._table.flush()
         self._list.add(entry)
+        row = self._write_row(entry)
+        self._table.flush()
+        return row
+
+    def sync(self) -> None:
+        """Have it on disk, should the power fail."""
+        self._list.sync()
+        os.fsync(self._table.fileno())
+
+    def _write_row(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        row = {column: entry.get(column) for column in COLUMNS}
+        self._rows.writerow({name: _one_line(value) for name, value in row.items()})
         return row
 
 
@@ -148,6 +160,9 @@ class _JsonList:
         self._file.flush()
         self._end += len(text)
 
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         self._file.close()
 
@@ -155,6 +170,16 @@ class _JsonList:
 def rows_as_json(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows of `results.csv` as a JSON list."""
     return json.dumps(list(rows), indent=2)
+
+
+def _one_line(value: Any) -> Any:  # noqa: ANN401  a cell
+    """A row is one line, whatever a file is called, so that a crash can cut no more than the last."""
+    return value.replace("\r", "\\r").replace("\n", "\\n") if isinstance(value, str) else value
+
+
+def _row_count(path: Path) -> int:
+    with path.open("rb") as file:
+        return max(0, sum(1 for _ in file) - 1)
 
 
 def _open_table(path: Path, *, keep: bool) -> Any:  # noqa: ANN401  a text file
