@@ -32,7 +32,7 @@ class Watched:
         self.counts: Counts | None = None
         pictures = picture_choice(how.pop("save", "all"), "none")
         options = {"settle_s": 0.04, "patience_s": 0.3, "pictures": pictures, "move": None} | how
-        predictor = Predictor(run, device="cpu")
+        predictor = Predictor(run, device="cpu", note=self.notes.append)
 
         def work() -> None:
             self.counts = watch(

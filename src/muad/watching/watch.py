@@ -26,7 +26,6 @@ from muad.outputs.tables import ResultTables, earlier_results, file_facts
 from muad.prediction import ImagePrediction
 from muad.watching.arrivals import Arrival, Arrivals
 from muad.watching.ledger import Facts, Ledger
-from muad.watching.limits_file import LimitsFile
 from muad.watching.moving import free_place, move_file
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def watch(
 
     Args:
         folder: Where photographs arrive, in folders too.
-        predictor: What judges; edits of its limits are taken up.
+        predictor: What judges, by the limits as they are at the time.
         out: Folder of results and of the ledger.
         stop: Set from elsewhere to end after the images in hand.
         report: Given the entry of each file as it is done.
@@ -142,7 +141,6 @@ class _Line:
         self._folder, self._predictor, self._out, self._ledger = folder, predictor, out, ledger
         self._counts, self._report, self._note = counts, report, note
         self._pictures, self._category, self._move, self._patience_s = pictures, category, move, patience_s
-        self._limits = LimitsFile(predictor, note)
         self._tried: dict[str, float] = {}  # when a file could not be read
         self._stuck: set[str] = set()  # done, but could not be moved
         self._day: _Day | None = None
@@ -194,7 +192,6 @@ class _Line:
 
     def _judge(self, files: Sequence[Arrival]) -> None:
         """Judge files and put on disk what was found."""
-        self._limits.take_up()
         day = self._today()
         done: list[tuple[Arrival, dict[str, Any]]] = []
         for file, found in zip(files, self._predict(files), strict=True):
