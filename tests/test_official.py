@@ -207,6 +207,15 @@ def test_another_kind_of_file_is_named(tmp_path: Path, config: RunConfig) -> Non
     assert not (tmp_path / "run").exists()
 
 
+def test_objects_in_a_checkpoint_are_refused_in_our_own_words(tmp_path: Path, config: RunConfig) -> None:
+    torch.save({"model": torch.nn.Linear(2, 2), "config": Path("x")}, tmp_path / "whole.pth")
+    with pytest.raises(CheckpointError, match=r"^official checkpoint must be a readable file of tensors") as caught:
+        import_official(tmp_path / "whole.pth", tmp_path / "run", config)
+    assert "could run code" in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+    assert "trust" not in str(caught.value)
+
+
 def test_an_existing_folder_is_not_touched(file: Path, config: RunConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

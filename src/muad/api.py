@@ -20,6 +20,7 @@ from muad.checkpoint import (
     read_config,
     read_run,
     unfinished,
+    usable_folder,
     write_text,
 )
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
@@ -39,6 +40,7 @@ from muad.training.calibration_split import run_records
 from muad.training.choose import adapt_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
+from muad.training.failed_start import nothing_left_of_a_failed_start
 from muad.training.images import settle_categories, settle_images
 from muad.training.map_scale import map_scale
 from muad.training.reproducibility import describe_detector, environment
@@ -109,7 +111,7 @@ def train(
         CheckpointError: `out` already holds a run, or cannot be written.
         KeyboardInterrupt: Ctrl-C; what was done is saved and `resume=True` continues exactly there.
     """
-    run_dir = Path(out)
+    run_dir = usable_folder(Path(out))
     catalog = open_catalog(Path(data), layout)
     sentences = list(catalog.notes)
     records = catalog.select(split="train")
@@ -126,27 +128,28 @@ def train(
         progress = Estimate(progress, note)
     else:
         progress = _silent
-    records, kept = run_records(
-        config, catalog, run_dir, fabric, resumed=_holds_work(run_dir), progress=progress, note=note
-    )
-    facts = {
-        "mode": config.training.mode,
-        "categories": _count(records),
-        "calibration": _count(kept),  # kept out of training
-        "data": str(Path(data).absolute()),
-        "layout": catalog.layout,
-        "data_hash": content_hash(records, catalog.root),
-        "recipe": None if recipe is None else str(recipe),
-        "seed": config.training.seed,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processes": fabric.world_size,
-        "precision": resolve_precision(config.training.precision, device),
-        **environment(fabric.device),
-    }
-    if per_category:
-        _train_each(config, catalog, records, run_dir, folders, fabric, facts, progress, note)
-    else:
-        _train_one(config, records, run_dir, fabric, facts, progress, note)
+    with nothing_left_of_a_failed_start(run_dir, active=fabric.is_global_zero):
+        records, kept = run_records(
+            config, catalog, run_dir, fabric, resumed=_holds_work(run_dir), progress=progress, note=note
+        )
+        facts = {
+            "mode": config.training.mode,
+            "categories": _count(records),
+            "calibration": _count(kept),  # kept out of training
+            "data": str(Path(data).absolute()),
+            "layout": catalog.layout,
+            "data_hash": content_hash(records, catalog.root),
+            "recipe": None if recipe is None else str(recipe),
+            "seed": config.training.seed,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "processes": fabric.world_size,
+            "precision": resolve_precision(config.training.precision, device),
+            **environment(fabric.device),
+        }
+        if per_category:
+            _train_each(config, catalog, records, run_dir, folders, fabric, facts, progress, note)
+        else:
+            _train_one(config, records, run_dir, fabric, facts, progress, note)
     _learn_products(run_dir, catalog, fabric, note)
     _learn_capture(run_dir, catalog, fabric, note)
     calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)

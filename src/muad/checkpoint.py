@@ -79,13 +79,28 @@ def create_run(run_dir: Path, config: RunConfig, facts: Mapping[str, Any]) -> No
     write_text(run_dir / "run.json", json.dumps({"format_version": FORMAT_VERSION, **facts}, indent=2) + "\n")
 
 
+def usable_folder(run_dir: Path) -> Path:
+    """The folder, if a run can be in it.
+
+    Raises:
+        CheckpointError: A file is in its place, or its name is too long for the disk or cannot be looked at.
+    """
+    try:
+        is_taken = run_dir.exists() and not run_dir.is_dir()
+    except OSError as error:
+        raise CheckpointError(f"run folder must have a usable name, got {error.strerror}: {run_dir}.") from None
+    if is_taken:
+        raise CheckpointError(f"run folder must be a folder, got {run_dir}, which is a file. Name another.")
+    return run_dir
+
+
 def read_run(run_dir: Path) -> dict[str, Any]:
     """The facts in `run.json`.
 
     Raises:
         CheckpointError: No run folder, or one of another format.
     """
-    path = run_dir / "run.json"
+    path = usable_folder(run_dir) / "run.json"
     if not path.is_file():
         raise CheckpointError(f"run must be a folder written by `muad train`, got {run_dir}, which has no run.json.")
     facts = parse_json(path, _RESTORE)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
-from muad.checkpoint import build_detector, copy_tensors, create_run, save_checkpoint
+from muad.checkpoint import build_detector, copy_tensors, create_run, save_checkpoint, usable_folder
 from muad.config import RunConfig
 from muad.detectors import DinomalyConfig
 from muad.errors import CheckpointError, ConfigError, MuadError
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_weights import infer_layout, read_tensors
+from muad.tensor_files import write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,11 +64,11 @@ def import_official(
         CheckpointError: Not such a file, tensors that do not fit, listed, or a folder that is not empty.
         ConfigError: The number of heads does not divide the width, or the configuration does not fit the encoder.
     """
-    if run_dir.exists() and not (run_dir.is_dir() and not any(run_dir.iterdir())):
+    if usable_folder(run_dir).exists() and not (run_dir.is_dir() and not any(run_dir.iterdir())):
         raise CheckpointError(f"run folder must be new or empty, got {run_dir}, which is not. Name another.")
     if not file.is_file():
         raise CheckpointError(f"official checkpoint must be an existing file, got {file}.")
-    tensors = read_tensors(file)
+    tensors = read_tensors(file, "official checkpoint")
     encoder = {key.removeprefix("encoder."): t for key, t in tensors.items() if key.startswith("encoder.")}
     trainable = {key: t for key, t in tensors.items() if not key.startswith("encoder.")}
     probe = trainable.get("bottleneck.0.fc1.weight")
@@ -128,7 +128,7 @@ def import_official(
 def _write_encoder(encoder: Mapping[str, Tensor], file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in encoder.items()}, file)
+        write_tensors(encoder, file)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{file.name} must be writable, got {file} ({error}). Free space or name another."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> str:
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> str:
     """Write tensors and return the digest of the file.
 
     Raises:
@@ -31,7 +31,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> str:
     """
     path.touch()
     mode = stat.S_IMODE(path.stat().st_mode)
-    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path)
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path, metadata)
     path.chmod(mode)  # the library writes through a file that only its owner may read
     return whole_digest(path)
 

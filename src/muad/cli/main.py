@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -89,6 +90,13 @@ def options(
     """Take the options that stand before a command."""
 
 
+# No fault of muad, wherever it is met: names too long, no right to write, disks that are full or broken.
+_OF_THE_DISK = frozenset(
+    {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG, errno.ENOSPC, errno.EPERM, errno.EROFS}
+    | {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
+)
+
+
 def run() -> None:
     """Run the command line. A user's fault is one line and exit code 2; anything else is a bug and a traceback."""
     prepare_threads()
@@ -96,4 +104,9 @@ def run() -> None:
         app()
     except MuadError as error:
         say(f"error: {' '.join(str(error).split())}")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        say(f"error: {error.strerror}: {error.filename or 'a file'}. Free space, or name another place.")
         sys.exit(2)

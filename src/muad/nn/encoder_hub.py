@@ -15,6 +15,7 @@ from muad.errors import CheckpointError, ConfigError
 from muad.nn.encoder_families import FAMILIES, TIMM_PREFIX
 from muad.nn.encoder_networks import require_timm_name
 from muad.nn.encoder_weights import read_tensors
+from muad.tensor_files import write_tensors
 
 _CONNECT_TIMEOUT_S = 5.0
 
@@ -89,7 +90,7 @@ def fetch_encoder(name: str, to: Path) -> None:
     partial = to.with_name(f".{to.name}.partial")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        safetensors.torch.save_file(tensors, partial, metadata={"format": "pt", "encoder": name})
+        write_tensors(tensors, partial, {"format": "pt", "encoder": name})
         partial.replace(to)
     except (OSError, safetensors.SafetensorError) as error:
         if partial.is_file():

@@ -29,30 +29,40 @@ if TYPE_CHECKING:
 _WRAPPERS = ("teacher", "model", "state_dict")  # MAE, DeiT, BEiT: model; iBOT: state_dict
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 _LISTED = 8
+# What safetensors and torch are known to raise on damaged files.
+_UNREADABLE = (safetensors.SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError,
+               TypeError)  # fmt: skip
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, what: str = "encoder weights") -> dict[str, Tensor]:
     """Every tensor of a weights file, on the CPU.
 
     Args:
         path: A `.safetensors` file, or a `.pth`, `.pt` or `.bin` file of tensors only (nothing in it is executed).
+        what: What to call it in an error.
 
     Raises:
         CheckpointError: The file is missing, damaged, or of another kind.
     """
     if not path.is_file():
-        msg = f"encoder weights must be an existing file, got {path}. Correct detector.encoder.weights."
+        msg = f"{what} must be an existing file, got {path}. Correct detector.encoder.weights."
         raise CheckpointError(msg)
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(path))
         if path.suffix in _TORCH_SUFFIXES:
-            return _unwrap(torch.load(path, map_location="cpu", weights_only=True), path)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError) as error:
+            return _unwrap(torch.load(path, map_location="cpu", weights_only=True), path, what)
+    except pickle.UnpicklingError:  # torch's own message advises to load such a file all the same
+        msg = (
+            f"{what} must be a readable file of tensors, got {path}, which is damaged or holds other objects; "
+            "loading these could run code, so they are not. Download it again, or save its state_dict alone."
+        )
+        raise CheckpointError(msg) from None
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        msg = f"encoder weights must be a readable file of tensors, got {path} ({reason}). Download it again."
+        msg = f"{what} must be a readable file of tensors, got {path} ({reason}). Download it again."
         raise CheckpointError(msg) from error
-    msg = f"encoder weights must end in .safetensors, {', '.join(_TORCH_SUFFIXES)}, got {path.name}."
+    msg = f"{what} must end in .safetensors, {', '.join(_TORCH_SUFFIXES)}, got {path.name}."
     raise CheckpointError(msg)
 
 
@@ -122,7 +132,7 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
+def _unwrap(content: object, path: Path, what: str) -> dict[str, Tensor]:
     """The tensors of a torch file, which may lie under one further key."""
     if isinstance(content, Mapping):
         for key in _WRAPPERS:
@@ -131,7 +141,7 @@ def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
                 break
         if isinstance(content, Mapping) and content and all(isinstance(v, torch.Tensor) for v in content.values()):
             return dict(content)
-    msg = f"encoder weights must be a mapping of names to tensors, got another content in {path}."
+    msg = f"{what} must be a mapping of names to tensors, got another content in {path}."
     raise CheckpointError(msg)
 
 
