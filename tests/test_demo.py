@@ -21,7 +21,12 @@ def test_the_sheet_has_a_row_per_category_and_a_column_per_kind(
     draw_examples(predictor, records, tmp_path / "new" / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "new" / "sheet.png"))
     cell = 196  # 192 px and a frame of 2
-    assert sheet.shape == (2 * 2 * cell, max(map(len, kinds.values())) * cell, 3)
+    title = 38
+    assert sheet.shape == (2 * (title + 2 * cell), max(map(len, kinds.values())) * cell, 3)
+    titles = [sheet[:title, column * cell : (column + 1) * cell] for column in range(2)]
+    assert all((part < 100).any() for part in titles)  # something is written there
+    assert not (titles[0] == titles[1]).all()  # of another defect
+    sheet = sheet[title:]
     overlay = sheet[cell + 2 : 2 * cell - 2, cell + 2 : 2 * cell - 2]
     assert (overlay == 255).all(axis=2).any()  # the outline of a true defect
     assert not (overlay == sheet[2 : cell - 2, cell + 2 : 2 * cell - 2]).all()

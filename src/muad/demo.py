@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from muad import api
 from muad.checkpoint import read_config, read_run
@@ -19,15 +19,18 @@ from muad.data.toy_factory import write_toy_factory
 from muad.inference import Predictor
 from muad.metrics.report import Report
 from muad.nn.encoder import build_encoder
-from muad.outputs import draw_overlay
+from muad.overlays import draw_overlay
+from muad.overlays.band import NO_VERDICT_COLOUR, VERDICT_COLOURS
+from muad.overlays.text import draw_text, text_width
 from muad.reporting import report as write_report
 from muad.scores import SCORES_FILE
 
 if TYPE_CHECKING:
+    from muad.limits import Verdict
     from muad.types import Record
 
 RECIPE = "toy-factory"
-_CELL_PX = 192
+_CELL_PX, _TITLE_PX, _TEXT_PX = 192, 38, 12
 
 
 def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> tuple[Report, Path, Path]:
@@ -62,7 +65,8 @@ def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> 
 def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Path) -> None:
     """A sheet with a row per category: one normal image, then one of each kind of defect, each above its overlay.
 
-    True defects are outlined in white, at a distance, so that one sees what was found and what was missed.
+    Above each stand product, defect and verdict. True defects are outlined in white, at a distance, so that one sees
+    what was found and what was missed.
     """
     chosen: dict[str, dict[str, Record]] = {}
     for record in records:
@@ -88,7 +92,21 @@ def _cell(predictor: Predictor, record: Record) -> np.ndarray:
         overlay = np.where((far > near)[..., None], np.uint8(255), overlay)
     pair = [Image.fromarray(half).resize((_CELL_PX, _CELL_PX)) for half in (image, overlay)]
     framed = [np.pad(np.asarray(half), ((2, 2), (2, 2), (0, 0)), constant_values=255) for half in pair]
-    return np.concatenate(framed)
+    return np.concatenate([_title(record, prediction.verdict), *framed])
+
+
+def _title(record: Record, verdict: Verdict | None) -> np.ndarray:
+    """Product and true defect of a picture, and the verdict on its colour."""
+    title = Image.new("RGB", (_CELL_PX + 4, _TITLE_PX), (255, 255, 255))
+    draw = ImageDraw.Draw(title)
+    draw_text(draw, (3, 15), record.category, _TEXT_PX, (20, 20, 20), bold=True)
+    draw_text(draw, (3, 31), record.defect_type or "good", _TEXT_PX, (20, 20, 20))
+    word = verdict or "no verdict"
+    left = title.width - 8 - text_width(word, _TEXT_PX, bold=True)
+    colour = NO_VERDICT_COLOUR if verdict is None else VERDICT_COLOURS[verdict]
+    draw.rectangle((left - 5, 19, title.width - 3, _TITLE_PX - 2), fill=colour)
+    draw_text(draw, (left, 31), word, _TEXT_PX, (255, 255, 255), bold=True)
+    return np.asarray(title)
 
 
 def _is_trained(run: Path) -> bool:

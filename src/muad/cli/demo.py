@@ -30,6 +30,8 @@ def command(
         show_json({**report.to_json(), "run": out / "run", "overlays": picture, "report": page})
     else:
         show_report(report)
-    say(f"heat maps of one image per category and defect: {picture}")
-    say(f"try your own: muad predict {out / 'run'} IMAGES --out {out / 'mine'}")
-    say(f"report: {page}")
+    say("what to look at next")
+    say(f"  1. {picture}: one photograph of each product and defect, what was found on it, and the verdict")
+    say(f"  2. {page}: what this run can be trusted with, verdicts, curves, hardest images, what to do next")
+    say(f"  3. muad predict {out / 'run'} {out / 'data' / 'pill_blister' / 'test'} --out {out / 'results'}")
+    say("  4. your own: muad check-data PHOTOS --out check.html, then muad train PHOTOS --out RUN")

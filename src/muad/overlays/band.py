@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 _GROUND, _INK, _SOFT = (24, 26, 29), (245, 246, 247), (176, 182, 188)
 _GREY = 120  # what the colours of the scale lie on
-_COLOURS = {  # told apart by the colour-blind too
+VERDICT_COLOURS = {  # told apart by the colour-blind too
     "pass": (0, 114, 178),
     "review": (230, 159, 0),
     "reject": (213, 94, 0),
     "unknown product": (170, 80, 150),
 }
-_NO_VERDICT = (96, 102, 108)
+"""What a verdict is written on."""
+NO_VERDICT_COLOUR = (96, 102, 108)
 _SMALLEST_PX = 13  # of letters
 _WIDEST = 60  # of a photograph's side (the root of its area) in letters: as large as on a page when it fills a screen
 _NARROWEST = 30  # letters side by side, below which the band is wider than the photograph
@@ -99,7 +100,9 @@ def _draw_head(draw: ImageDraw.ImageDraw, caption: Caption, size: int, margin: i
     verdict = caption.verdict or "no verdict"
     large = round(size * 1.15)
     end = margin + round(text_width(verdict.upper(), large, bold=True)) + size
-    draw.rectangle((margin, round(size * 0.4), end, round(size * 2.0)), fill=_COLOURS.get(verdict, _NO_VERDICT))
+    draw.rectangle(
+        (margin, round(size * 0.4), end, round(size * 2.0)), fill=VERDICT_COLOURS.get(verdict, NO_VERDICT_COLOUR)
+    )
     draw_text(draw, (margin + size / 2, size * 1.6), verdict.upper(), large, (255, 255, 255), bold=True)
     product = caption.product or "product not known"
     room = wide - margin - (end + size * 0.7)
