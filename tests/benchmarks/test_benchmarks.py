@@ -160,6 +160,31 @@ def test_the_simulated_splits_follow_the_promised_distribution(load) -> None:
     assert [row[:23] for row in rows] == ["| bolt | 10 + 10 | 10 %", "| bolt | 10 + 10 | 20 %"]
 
 
+def test_limits_from_a_share_and_from_folds_are_those_that_are_promised(load) -> None:
+    bench = load("cross_fitting")
+    found = list(bench.simulate((24,), 120, seed=1))
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in found]
+    assert [row[:5] for row in cells[:2]] == [
+        ["simulated, steady", "24", "share", "8", "review"],
+        ["simulated, steady", "24", "share and folds", "24", "review"],
+    ]
+    for row in cells:
+        (mean, error), promised = map(float, row[6].removesuffix(" %").split(" ± ")), float(row[5].removesuffix(" %"))
+        assert mean - 3 * error < promised
+    assert cells[0][7] == cells[0][5] == "11.11 %"
+
+
+def test_a_memory_of_patches_scores_as_the_detector_does(load) -> None:
+    bench = load("cross_fitting")
+    patches = torch.nn.functional.normalize(torch.randn(9, 16, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    memory = bench.PatchMemory(patches, top=2)
+    apart = torch.cdist(patches.flatten(0, 1), patches.flatten(0, 1)).reshape(9, 16, 9, 16).amin(3)
+    for image, remembered in ((0, [1, 4, 7]), (5, [2, 3])):
+        expected = apart[image][:, remembered].amin(1).topk(2).values.mean()
+        assert memory.fit(np.array(remembered))(np.array([image]))[0] == pytest.approx(float(expected), abs=2e-3)
+    assert memory.own(np.array([1, 4, 7]))[1] == memory.fit(np.array([1, 7]))(np.array([4]))[0]
+
+
 def test_images_unlike_those_calibrated_on_are_seen_in_their_p_values(load) -> None:
     calibration, random = load("calibration"), np.random.default_rng(0)
     rows = calibration.shift_rows({"bolt": random.normal(size=100)}, {"bolt": random.normal(size=40) + 3})
