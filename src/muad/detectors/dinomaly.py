@@ -98,9 +98,9 @@ class DinomalyConfig:
     top_fraction: float = 0.01
 
     def __post_init__(self) -> None:
+        require_sides("detector", "resize_px", self.resize_px)
         Preprocessing(resize_px=self.resize_px, crop_px=self.crop_px)
         _require(0 <= self.dropout_rate < 1, "dropout_rate", "from 0 to below 1", self.dropout_rate)
-        require_sides("detector", "resize_px", self.resize_px)
         _require(0 <= self.attention_eps <= 1, "attention_eps", "from 0 to 1", self.attention_eps)
         odd = self.neighbour_mask == 0 or (0 < self.neighbour_mask <= LARGEST_PX and self.neighbour_mask % 2 == 1)
         _require(odd, "neighbour_mask", f"0 or an odd number up to {LARGEST_PX}", self.neighbour_mask)

@@ -67,6 +67,8 @@ def report(
         ConfigError: The limits cannot be read, or no such device.
     """
     run_dir = Path(run)
+    if data is not None:
+        open_catalog(Path(data), for_training=False)  # named by the user, so it must be there, shown or not
     content = read_content(run_dir)
     catalog, problems = _open_photographs(content, data)
     cases: dict[str, dict[str, Any]] = {}
