@@ -19,6 +19,7 @@ from muad.config import (
     parse_config,
     recipe_names,
     recipe_text,
+    settings_tree,
 )
 from muad.config_faults import key_paths
 from muad.detectors import DiffusionAdConfig, DinomalyConfig
@@ -159,9 +160,9 @@ FAULTS = {
     "detector.attention=linaer": "detector.attention must be one of linear, softmax, conv3, conv5, conv7, "
     "got \"linaer\". Did you mean 'linear'?",
     "training.mode=multi": 'training.mode must be one of multi_class, per_category, got "multi".',
-    "detector.name=dinomaly2": 'detector.name must be one of dinomaly, diffusion_ad, got "dinomaly2". '
+    "detector.name=dinomaly2": 'detector.name must be one of dinomaly, diffusion_ad, patchcore, got "dinomaly2". '
     "Did you mean 'dinomaly'?",
-    "detector.name=5": "detector.name must be one of dinomaly, diffusion_ad, got 5.",
+    "detector.name=5": "detector.name must be one of dinomaly, diffusion_ad, patchcore, got 5.",
     "detector=dinomaly": 'detector must be a table of keys, got "dinomaly". Set a key of it, such as detector.name.',
     "detector={name='diffusion_ad', encoder={name='muad-tiny'}}": "got 'detector.encoder', which detector.name = "
     "'diffusion_ad' does not have. Leave it out, or name another detector.",
@@ -293,12 +294,12 @@ def test_every_setting_survives_being_written_and_read(tmp_path: Path) -> None:
 
 
 def test_key_paths_are_the_leaves_of_the_tree() -> None:
-    paths = list(key_paths(RunConfig))
+    paths = list(key_paths(settings_tree()))
     assert len(paths) == len(set(paths))
     assert {"optim.lr", "detector.encoder.name", "detector.encoder.layout.width", "published.source"} <= set(paths)
     assert "detector.encoder" not in paths
     assert {"detector.denoiser.width", "detector.synthesis.texture_dir"} <= set(paths)
-    assert "detector.encoder.name" not in set(key_paths(RunConfig, name="diffusion_ad"))
+    assert "detector.encoder.name" not in set(key_paths(settings_tree(), name="diffusion_ad"))
 
 
 def test_the_detectors_name_decides_what_its_table_is() -> None:

@@ -310,14 +310,8 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _absolute_paths(config: RunConfig) -> RunConfig:
     """The same configuration, readable from any working directory."""
-    paths: dict[str, Path | None] = {"images.roi_dir": config.images.roi_dir}
-    if config.encoder is not None:
-        paths["detector.encoder.weights"] = config.encoder.weights
-    if isinstance(config.detector, DiffusionAdConfig):
-        synthesis = config.detector.synthesis
-        paths["detector.synthesis.texture_dir"] = synthesis.texture_dir
-        paths["detector.synthesis.foreground_dir"] = synthesis.foreground_dir
-    absolute = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in paths.items() if path is not None]
+    values = _flatten(dataclasses.asdict(config))
+    absolute = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in values.items() if isinstance(path, Path)]
     return parse_config(override(config_to_dict(config), absolute)) if absolute else config
 
 

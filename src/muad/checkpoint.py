@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from muad.config import RunConfig, config_to_toml, load_config
-from muad.detectors import DETECTORS, Detector
+from muad.detectors import detector_class
 from muad.errors import CheckpointError, ConfigError
 from muad.run_schema import CheckpointState, RunFacts, check, parse_json, read_json
 from muad.tensor_files import read_whole_tensors, write_tensors
@@ -40,6 +40,8 @@ from muad.tensor_files import read_whole_tensors, write_tensors
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from muad.detectors.base import Detector, LearningDetector
 
 FORMAT_VERSION = 2
 ROI_FOLDER = "roi"
@@ -247,7 +249,9 @@ def load_weights(checkpoint: Checkpoint, detector: Detector) -> None:
             f"encoder weights must be those the run was trained with ({state.fingerprint[:12]}), "
             f"got {detector.fingerprint[:12]}. Pass the original file as the encoder weights."
         )
-    copy_tensors(_read_tensors(checkpoint, state, "weights.safetensors"), detector.trainable_state())
+    saved = _read_tensors(checkpoint, state, "weights.safetensors")
+    detector.make_room({name: tensor.shape for name, tensor in saved.items()})
+    copy_tensors(saved, detector.trainable_state())
 
 
 def load_latest(checkpoint: Checkpoint, detector: Detector) -> None:
@@ -285,7 +289,7 @@ def load_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> 
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def load_detector(run_dir: Path, encoder_weights: Path | None = None) -> Detector:
+def load_detector(run_dir: Path, encoder_weights: Path | None = None) -> LearningDetector:
     """The trained detector of a multi-category run (or of one category's folder), on the CPU.
 
     Args:
@@ -304,9 +308,9 @@ def load_detector(run_dir: Path, encoder_weights: Path | None = None) -> Detecto
     return detector
 
 
-def build_detector(config: RunConfig) -> Detector:
+def build_detector(config: RunConfig) -> LearningDetector:
     """An untrained detector; its initial weights come from torch's global generator."""
-    detector = DETECTORS[config.detector.name](config.detector)
+    detector = detector_class(config.detector.name)(config.detector)
     detector.preprocessing = config.images.applied_to(detector.preprocessing)
     return detector
 

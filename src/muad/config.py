@@ -7,37 +7,42 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, reduce
 from importlib import resources
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import tomli_w
 from pydantic import Field, TypeAdapter, ValidationError
 
 from muad.config_faults import closest, explain
 from muad.data.settings import ImagesConfig
-from muad.detectors import DiffusionAdConfig, DinomalyConfig
+from muad.detectors.base import DetectorConfig
+from muad.detectors.registry import detector_class, loadable_detectors
 from muad.errors import MOST_STEPS, ConfigError
 from muad.nn.encoder import EncoderConfig
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Mode = Literal["multi_class", "per_category"]
 Cache = Literal["auto", "off", "memory", "disk"]
-OptimizerKind = Literal["stable_adamw", "adamw"]
+OptimizerKind = Literal["stable_adamw", "adamw", "adam", "sgd"]
+DEFAULT_DETECTOR = "dinomaly"
 _STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimConfig:
-    """Optimizer and gradient clipping.
+    """Optimizer and gradient clipping; a detector may set some of it otherwise for a group of its weights.
 
     Attributes:
-        kind: `stable_adamw`, Dinomaly's; or `adamw`, torch's, which without weight decay is Adam.
+        kind: `stable_adamw`, Dinomaly's; or torch's `adamw`, `adam` or `sgd`.
         lr: Peak learning rate.
-        betas: Decay of the two moments.
-        eps: Added to the denominator.
-        weight_decay: Decoupled weight decay, on every trainable tensor.
-        amsgrad: Use the largest second moment seen.
+        betas: Decay of the two moments; not of `sgd`.
+        eps: Added to the denominator; not of `sgd`.
+        weight_decay: Of every trainable tensor: decoupled, but added to the gradient by `adam` and `sgd`.
+        amsgrad: Use the largest second moment seen; not of `sgd`.
+        momentum: Of `sgd`.
         clip_threshold: RMS of a tensor's scaled gradient above which `stable_adamw` damps its step.
         clip_norm: Largest global gradient norm; 0 to leave gradients as they are.
     """
@@ -50,6 +55,7 @@ class OptimConfig:
     eps: float = 1e-10
     weight_decay: float = 1e-4
     amsgrad: bool = True
+    momentum: float = 0.9
     clip_threshold: float = 1.0
     clip_norm: float = 0.1
 
@@ -61,27 +67,32 @@ class OptimConfig:
         for name, most in (("weight_decay", 100), ("clip_norm", 1e6)):
             if not 0 <= getattr(self, name) <= most:
                 raise ConfigError(f"optim.{name} must be from 0 to {most:g}, got {getattr(self, name)}.")
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(f"optim.momentum must be from 0 to below 1, got {self.momentum}.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas must be from 0 to below 1, got {list(self.betas)}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig:
-    """Linear warm-up, then half a cosine or nothing more.
+    """Linear warm-up, then half a cosine, one drop, or nothing more.
 
     Attributes:
-        kind: `warmup_cosine` falls to `final_lr`; `constant` stays at `optim.lr`.
+        kind: `warmup_cosine` falls to `final_lr`; `drop` falls to `final_lr` at once, late; `constant` stays at
+            `optim.lr`.
         total_steps: Optimizer steps of the run.
         warmup_steps: Steps of the rise from 0.
-        final_lr: Learning rate the cosine ends at.
+        final_lr: Learning rate the cosine ends at, or that after the drop.
+        drop_at: Share of the run after which the drop comes.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
-    kind: Literal["warmup_cosine", "constant"] = "warmup_cosine"
+    kind: Literal["warmup_cosine", "drop", "constant"] = "warmup_cosine"
     total_steps: int = 10_000
     warmup_steps: int = 100
     final_lr: float = 2e-4
+    drop_at: float = 0.8
 
     def __post_init__(self) -> None:
         if not 1 <= self.total_steps <= MOST_STEPS:
@@ -93,6 +104,8 @@ class ScheduleConfig:
             )
         if not 0 <= self.final_lr <= 100:
             raise ConfigError(f"schedule.final_lr must be from 0 to 100, got {self.final_lr}.")
+        if not 0 <= self.drop_at <= 1:
+            raise ConfigError(f"schedule.drop_at must be from 0 to 1, got {self.drop_at}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +203,10 @@ class Published:
                 raise ConfigError(f"published.{entry.name} must be from 0 to 1, got {value}. Divide percent by 100.")
 
 
+def _default_detector() -> DetectorConfig:
+    return detector_class(DEFAULT_DETECTOR).settings()  # type: ignore[call-arg]  # each has defaults for all of it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
     """A whole run; the defaults are the authors' for MVTec AD, one model for all categories.
@@ -205,9 +222,7 @@ class RunConfig:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
-    detector: Annotated[DinomalyConfig | DiffusionAdConfig, Field(discriminator="name")] = field(
-        default_factory=DinomalyConfig
-    )
+    detector: DetectorConfig = field(default_factory=_default_detector)
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -215,16 +230,17 @@ class RunConfig:
     published: Published = field(default_factory=Published)
 
     def __post_init__(self) -> None:
-        if self.training.accumulate > 1 and isinstance(self.detector, DinomalyConfig) and self.detector.hard_mining:
+        if self.training.accumulate > 1 and (reason := self.detector.needs_whole_batch):
             raise ConfigError(
-                "training.accumulate must be 1 with detector.hard_mining, whose threshold is that of the whole batch, "
-                f"got {self.training.accumulate}. Turn mining off, or take a smaller training.batch_size."
+                f"training.accumulate must be 1 with {reason}, got {self.training.accumulate}. Turn that off, or take "
+                "a smaller training.batch_size."
             )
 
     @property
     def encoder(self) -> EncoderConfig | None:
         """The frozen encoder, for a detector that has one."""
-        return self.detector.encoder if isinstance(self.detector, DinomalyConfig) else None
+        encoder = getattr(self.detector, "encoder", None)
+        return encoder if isinstance(encoder, EncoderConfig) else None
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -274,13 +290,48 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
         ConfigError: Unknown key, wrong type, or a value outside its range.
     """
     named = dict(values)
-    if isinstance(detector := values.get("detector"), Mapping):
-        named["detector"] = {"name": "dinomaly", **detector}
+    detector = named.setdefault("detector", {})
+    name = DEFAULT_DETECTOR
+    if isinstance(detector, Mapping):
+        named["detector"] = {"name": name, **detector}
+        name = named["detector"]["name"]
+    settings = detector_class(name).settings
+    # As JSON, because only there a strict check takes lists for tuples and text for paths.
+    text = json.dumps(named, default=str)
     try:
-        # As JSON, because only there a strict check takes lists for tuples and text for paths.
-        return TypeAdapter(RunConfig).validate_json(json.dumps(named, default=str), strict=True)
-    except ValidationError as error:
-        raise ConfigError(explain(error, RunConfig)) from None
+        checked: Any = TypeAdapter(_tree((settings,))).validate_json(text, strict=True)
+        return RunConfig(**{entry.name: getattr(checked, entry.name) for entry in dataclasses.fields(RunConfig)})
+    except ValidationError as fault:
+        # Said against all detectors there are, so that a setting of another one is known for what it is.
+        every = settings_tree()
+        try:
+            TypeAdapter(every).validate_json(text, strict=True)
+        except ValidationError as error:
+            raise ConfigError(explain(error, every)) from None
+        raise ConfigError(explain(fault, _tree((settings,)))) from None
+
+
+def settings_tree() -> type:
+    """A dataclass like `RunConfig` whose detector is any that can be imported, to list and explain settings."""
+    return _tree(tuple(detector.settings for detector in loadable_detectors()))
+
+
+@cache
+def _tree(detectors: tuple[type[DetectorConfig], ...]) -> type:
+    """A dataclass like `RunConfig` whose detector is one of these."""
+    hints = get_type_hints(RunConfig)
+    choice: Any = reduce(or_, detectors)
+    hints["detector"] = Annotated[choice, Field(discriminator="name")] if len(detectors) > 1 else choice
+    tree = dataclasses.make_dataclass(
+        "RunConfig",
+        [
+            (entry.name, hints[entry.name], field(default_factory=entry.default_factory))
+            for entry in dataclasses.fields(RunConfig)
+        ],
+        kw_only=True,
+    )
+    tree.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
+    return tree
 
 
 def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -6,12 +6,11 @@ import contextlib
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 
 from muad.api import Progress
@@ -19,9 +18,7 @@ from muad.checkpoint import write_text
 from muad.config import RunConfig, ScheduleConfig, TrainingConfig
 from muad.data.content_hash import content_hash
 from muad.data.index import open_catalog
-from muad.data.loading import ViewCache, read_ahead
-from muad.detectors import Dinomaly, DinomalyConfig
-from muad.detectors.nearest_neighbour import NearestNeighbour
+from muad.detectors import DinomalyConfig, PatchCore, PatchCoreConfig
 from muad.errors import CheckpointError, ConfigError
 from muad.evaluation import evaluate_detector
 from muad.metrics.report import METRIC_NAMES, Report
@@ -30,13 +27,8 @@ from muad.nn.encoder_families import FAMILIES, TIMM_PREFIX
 from muad.nn.encoder_weights import infer_layout, read_tensors
 from muad.run_schema import ProbeFacts, read_json
 from muad.training import train_detector
+from muad.training.batches import look_through
 from muad.training.engine import launch
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
-
-    from muad.types import Record
 
 _BATCH_SIZE = 16
 
@@ -143,10 +135,11 @@ def probe_encoder(
         easy_ramp_steps=max(1, steps // 10),
     )
     fabric = launch("auto", device=device)
-    frozen = Dinomaly(detector).to(fabric.device)
+    size = (image_px, image_px)
+    baseline = PatchCore(PatchCoreConfig(encoder=encoder, resize_px=size, crop_px=size)).to(fabric.device)
     if out is not None:
         data_hash = content_hash([*train, *test], catalog.root)
-        _claim(out, {"encoder": frozen.fingerprint, "steps": steps, "image_px": image_px, "data_hash": data_hash})
+        _claim(out, {"encoder": baseline.fingerprint, "steps": steps, "image_px": image_px, "data_hash": data_hash})
     save_every = steps if out is None else max(50, steps // 10)  # only what is kept is worth saving on the way
     reports = []
     with contextlib.nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
@@ -160,10 +153,12 @@ def probe_encoder(
             run_dir.mkdir(exist_ok=True)
             trained = train_detector(config, train, run_dir, fabric, progress=progress, note=note)
             reports.append(evaluate_detector(trained, test, progress=_evaluating(f"seed {seed}", progress)))
-    baseline = NearestNeighbour(frozen)
+    looking = TrainingConfig(batch_size=_BATCH_SIZE)
     for category in catalog.categories:
         own = [record for record in train if record.category == category]
-        baseline.remember(_batches(own, frozen, f"remember {category}", progress))
+        told = _naming(category, progress)
+        with torch.no_grad():
+            baseline.fit(look_through(own, baseline, looking, progress=told, note=note), 0, lambda *_: None)
     nearest = evaluate_detector(baseline, test, progress=_evaluating("nearest neighbour", progress))
     return Probe(encoder=name, dinomaly=tuple(reports), nearest_neighbour=nearest, steps=steps, image_px=image_px)
 
@@ -195,15 +190,5 @@ def _evaluating(name: str, progress: Progress) -> Callable[[int, int], None]:
     return lambda done, total: progress(f"evaluate {name}", done, total, None)
 
 
-def _batches(
-    records: Sequence[Record], frozen: Dinomaly, name: str, progress: Progress
-) -> Iterator[Float[Tensor, "b 3 H W"]]:
-    """Normalised images of some records, a batch at a time, on the encoder's device."""
-    cache = ViewCache(frozen.preprocessing, 0)
-    device = next(frozen.parameters()).device
-    views = read_ahead(lambda record: cache.views(record.path), records, ahead=2 * _BATCH_SIZE)
-    for begin in range(0, len(records), _BATCH_SIZE):
-        count = min(_BATCH_SIZE, len(records) - begin)
-        images = frozen.preprocessing.normalise(np.concatenate([next(views) for _ in range(count)]))
-        yield torch.from_numpy(images).to(device)
-        progress(name, begin + count, len(records), None)
+def _naming(category: str, progress: Progress) -> Progress:
+    return lambda _, done, total, loss: progress(f"remember {category}", done, total, loss)

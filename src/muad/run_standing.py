@@ -63,7 +63,7 @@ def run_standing(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunSta
     folders = [category_folder(run, name) for name in names] if per_product else [run]
     curves = [_read_losses(folder / "metrics.jsonl") for folder in folders]
     seconds = [value for _, times in curves for value in times]
-    patch_px = (config.encoder or EncoderConfig()).family().layout.patch_px
+    patch_px = (config.encoder or EncoderConfig()).family().patch_px
     return RunStanding(
         run=run,
         data=facts.get("data"),

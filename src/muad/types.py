@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
+
+    Features: TypeAlias = Tensor | tuple[Tensor, ...]
 
 Split = Literal["train", "test"]
 MaskKind = Literal["grey", "labels"]
@@ -86,7 +88,7 @@ class Batch:
         seeds: One seed per image; all randomness spent on an image comes from its seed, so that a run does not
             depend on how images are spread over processes.
         categories: Category of each image.
-        features: What the detector's `encode` made of the images, if it was kept.
+        features: What the detector's `encode` made of the images, one tensor or several, if it was kept.
         masks: Where anomalies were drawn into the images, once the detector's `prepare` has drawn them.
         normal_fraction: Share of images without one, over all images of the step.
     """
@@ -94,7 +96,7 @@ class Batch:
     images: Float[Tensor, "b 3 H W"]
     seeds: tuple[int, ...]
     categories: tuple[str, ...]
-    features: Float[Tensor, "b k n d"] | None = None
+    features: Features | None = None
     masks: Float[Tensor, "b 1 H W"] | None = None
     normal_fraction: Float[Tensor, ""] | None = None
 
@@ -108,10 +110,17 @@ class Batch:
             images=self.images[rows],
             seeds=self.seeds[rows],
             categories=self.categories[rows],
-            features=None if self.features is None else self.features[rows],
+            features=_rows_of(self.features, rows),
             masks=None if self.masks is None else self.masks[rows],
             normal_fraction=self.normal_fraction,
         )
+
+
+def _rows_of(features: Features | None, rows: slice) -> Features | None:
+    """Those of some images."""
+    if isinstance(features, tuple):
+        return tuple(one[rows] for one in features)
+    return None if features is None else features[rows]
 
 
 @dataclass(slots=True, kw_only=True)

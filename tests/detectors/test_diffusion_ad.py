@@ -167,7 +167,8 @@ def test_parameter_groups_hold_every_parameter_once_with_its_learning_rate() -> 
     detector = make_detector(segmenter_lr_factor=0.3, segmenter_swing_steps=7)
     groups = detector.parameter_groups()
     assert [(group["name"], group["lr_factor"]) for group in groups] == [("denoiser", 1.0), ("segmenter", 0.3)]
-    assert groups[1]["swing_steps"] == 7
+    assert "rate" not in groups[0]
+    assert [groups[1]["rate"](step, 0.3) for step in (0, 7, 14)] == pytest.approx([0.3, 0.0, 0.3])
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in detector.parameters())
 

@@ -163,7 +163,6 @@ def test_examples_run_and_are_short(example: Path, demo: Path) -> None:
     arguments = {
         "train.py": ["demo/data", "mine", *quick, "detector.resize_px=[56,56]", "detector.crop_px=[56,56]"],
         "predict.py": ["demo/run", "demo/data/printed_board/test"],
-        "own_detector.py": ["demo/data"],
     }[example.name]
     done = subprocess.run(
         [sys.executable, str(example), *arguments], capture_output=True, text=True, timeout=200, check=False

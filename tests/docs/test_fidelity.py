@@ -38,7 +38,7 @@ def test_every_deviation_in_the_code_has_its_line() -> None:
             "| noise at prediction |",
             "| iterative reconstruction (ablation) |",
         ],
-        "detectors/nearest_neighbour.py": ["| patch distance |"],
+        "detectors/patchcore.py": ["| patch distance |"],
         "nn/attention.py": ["| neighbour mask with linear attention |"],
         "nn/encoder_families.py": ["| normalisation of BEiT |"],
     }

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from muad.checking.findings import Cost
 from muad.checkpoint import build_detector
-from muad.detectors import DinomalyConfig
+from muad.detectors.base import FittingDetector
 from muad.device import describe_device
-from muad.nn.encoder import EncoderConfig
 from muad.training.engine import resolve_precision
 from muad.types import Batch
 
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from muad.config import RunConfig
-    from muad.detectors import Detector
+    from muad.detectors.base import Detector, LearningDetector
+    from muad.types import Features, Losses
 
 _MEASURED_IMAGES = 4  # of a step; time and memory grow in proportion
 _OPTIMIZER_COPIES = 4  # gradient, two moments, the largest second moment
@@ -29,7 +29,8 @@ _OPTIMIZER_COPIES = 4  # gradient, two moments, the largest second moment
 def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
     """Time and memory of a training on this machine, its encoder's features kept or not as the settings say.
 
-    The encoder is replaced by one of the same shape with random weights, so that nothing has to be downloaded.
+    Of a detector that looks at every image once, only encoding them is measured. The encoder is replaced by one of the
+    same shape with random weights, so that nothing has to be downloaded.
 
     Args:
         config: The settings of the training.
@@ -43,17 +44,19 @@ def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
     is_mixed = resolve_precision(config.training.precision, str(device)) == "bf16-mixed"
     with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
         encode_s, features = _measure_encoding(detector, views)
+        one_look = isinstance(detector, FittingDetector)
         step_s, step_bytes = _measure_step(detector, views, features)
-    steps, drawn = config.schedule.total_steps, config.schedule.total_steps * config.training.batch_size
+    steps = 0 if one_look else config.schedule.total_steps
+    drawn = images if one_look else steps * config.training.batch_size
     scale, parts = config.training.batch_size / batch, config.training.accumulate
-    kept = features is not None and config.training.cache != "off" and drawn > images
+    kept = one_look or (features is not None and config.training.cache != "off" and drawn > images)
     if features is None or kept:
         seconds = images * encode_s / batch + steps * step_s * scale
     else:
         seconds = drawn * encode_s / batch + steps * step_s * scale
     parameters = sum(p.numel() * p.element_size() for p in detector.parameters())
     trained = sum(p.numel() * p.element_size() for p in detector.parameters() if p.requires_grad)
-    held = features.numel() * features.element_size() // batch * images if kept and features is not None else 0
+    held = _bytes_of(features) // batch * images if kept and features is not None else 0
     return Cost(
         network=config.encoder.name if config.encoder is not None else config.detector.name,
         image_px=detector.preprocessing.crop_px,
@@ -66,15 +69,20 @@ def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
 
 def _without_download(config: RunConfig) -> RunConfig:
     """The same training with an encoder of the same shape and random weights."""
-    if config.encoder is None or not isinstance(config.detector, DinomalyConfig):
+    if config.encoder is None:
         return config
-    family = config.encoder.family()
-    shape = EncoderConfig(name="random-custom", layout=family.layout, tap_layers=config.encoder.tap_layers_of(family))
-    return dataclasses.replace(config, detector=dataclasses.replace(config.detector, encoder=shape))
+    settings: Any = config.detector  # has an encoder, as was just seen
+    shape = config.encoder.with_random_weights()
+    return dataclasses.replace(config, detector=dataclasses.replace(settings, encoder=shape))
+
+
+def _bytes_of(features: Features) -> int:
+    parts = features if isinstance(features, tuple) else (features,)
+    return sum(part.numel() * part.element_size() for part in parts)
 
 
 @torch.no_grad()
-def _measure_encoding(detector: Detector, views: Tensor) -> tuple[float, Tensor | None]:
+def _measure_encoding(detector: Detector, views: Tensor) -> tuple[float, Features | None]:
     """Seconds to encode a batch, the second time, and what came out."""
     detector.encode(views[:1])
     begun = time.perf_counter()
@@ -83,8 +91,10 @@ def _measure_encoding(detector: Detector, views: Tensor) -> tuple[float, Tensor 
     return time.perf_counter() - begun, features
 
 
-def _measure_step(detector: Detector, views: Tensor, features: Tensor | None) -> tuple[float, int]:
-    """Seconds of a step there and back, the second time, and the bytes it keeps between."""
+def _measure_step(detector: LearningDetector, views: Tensor, features: Features | None) -> tuple[float, int]:
+    """Seconds of a step there and back, the second time, and the bytes it keeps between; nothing without steps."""
+    if isinstance(detector, FittingDetector):
+        return 0.0, 0
     kept: dict[int, int] = {}
 
     def remember(tensor: Tensor) -> Tensor:
@@ -99,8 +109,8 @@ def _measure_step(detector: Detector, views: Tensor, features: Tensor | None) ->
     for step in range(2):
         begun = time.perf_counter()
         with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-            losses = detector(detector.prepare(batch), step)
-        losses.total.backward()
+            losses: Losses = detector(detector.prepare(batch), step)
+        torch.autograd.backward(losses.total)
         _finish(views)
         seconds = time.perf_counter() - begun
         kept = kept if step else {}

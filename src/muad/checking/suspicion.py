@@ -20,8 +20,7 @@ import torch.nn.functional as F
 
 from muad.checking.findings import Finding
 from muad.checking.outliers import LEAST_IMAGES, robust_limit
-from muad.detectors import Dinomaly, DinomalyConfig
-from muad.detectors.nearest_neighbour import NearestNeighbour
+from muad.detectors import PatchCore, PatchCoreConfig
 from muad.device import has_fast_bf16
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Describer:
 
     def __init__(self, device: torch.device) -> None:
         size = (VIEW_PX, VIEW_PX)
-        self._network = NearestNeighbour(Dinomaly(DinomalyConfig(resize_px=size, crop_px=size)).to(device).eval())
+        self._network = PatchCore(PatchCoreConfig(resize_px=size, crop_px=size)).to(device).eval()
         self._device = device
 
     @property
@@ -57,14 +56,14 @@ class Describer:
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""
-        return self._network.frozen.encoder.grid
+        return self._network.grid
 
     @torch.no_grad()
     def describe(self, views: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "b p d"]:
         """Patch features of unit length, in half precision to keep thousands of images in memory."""
         images = torch.from_numpy(self.preprocessing.normalise(np.stack(views))).to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=has_fast_bf16(self._device)):
-            patches = self._network.describe(images)
+            patches = self._network.patches(self._network.encode(images))
         return F.normalize(patches.float(), dim=-1).half()
 
 

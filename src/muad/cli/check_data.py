@@ -75,11 +75,11 @@ def _show(found: DataCheck) -> None:
         show(f"proposed: muad train {shlex.quote(str(found.data))} --out RUN {asked}")
     if found.cost is not None:
         cost = found.cost
-        minutes = cost.seconds / 60
+        minutes, work = cost.seconds / 60, f"{cost.steps} steps" if cost.steps else "one look at every image"
         shown = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} minutes"
         show(
-            f"training: about {shown} and {cost.memory_bytes / 2**30:.1f} GiB beside the program, for {cost.steps} "
-            f"steps with {cost.network} at {cost.image_px[0]} x {cost.image_px[1]} px on {cost.device}"
+            f"training: about {shown} and {cost.memory_bytes / 2**30:.1f} GiB beside the program, for {work} "
+            f"with {cost.network} at {cost.image_px[0]} x {cost.image_px[1]} px on {cost.device}"
         )
     for note in found.notes:
         say(note)

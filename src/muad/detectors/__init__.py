@@ -1,12 +1,42 @@
-"""The detectors, one file each, and the table that names them."""
+"""The detectors, one file each. `base` is the contract, `registry` names them, `docs/detectors.md` adds one."""
 
-from collections.abc import Callable
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from muad.detectors.base import Detector
-from muad.detectors.diffusion_ad import DiffusionAd, DiffusionAdConfig
-from muad.detectors.dinomaly import Dinomaly, DinomalyConfig
+from muad.detectors.registry import DETECTORS, detector_class, detector_names
 
-DETECTORS: dict[str, Callable[[Any], Detector]] = {"dinomaly": Dinomaly, "diffusion_ad": DiffusionAd}
+if TYPE_CHECKING:
+    from muad.detectors.base import Detector, DetectorConfig, FittingDetector, SteppingDetector
+    from muad.detectors.diffusion_ad import DiffusionAd, DiffusionAdConfig
+    from muad.detectors.dinomaly import Dinomaly, DinomalyConfig
+    from muad.detectors.patchcore import PatchCore, PatchCoreConfig
 
-__all__ = ["DETECTORS", "Detector", "DiffusionAd", "DiffusionAdConfig", "Dinomaly", "DinomalyConfig"]
+__all__ = [
+    "DETECTORS",
+    "Detector",
+    "DetectorConfig",
+    "DiffusionAd",
+    "DiffusionAdConfig",
+    "Dinomaly",
+    "DinomalyConfig",
+    "FittingDetector",
+    "PatchCore",
+    "PatchCoreConfig",
+    "SteppingDetector",
+    "detector_class",
+    "detector_names",
+]
+_HOMES = {
+    "base": ("Detector", "DetectorConfig", "FittingDetector", "SteppingDetector"),
+    "diffusion_ad": ("DiffusionAd", "DiffusionAdConfig"),
+    "dinomaly": ("Dinomaly", "DinomalyConfig"),
+    "patchcore": ("PatchCore", "PatchCoreConfig"),
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever is asked for
+    """A method is imported when one of its names is asked for, so that settings of one need not read all others."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"muad.detectors.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

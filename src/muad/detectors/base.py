@@ -1,20 +1,76 @@
-"""The contract between a detector and the rest: train, predict, what to optimise, what to feed."""
+"""The contract between a detector and the rest of muad. Read it before any detector, or before writing one.
+
+A detector is a torch module with settings. What happens to a photograph, in order:
+
+    preprocessing             the photograph becomes normalised images                         (all detectors)
+    encode(images)            what a frozen part says of them, the same at every step          (if it has one)
+    measure(images)           named tensors: all that the network finds, ready to be exported
+    map_head(tensors)         anomaly map and score of them, in plain numpy
+
+and how it learns, in one of two ways:
+
+    SteppingDetector          forward(batch, step) gives losses; parameter_groups() say what they move, how and when
+    FittingDetector           fit(batches) looks at every training image once, without gradients
+
+A checkpoint holds `trainable_state()`. `docs/detectors.md` adds one step by step.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
 
+import torch
 from torch import nn
 
+from muad.types import Prediction
+
 if TYPE_CHECKING:
-    import torch
     from jaxtyping import Bool, Float
     from torch import Tensor
 
     from muad.data.transforms import Preprocessing
-    from muad.types import Batch, Losses, Prediction
+    from muad.heads import Head
+    from muad.types import Batch, Features, Losses
+
+
+# ------------------------------------------------------------------------------------------------------ settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorConfig:
+    """Settings of a detector: the table `[detector]` of a recipe. Each detector adds its own fields.
+
+    Attributes:
+        name: Which detector this configures; every detector fixes it to its own.
+        resize_px: Height and width images are resized to.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+    name: str
+    resize_px: tuple[int, int]
+
+    @property
+    def crop_px(self) -> tuple[int, int]:
+        """Height and width of the centre that is looked at: all of it, unless a detector crops."""
+        return self.resize_px
+
+    @property
+    def needs_whole_batch(self) -> str | None:
+        """The setting, and why, that makes the loss of a batch another than the mean over its parts; None without."""
+        return None
+
+    @classmethod
+    def suggest(cls, images: int, device: str) -> Mapping[str, Any]:  # noqa: ARG003
+        """Settings, of any table, for that many good images on a kind of device, where no recipe is named."""
+        return {}
+
+
+# -------------------------------------------------------------------------------------------------- what is asked
 
 
 class Scorer(Protocol):
@@ -49,52 +105,152 @@ class Conditioned(Protocol):
         """As `predict`; None for an image of which it is not known."""
 
 
+# ------------------------------------------------------------------------------------------------------ detectors
+
+
 class Detector(nn.Module, ABC):
-    """A network that scores images after training on normal ones.
+    """A network that scores images after it has seen normal ones. Derive from one of the two kinds below.
 
     Attributes:
+        settings: The class of its configuration; a detector is built from an instance of it alone.
         preprocessing: How photographs become the images it takes.
         fingerprint: Identifies the frozen weights that are not saved with the run.
         encoding: Says what `encode` keeps of them, for naming kept features.
+        map_head: Makes map and score of what `measure` gives.
     """
 
+    settings: ClassVar[type[DetectorConfig]]
     preprocessing: Preprocessing
-    fingerprint: str
+    fingerprint: str = "nothing frozen"
     encoding: str = ""
+    map_head: Head
 
     @property
     def device(self) -> torch.device:
         """Where its tensors are."""
         return next(self.parameters()).device
 
-    @abstractmethod
-    def forward(self, batch: Batch, step: int) -> Losses:
-        """Losses of one training step; `step` counts from 0 and drives schedules inside the loss."""
-
-    def encode(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b k n d"] | None:  # noqa: ARG002
-        """What a frozen part makes of images, the same at every step, so that it can be kept; None without one."""
+    def encode(self, images: Float[Tensor, "b 3 H W"]) -> Features | None:  # noqa: ARG002
+        """What a frozen part makes of images, one tensor or several, so that it can be kept; None without one."""
         return None
+
+    @abstractmethod
+    def measure(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
+        """What the network finds in normalised images, by name and in float32: all that `map_head` needs."""
+
+    def network(self) -> nn.Module:
+        """`measure` as a module for other runtimes: normalised images in, named tensors out."""
+        return _Network(self)
+
+    @torch.no_grad()
+    def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
+        """Anomaly maps and scores; the same images give the same result, whatever `self.training` says."""
+        with evaluating(self):
+            measured = {name: tensor.float().cpu().numpy() for name, tensor in self.measure(images).items()}
+        maps, scores = self.map_head(measured)
+        return Prediction(
+            anomaly_map=torch.from_numpy(maps).to(images.device), score=torch.from_numpy(scores).to(images.device)
+        )
+
+    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Scores from the inspected part of maps; minus infinity where nothing is."""
+        return torch.from_numpy(self.map_head.score(maps.cpu().numpy(), inspected.cpu().numpy())).to(maps.device)
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """The tensors a checkpoint holds, by name: here trained parameters; add batch norm's statistics or a memory."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def make_room(self, shapes: Mapping[str, torch.Size]) -> None:
+        """Prepare for tensors of a checkpoint whose sizes are not known before, such as a memory."""
+
+
+class ParameterGroup(TypedDict):
+    """Tensors that learn alike.
+
+    Attributes:
+        name: For the log and for people.
+        params: The tensors.
+        optimizer: Kind of the optimizer that moves them; left out, `optim.kind`. Groups of different kinds have
+            optimizers of their own, all of which take a step after the same losses.
+        lr_factor: Learning rate as a multiple of the schedule's.
+        rate: Learning rate of a step, from step and rate so far; a pure function, so that a resumed run goes on alike.
+        learns: Whether a step moves these tensors, a pure function of it: this is how a run has phases, or losses that
+            take turns. Where it does not, they keep their values and their optimizer's memory of them.
+        betas, eps, weight_decay, momentum: In place of those of `optim`.
+    """
+
+    name: str
+    params: list[nn.Parameter]
+    optimizer: NotRequired[Literal["stable_adamw", "adamw", "adam", "sgd"]]
+    lr_factor: NotRequired[float]
+    rate: NotRequired[Callable[[int, float], float]]
+    learns: NotRequired[Callable[[int], bool]]
+    betas: NotRequired[tuple[float, float]]
+    eps: NotRequired[float]
+    weight_decay: NotRequired[float]
+    momentum: NotRequired[float]
+
+
+class SteppingDetector(Detector):
+    """Learns by gradient steps; `training/loop.py` is the whole algorithm."""
 
     def prepare(self, batch: Batch) -> Batch:
         """What must be done to or known of the whole batch of a step before it is computed in parts; no gradient."""
         return batch
 
     @abstractmethod
-    def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
-        """Anomaly maps and scores; the same images give the same result, whatever `self.training` says."""
+    def forward(self, batch: Batch, step: int) -> Losses:
+        """Losses of one training step; `step` counts from 0 and drives schedules and phases inside the loss."""
 
     @abstractmethod
-    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-        """Scores as `predict` gives them, from the inspected part of maps; minus infinity where nothing is."""
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Trainable tensors, each in one group, as optimizers take them."""
+
+
+class FittingDetector(Detector):
+    """Learns from one look at every training image, without gradients; `training/fitting.py` runs it.
+
+    Attributes:
+        by_category: Whether `fit` is called once for each category, in order of their names, with a checkpoint after
+            each from which an interrupted training goes on; else once for all images.
+    """
+
+    by_category: bool = False
 
     @abstractmethod
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Trainable tensors as the optimizer takes them.
+    def fit(self, batches: Iterable[Batch], seed: int, progress: Callable[[str, int, int], None]) -> None:
+        """Take in normal images on top of what was taken in before; runs without gradients, in eval mode.
 
-        A group may have `lr_factor`, its learning rate as a multiple of the schedule's, and `swing_steps`, half the
-        period in which its rate swings between that and 0.
+        Args:
+            batches: Each image once, in a fixed order; they are read and encoded as they are taken.
+            seed: Of whatever is drawn.
+            progress: Called with what is being done, how much is done and how much there is.
         """
 
-    def trainable_state(self) -> dict[str, Tensor]:
-        """The tensors a checkpoint holds, by name."""
-        return {name: parameter.detach() for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+LearningDetector: TypeAlias = SteppingDetector | FittingDetector
+
+
+class _Network(nn.Module):
+    """What a detector measures, as a module of its own, always in eval mode."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
+        """Named tensors of normalised images."""
+        return self.detector.measure(images)
+
+
+@contextmanager
+def evaluating(detector: nn.Module) -> Iterator[None]:
+    """Eval mode for a while, so that batch norm uses its running statistics, whatever is being done otherwise."""
+    training = detector.training
+    detector.eval()
+    try:
+        yield
+    finally:
+        detector.train(training)

@@ -23,11 +23,10 @@ Departures from it are listed in docs/fidelity.md. Read next: diffusion.py, data
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.distributed as dist
@@ -35,7 +34,7 @@ import torch.nn.functional as F
 
 from muad.data.synthesis import Synthesis, SynthesisConfig
 from muad.data.transforms import Preprocessing
-from muad.detectors.base import Detector
+from muad.detectors.base import DetectorConfig, SteppingDetector, evaluating
 from muad.detectors.scoring import mean_of_largest
 from muad.diffusion import (
     TIMESTEPS,
@@ -47,13 +46,17 @@ from muad.diffusion import (
     one_step,
 )
 from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
+from muad.heads import GridHead
 from muad.nn.denoiser import Denoiser, DenoiserConfig
 from muad.nn.segmenter import DIVISOR_PX, Segmenter
+from muad.optim import cosine_swing_rate
 from muad.types import Batch, Losses, Prediction
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from torch import Tensor
+
+    from muad.detectors.base import ParameterGroup
 
 Reconstruction = Literal["norm_guided", "one_step", "iterative", "autoencoder"]
 # Told apart from each other and from the synthesis.
@@ -65,7 +68,7 @@ _require = partial(require_setting, "detector")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiffusionAdConfig:
+class DiffusionAdConfig(DetectorConfig):
     """Everything the paper varies. The defaults are the authors' for MVTec AD.
 
     Attributes:
@@ -99,8 +102,6 @@ class DiffusionAdConfig:
         noise_draws: Number of noises whose maps are averaged.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
-
     name: Literal["diffusion_ad"] = "diffusion_ad"
     resize_px: tuple[int, int] = (256, 256)
     mode: Literal["parity", "clean"] = "parity"
@@ -124,11 +125,6 @@ class DiffusionAdConfig:
     top_pixels: int = 50
     noise_seed: int = 0
     noise_draws: int = 1
-
-    @property
-    def crop_px(self) -> tuple[int, int]:
-        """Height and width of what is looked at: all of it."""
-        return self.resize_px
 
     def __post_init__(self) -> None:
         divisor = max(DIVISOR_PX, self.denoiser.divisor_px)
@@ -160,7 +156,7 @@ class DiffusionAdConfig:
 # ------------------------------------------------------------------------------------------------------ network
 
 
-class DiffusionAd(Detector):
+class DiffusionAd(SteppingDetector):
     """Diffusion network and segmenter, trained together.
 
     Args:
@@ -170,10 +166,11 @@ class DiffusionAd(Detector):
         ConfigError: The diffusers package is not installed, or a conditioned detector is told of no categories.
     """
 
+    settings = DiffusionAdConfig
+
     def __init__(self, config: DiffusionAdConfig) -> None:
         super().__init__()
         self.config = config
-        self.fingerprint = "nothing frozen"
         self.preprocessing = Preprocessing(
             resize_px=config.resize_px, crop_px=config.resize_px, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
         )
@@ -187,18 +184,19 @@ class DiffusionAd(Detector):
         self.alphas_cumprod = linear_alphas_cumprod()  # stays on the CPU, like all timesteps
         clean = config.mode == "clean"
         self.timesteps = matched_timesteps(self.alphas_cumprod, 2.0) if clean else torch.arange(TIMESTEPS)
+        self.map_head = GridHead(grids=("probability",), input_px=config.resize_px, top_pixels=config.top_pixels)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[ParameterGroup]:
         """Two groups with learning rates of their own, as the authors' two optimizers."""
-        return [
-            {"name": "denoiser", "params": list(self.denoiser.parameters()), "lr_factor": 1.0},
-            {
-                "name": "segmenter",
-                "params": list(self.segmenter.parameters()),
-                "lr_factor": self.config.segmenter_lr_factor,
-                "swing_steps": self.config.segmenter_swing_steps,
-            },
-        ]
+        half_period = self.config.segmenter_swing_steps
+        segmenter: ParameterGroup = {
+            "name": "segmenter",
+            "params": list(self.segmenter.parameters()),
+            "lr_factor": self.config.segmenter_lr_factor,
+        }
+        if half_period:
+            segmenter["rate"] = lambda step, rate: cosine_swing_rate(step, half_period_steps=half_period, peak=rate)
+        return [{"name": "denoiser", "params": list(self.denoiser.parameters()), "lr_factor": 1.0}, segmenter]
 
     def trainable_state(self) -> dict[str, Tensor]:
         """All tensors, with the running statistics of the segmenter's batch norm."""
@@ -356,13 +354,23 @@ class DiffusionAd(Detector):
     @torch.no_grad()
     def predict_of(self, images: Float[Tensor, "b 3 H W"], categories: Sequence[str | None]) -> Prediction:
         """As `predict`, told what each image shows; None where that is not known."""
+        with evaluating(self):
+            maps = self._probability(images, categories)
+        return Prediction(anomaly_map=maps, score=top_mean(maps, self.config.top_pixels))
+
+    def measure(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
+        """The map itself; a network told of categories is told that they are unknown, as images are all it is given."""
+        return {"probability": self._probability(images, [None] * len(images))}
+
+    def _probability(
+        self, images: Float[Tensor, "b 3 H W"], categories: Sequence[str | None]
+    ) -> Float[Tensor, "b H W"]:
         images, kinds = self.scale(images), self.kinds(categories)
         maps = torch.zeros_like(images[:, 0])
-        with _evaluating(self):
-            for draw in range(self.config.noise_draws):
-                logits = self.segment(images, self._reconstruct_for_prediction(images, draw, kinds))
-                maps += logits.sigmoid()[:, 0] / self.config.noise_draws
-        return Prediction(anomaly_map=maps, score=top_mean(maps, self.config.top_pixels))
+        for draw in range(self.config.noise_draws):
+            logits = self.segment(images, self._reconstruct_for_prediction(images, draw, kinds))
+            maps += logits.sigmoid()[:, 0] / self.config.noise_draws
+        return maps
 
     def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
         """Mean of the largest inspected values of each map."""
@@ -421,14 +429,3 @@ def top_mean(anomaly_map: Float[Tensor, "b H W"], pixels: int) -> Float[Tensor, 
     """Mean of the largest values of each map."""
     values = anomaly_map.flatten(1)
     return values.topk(min(pixels, values.shape[1]), dim=1).values.mean(dim=1)
-
-
-@contextmanager
-def _evaluating(detector: DiffusionAd) -> Iterator[None]:
-    """Batch norm by its running statistics for a while, whatever the detector is doing otherwise."""
-    training = detector.training
-    detector.eval()
-    try:
-        yield
-    finally:
-        detector.train(training)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -30,18 +30,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from muad.data.transforms import Preprocessing
-from muad.detectors.base import Detector
+from muad.detectors.base import DetectorConfig, SteppingDetector
 from muad.detectors.scoring import mean_of_largest
 from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
+from muad.heads import GridHead
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
 from muad.nn.encoder import EncoderConfig, build_encoder
-from muad.types import Batch, Losses, Prediction
+from muad.types import Losses, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jaxtyping import Bool, Float
     from torch import Generator, Tensor
+
+    from muad.detectors.base import ParameterGroup
+    from muad.types import Batch
 
 Mixer = Literal["linear", "softmax", "conv3", "conv5", "conv7"]
 Grouping = Literal["two_groups", "one_group", "layer_to_layer", "every_second", "every_fourth", "concatenation"]
@@ -52,7 +56,7 @@ _require = partial(require_setting, "detector")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DinomalyConfig:
+class DinomalyConfig(DetectorConfig):
     """Everything the paper varies. The defaults are the authors' for MVTec AD.
 
     Attributes:
@@ -75,8 +79,6 @@ class DinomalyConfig:
         blur_sigma_px: Width of the Gaussian of 5x5 pixels; 0 for none.
         top_fraction: Share of largest map values whose mean is the score; of less than one value, the maximum.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     name: Literal["dinomaly"] = "dinomaly"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -119,6 +121,11 @@ class DinomalyConfig:
         _require(0 <= self.blur_sigma_px <= 100, "blur_sigma_px", "from 0 to 100", self.blur_sigma_px)
         largest = "above 0 and at most 1 (1e-6 for the largest value alone)"
         _require(0 < self.top_fraction <= 1, "top_fraction", largest, self.top_fraction)
+
+    @property
+    def needs_whole_batch(self) -> str | None:
+        """Mining does."""
+        return "detector.hard_mining, whose threshold is that of the whole batch" if self.hard_mining else None
 
 
 # ------------------------------------------------------------------------------------------------------ network
@@ -165,7 +172,7 @@ class DecoderBlock(nn.Module):
         return tokens + restored
 
 
-class Dinomaly(Detector):
+class Dinomaly(SteppingDetector):
     """Frozen encoder, noisy bottleneck, unfocused decoder.
 
     Args:
@@ -175,6 +182,8 @@ class Dinomaly(Detector):
         ConfigError: The sizes do not fit the encoder, or the grouping does not fit the layers.
         CheckpointError: The encoder's weights cannot be had.
     """
+
+    settings = DinomalyConfig
 
     def __init__(self, config: DinomalyConfig) -> None:
         super().__init__()
@@ -192,6 +201,14 @@ class Dinomaly(Detector):
         self.patches_only = config.attention.startswith("conv")
         positions = config.encoder.position_interpolation
         self.encoding = f"{self.encoder.tap_layers} {self.layer_groups} {positions} {self.patches_only}"
+        self.map_head = GridHead(
+            grids=("distance",),
+            input_px=config.crop_px,
+            map_px=config.map_px,
+            align_corners=config.align_corners,
+            blur_sigma_px=config.blur_sigma_px,
+            top_fraction=config.top_fraction,
+        )
         self.bottleneck = Bottleneck(width, config.dropout_rate)
         # Sparse groupings never read the last blocks: these would neither learn nor change anything, so are not built.
         self.unread = 0 if config.grouping == "concatenation" else min(map(min, self.layer_groups))
@@ -216,7 +233,7 @@ class Dinomaly(Detector):
             return SoftmaxAttention(encoder.width, encoder.heads, keep=keep)
         return LinearAttention(encoder.width, encoder.heads, eps=config.attention_eps, keep=keep)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[ParameterGroup]:
         """One group: the authors decay every trainable tensor alike, biases and norms included."""
         return [{"name": "decoder", "params": [p for p in self.parameters() if p.requires_grad]}]
 
@@ -262,7 +279,7 @@ class Dinomaly(Detector):
     def forward(self, batch: Batch, step: int) -> Losses:
         """Hard-mined cosine loss, averaged over the layer groups."""
         # DEVIATION: noise is drawn from each image's seed, not from one stream, so that processes and resumes agree.
-        features = self.encode(batch.images) if batch.features is None else batch.features
+        features = self.encode(batch.images) if batch.features is None else cast("Tensor", batch.features)
         noise = [torch.Generator(features.device).manual_seed(seed) for seed in batch.seeds]
         encoded, decoded = self.decode(features, noise)
         config = self.config
@@ -287,6 +304,10 @@ class Dinomaly(Detector):
     def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
         """Mean of the largest inspected values of each map."""
         return mean_of_largest(maps, inspected, lambda cells: max(1, int(self.config.top_fraction * cells)))
+
+    def measure(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
+        """Distance at every patch."""
+        return {"distance": self.distance_map(images)}
 
     def distance_map(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b h w"]:
         """Cosine distance between encoder and decoder at every patch, averaged over the groups; 0 to 2."""

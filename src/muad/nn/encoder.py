@@ -1,4 +1,6 @@
-"""The frozen encoder: a vision transformer, built through timm, whose middle blocks the detector reads.
+"""The frozen encoder: a network built through timm, whose middle layers the detector reads.
+
+Here the vision transformer, read block by block; a CNN, read stage by stage, is in `encoder_pyramids`.
 
 `build_encoder` joins a row of `encoder_families`, weights (`encoder_weights`, `encoder_hub`) and a network for one
 fixed image size (`encoder_networks`). What comes out is the plain residual stream: no final norm, no token dropped.
@@ -21,6 +23,8 @@ from torch import nn
 from muad.errors import ConfigError
 from muad.nn.encoder_families import (
     FAMILIES,
+    PYRAMIDS,
+    RANDOM_PREFIX,
     TAP_LAYERS_BY_DEPTH,
     TIMM_PREFIX,
     EncoderFamily,
@@ -31,12 +35,14 @@ from muad.nn.encoder_hub import hub_file
 from muad.nn.encoder_networks import (
     construct_network,
     describe_network,
+    is_vision_transformer,
     require_image_size,
     require_layout,
     require_timm_name,
     resample_positions,
     timm_family,
 )
+from muad.nn.encoder_pyramids import PyramidFamily, pyramid_family
 from muad.nn.encoder_weights import fingerprint, read_packaged_tensors, read_tensors, select_tensors, to_timm_naming
 
 if TYPE_CHECKING:
@@ -53,11 +59,12 @@ class EncoderConfig:
     """Which encoder, with which weights, read where. The recipe's table `[detector.encoder]`.
 
     Attributes:
-        name: A name of `FAMILIES`; `timm:` and the name of any vision transformer of timm; `custom` (shape from
-            `layout`, weights from `weights`) or `random-custom` (shape from `layout`, weights from `seed`).
+        name: A name of `FAMILIES`; a CNN of `PYRAMIDS`; `timm:` and the name of any vision transformer or CNN of timm;
+            `random-` and a CNN's name (weights from `seed`); `custom` (shape from `layout`, weights from `weights`) or
+            `random-custom` (shape from `layout`, weights from `seed`).
         weights: A local file in the naming of the original release or of timm. None: from the hub, the package or
             the seed, as the name says.
-        tap_layers: Blocks, counted from 0, whose outputs are read. None: those of the family.
+        tap_layers: Blocks, or stages of a CNN, counted from 0, whose outputs are read. None: those of the family.
         position_interpolation: How learned positions are brought to the image size. `official`: bicubic without
             antialiasing, offset 0.1, as the Dinomaly authors do; `antialias`: exact grid with antialiasing.
         layout: Shape of a `custom` or `random-custom` encoder.
@@ -93,22 +100,53 @@ class EncoderConfig:
         if self.position_interpolation not in ("official", "antialias"):
             msg = f"encoder.position_interpolation must be official or antialias, got {self.position_interpolation}."
             raise ConfigError(msg)
-        if not self.name.startswith(TIMM_PREFIX):
-            self.tap_layers_of(self.family())
+        if self.name in FAMILIES or self.name in _BY_LAYOUT:
+            self.tap_layers_of(self.vit_family())
+        elif self.position_interpolation != "official" and TIMM_PREFIX not in self.name:
+            msg = f"encoder.position_interpolation must be left out for {self.name}, which has no positions."
+            raise ConfigError(msg)
 
     @property
     def is_random(self) -> bool:
         """Whether the weights come from a seed alone."""
-        return self.name == "random-custom" or (self.name in FAMILIES and FAMILIES[self.name].origin == "seed")
+        return self.name.startswith(RANDOM_PREFIX)
 
-    def family(self) -> EncoderFamily:
+    @property
+    def is_pyramid(self) -> bool:
+        """Whether it is a CNN, read by stages, and no vision transformer, read by blocks."""
+        if self.name in FAMILIES or self.name in _BY_LAYOUT:
+            return False
+        plain = self.name.removeprefix(RANDOM_PREFIX)
+        return plain in PYRAMIDS or not is_vision_transformer(plain.removeprefix(TIMM_PREFIX))
+
+    def family(self) -> EncoderFamily | PyramidFamily:
         """The row this name stands for; for a timm name it is read from timm's network."""
+        return pyramid_family(self.name) if self.is_pyramid else self.vit_family()
+
+    def vit_family(self) -> EncoderFamily:
+        """The row of a vision transformer.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        if self.is_pyramid:
+            msg = f"encoder {self.name} must be a plain vision transformer, got a CNN. Choose one of "
+            raise ConfigError(f"{msg}{', '.join(FAMILIES)}.")
         if self.name.startswith(TIMM_PREFIX):
             return timm_family(self.name.removeprefix(TIMM_PREFIX))
         if self.layout is not None:
             taps = TAP_LAYERS_BY_DEPTH.get(self.layout.depth, ())
             return custom_family(self.layout, taps, origin="seed" if self.is_random else "file")
         return FAMILIES[self.name]
+
+    def with_random_weights(self) -> EncoderConfig:
+        """An encoder of the same shape whose weights come from a seed, so that nothing need be had to build it."""
+        if self.is_random:
+            return self
+        if self.is_pyramid:
+            return EncoderConfig(name=RANDOM_PREFIX + self.name, tap_layers=self.tap_layers)
+        family = self.vit_family()
+        return EncoderConfig(name="random-custom", layout=family.layout, tap_layers=self.tap_layers_of(family))
 
     def tap_layers_of(self, family: EncoderFamily) -> tuple[int, ...]:
         """The blocks to read, checked against the family's depth."""
@@ -210,7 +248,7 @@ def build_encoder(config: EncoderConfig, image_size: tuple[int, int]) -> Encoder
         ConfigError: The image size or a setting does not go with this encoder.
         CheckpointError: The weights are missing, cannot be had, or do not fit.
     """
-    family = config.family()
+    family = config.vit_family()
     taps = config.tap_layers_of(family)
     require_image_size(image_size, family.layout.patch_px)
     if config.position_interpolation == "antialias" and family.positions != "absolute":
@@ -248,10 +286,11 @@ def _pruned(network: Network, taps: tuple[int, ...]) -> Network:
 
 
 def _require_name(name: str) -> None:
-    if name.startswith(TIMM_PREFIX):
-        require_timm_name(name.removeprefix(TIMM_PREFIX))
-    elif name not in FAMILIES and name not in _BY_LAYOUT:
-        names = [*FAMILIES, *_BY_LAYOUT]
+    plain = name.removeprefix(RANDOM_PREFIX)
+    if plain.startswith(TIMM_PREFIX):
+        require_timm_name(plain.removeprefix(TIMM_PREFIX))
+    elif name not in FAMILIES and name not in _BY_LAYOUT and plain not in PYRAMIDS:
+        names = [*FAMILIES, *PYRAMIDS, *_BY_LAYOUT, *(RANDOM_PREFIX + pyramid for pyramid in PYRAMIDS)]
         close = difflib.get_close_matches(name, names, n=3) or names
         msg = f"encoder.name must be a known encoder or {TIMM_PREFIX}<timm name>, got {name}. Closest: "
         raise ConfigError(msg + ", ".join(close) + ".")

@@ -16,6 +16,7 @@ Positions = Literal["absolute", "rotary", "relative"]
 Naming = Literal["dinov2-registers", "dinov3", "timm"]
 
 TIMM_PREFIX = "timm:"
+RANDOM_PREFIX = "random-"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)
@@ -101,6 +102,11 @@ class EncoderFamily:
     std: tuple[float, float, float] = IMAGENET_STD
     licence: str = "Apache-2.0"
     source: str = ""
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch."""
+        return self.layout.patch_px
 
 
 _SHAPES = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}  # width, depth, heads
@@ -240,6 +246,15 @@ FAMILIES: dict[str, EncoderFamily] = {
     "muad-tiny": _tiny(origin="package", layer_scale=True, position_grid=20, source="shipped with muad"),
     "random-vit-tiny": _tiny(origin="seed", layer_scale=False, position_grid=16, source="seeded random weights"),
 }
+
+
+PYRAMIDS = {
+    "resnet18": "resnet18.tv_in1k",
+    "resnet34": "resnet34.tv_in1k",
+    "wide_resnet50_2": "wide_resnet50_2.tv_in1k",
+    "efficientnet_b4": "tf_efficientnet_b4.aa_in1k",
+}
+"""CNNs read by stages, with the weights in timm that compared systems use: those of torchvision and of the authors."""
 
 
 def custom_family(layout: VitLayout, tap_layers: tuple[int, ...], *, origin: Origin) -> EncoderFamily:

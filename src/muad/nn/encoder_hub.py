@@ -12,7 +12,7 @@ import safetensors
 import safetensors.torch
 
 from muad.errors import CheckpointError, ConfigError
-from muad.nn.encoder_families import FAMILIES, TIMM_PREFIX
+from muad.nn.encoder_families import FAMILIES, PYRAMIDS, TIMM_PREFIX
 from muad.nn.encoder_networks import require_timm_name
 from muad.nn.encoder_weights import read_tensors
 from muad.tensor_files import write_tensors
@@ -76,7 +76,7 @@ def fetch_encoder(name: str, to: Path) -> None:
     """Write an encoder's published weights into one safetensors file, to be carried to a machine without network.
 
     Args:
-        name: A name from `FAMILIES` whose weights are on the hub, or `timm:` and a timm name.
+        name: A name from `FAMILIES` or `PYRAMIDS` whose weights are on the hub, or `timm:` and a timm name.
         to: The file to write; it appears only once it is complete.
 
     Raises:
@@ -104,9 +104,11 @@ def _published_name(name: str) -> str:
     if name.startswith(TIMM_PREFIX):
         require_timm_name(name.removeprefix(TIMM_PREFIX))
         return name.removeprefix(TIMM_PREFIX)
+    if name in PYRAMIDS:
+        return PYRAMIDS[name]
     family = FAMILIES.get(name)
     if family is None or family.origin != "hub" or family.timm_name is None:
-        on_hub = sorted(key for key, row in FAMILIES.items() if row.origin == "hub")
+        on_hub = sorted([*PYRAMIDS, *(key for key, row in FAMILIES.items() if row.origin == "hub")])
         msg = f"an encoder to fetch must be one of {', '.join(on_hub)} or {TIMM_PREFIX}<timm name>, got {name}."
         close = difflib.get_close_matches(name, on_hub, n=1)
         raise ConfigError(f"{msg} Did you mean {close[0]!r}?" if close else msg)

@@ -7,6 +7,7 @@ in the images' size is the one that runs.
 from __future__ import annotations
 
 import difflib
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -97,6 +98,18 @@ def timm_family(timm_name: str) -> EncoderFamily:
     )
 
 
+@cache
+def is_vision_transformer(timm_name: str) -> bool:
+    """Whether timm has a plain vision transformer under that name."""
+    import timm
+    from timm.models import VisionTransformer
+    from timm.models.beit import Beit
+    from timm.models.eva import Eva
+
+    with torch.device("meta"):
+        return isinstance(timm.create_model(timm_name, pretrained=False), VisionTransformer | Eva | Beit)
+
+
 def require_timm_name(timm_name: str) -> None:
     """Refuse a name that timm does not know, with the closest it does."""
     import timm
@@ -105,7 +118,7 @@ def require_timm_name(timm_name: str) -> None:
     tags_known = timm.list_pretrained(f"{architecture}.*") if tag else [timm_name]
     if timm.is_model(architecture) and timm_name in tags_known:
         return
-    known = [*timm.list_models("*it*"), *timm.list_pretrained("*it*")]
+    known = [*timm.list_models(), *timm.list_pretrained()]
     close = [TIMM_PREFIX + name for name in difflib.get_close_matches(timm_name, known, n=3)]
     msg = f"encoder name after {TIMM_PREFIX} must be known to timm, got {timm_name}."
     raise ConfigError(f"{msg} Closest: {', '.join(close)}." if close else msg)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from muad.nn.encoder_families import EncoderFamily
+    from muad.nn.encoder_pyramids import PyramidFamily
 
 _WRAPPERS = ("teacher", "model", "state_dict")  # MAE, DeiT, BEiT: model; iBOT: state_dict
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin")
@@ -89,7 +90,7 @@ def select_tensors(
     state: Mapping[str, Tensor],
     *,
     name: str,
-    family: EncoderFamily,
+    family: EncoderFamily | PyramidFamily,
     needed: Mapping[str, torch.Size],
     known: Mapping[str, torch.Size],
 ) -> dict[str, Tensor]:

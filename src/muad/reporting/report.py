@@ -178,7 +178,7 @@ def _standing(content: RunContent, catalog: Catalog | None) -> RunStanding:
     views = config.images.applied_to(
         Preprocessing(resize_px=config.detector.resize_px, crop_px=config.detector.crop_px)
     )
-    patch_px = (config.encoder or EncoderConfig()).family().layout.patch_px
+    patch_px = (config.encoder or EncoderConfig()).family().patch_px
     tested = {row.path for category in content.categories for row in category.scores}
     sizes: dict[str, list[float]] = {}
     photo_px: dict[str, tuple[int, int]] = {}

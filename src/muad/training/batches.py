@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
     from lightning_fabric import Fabric
 
-    from muad.config import RunConfig
-    from muad.detectors import Detector
+    from muad.config import RunConfig, TrainingConfig
+    from muad.detectors.base import Detector
 
 Progress = Callable[[str, int, int, float | None], None]
 Notice = Callable[[str], None]
@@ -86,6 +86,50 @@ def training_batches(
         for step, batch in zip(steps, made, strict=True):
             batch.seeds = tuple(image_seed(training.seed, step, position) for position in positions)
             yield step, batch
+
+
+def look_through(
+    records: Sequence[Record], detector: Detector, training: TrainingConfig, *, progress: Progress, note: Notice
+) -> Generator[Batch, None, None]:
+    """Each image once, in order, as the detector encodes it when it predicts; what is unreadable may be left out.
+
+    Args:
+        records: Images to look at.
+        detector: On its device.
+        training: Says how many images are encoded together, and whether unreadable ones are left out.
+        progress: Called while images are read.
+        note: Called with sentences the user should see.
+
+    Raises:
+        DataError: An image cannot be read, and `training.skip_bad` is off; or none can.
+    """
+    cache, views = ViewCache(detector.preprocessing, 0), detector.preprocessing.count
+    at_once, seen = max(1, training.batch_size // views), 0
+
+    def read(record: Record) -> np.ndarray | None:
+        try:
+            return cache.views(record.path, record.category)
+        except DataError as error:
+            if not training.skip_bad:
+                raise DataError(f"{error} Or train with --skip-bad to leave such files out.") from None
+            note(f"left out of training: {error}")
+            return None
+
+    with closing(read_ahead(read, records, ahead=2 * at_once)) as images:
+        for begin in range(0, len(records), at_once):
+            taken = records[begin : begin + at_once]
+            kept = [(record, found) for record in taken if (found := next(images)) is not None]
+            seen += len(kept)
+            if kept:
+                shown = torch.from_numpy(detector.preprocessing.normalise(np.concatenate([found for _, found in kept])))
+                shown = shown.to(detector.device)
+                categories = tuple(record.category for record, _ in kept for _ in range(views))
+                features = detector.encode(shown)
+                none = shown if features is None else shown[:0]
+                yield Batch(images=none, seeds=(), categories=categories, features=features)
+            progress("look", begin + len(taken), len(records), None)
+    if not seen:
+        raise DataError(f"training images must be readable, got {len(records)} that are not. See the notes above.")
 
 
 class TrainingReader:

@@ -18,7 +18,8 @@ from muad.config import (
     parse_config,
 )
 from muad.data.calibration_share import LEAST_IMAGES
-from muad.detectors import DiffusionAdConfig, DinomalyConfig
+from muad.detectors import DiffusionAdConfig, DinomalyConfig, detector_class
+from muad.detectors.base import FittingDetector
 from muad.nn.denoiser import DenoiserConfig
 from muad.nn.encoder import EncoderConfig
 
@@ -46,8 +47,11 @@ def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, An
     """
     steps = _asked_for(asked, "schedule.total_steps")
     length = steps if isinstance(steps, int) and steps > 0 else None
-    if _asked_for(asked, "detector.name") == "diffusion_ad":
+    name = _asked_for(asked, "detector.name")
+    if name == "diffusion_ad":
         return _diffusion_ad(catalog, device, length)
+    if name not in (None, "dinomaly"):
+        return _suggested(name, catalog, device, length)
     packaged = _asked_for(asked, "detector.encoder.name") in (None, EncoderConfig().name)
     cpu_px = _PACKAGED_CPU_PX if packaged else _CPU_PX
     return _dinomaly(catalog, device, cpu_px, length)
@@ -118,6 +122,20 @@ def _diffusion_ad(catalog: Catalog, device: torch.device, total_steps: int | Non
     return RunConfig(detector=detector, optim=optim, schedule=schedule, training=training)
 
 
+def _suggested(name: object, catalog: Catalog, device: torch.device, total_steps: int | None) -> RunConfig:
+    """What a detector itself suggests for as many images, with what suits any of them."""
+    images = len(catalog.select(split="train"))
+    own = detector_class(name).settings.suggest(images, device.type)
+    values: dict[str, dict[str, Any]] = {"detector": {"name": name}, "training": {"calibration_share": _share(catalog)}}
+    for table, settings in own.items():
+        values[table] = {**values.get(table, {}), **settings}
+    if total_steps is not None:
+        schedule = values.setdefault("schedule", {})
+        schedule["total_steps"] = total_steps
+        schedule["warmup_steps"] = min(schedule.get("warmup_steps", 100), total_steps // 10)
+    return parse_config(values)
+
+
 def _asked_for(asked: Mapping[str, Any], name: str) -> object:
     """One of the user's settings, None where it is not given; what is malformed is named when it is parsed."""
     value: object = asked
@@ -142,15 +160,18 @@ def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -
     cropped += ", padded to keep the aspect ratio" if config.images.fit == "letterbox" else ""
     rows, columns = config.images.tiles
     cropped += f", {rows} x {columns} tiles of each image" if rows * columns > 1 else ""
+    network = f"{detector.name} with encoder {config.encoder.name}" if config.encoder is not None else detector.name
     if isinstance(detector, DinomalyConfig):
         network = f"encoder {detector.encoder.name}"
-    else:
+    elif isinstance(detector, DiffusionAdConfig):
         network = f"DiffusionAD of width {detector.denoiser.width}"
+    one_look = issubclass(detector_class(detector.name), FittingDetector)
+    length = "one look at" if one_look else f"{config.schedule.total_steps} steps of"
     each = ", one detector per category" if config.training.mode == "per_category" else ""
     share = config.training.calibration_share
     kept = f"; about {100 * share:g} % of them kept for calibration (of few up to a third)" if share else ""
     return (
-        f"no recipe named: {config.schedule.total_steps} steps of {config.training.batch_size} images at "
+        f"no recipe named: {length} {'all' if one_look else config.training.batch_size} images at "
         f"{height} x {width} px ({cropped}), {network}{each}, chosen for {images} good images "
         f"of {categories} categories on {device.type}{cores}{kept}"
     )

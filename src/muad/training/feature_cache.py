@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import Tensor
 
-    from muad.detectors import Detector
-    from muad.types import Record
+    from muad.detectors.base import Detector
+    from muad.types import Features, Record
 
 CacheMode = Literal["auto", "off", "memory", "disk"]
 Reader = Callable[[int], np.ndarray]
@@ -46,17 +46,23 @@ class FeatureCache:
     """Features of all views of the training images, in the order of the records.
 
     Attributes:
-        features: Wherever they lie.
+        features: Wherever they lie; what a detector encodes as several tensors lies end to end in one row.
         place: `memory` or `disk`.
+        shapes: Of these several tensors, without the batch; None for one tensor.
     """
 
-    features: Float[Tensor, "count k n d"]
+    features: Float[Tensor, count * shape]
     place: Literal["memory", "disk"]
+    shapes: tuple[torch.Size, ...] | None = None
 
-    def take(self, indices: Sequence[int], device: torch.device) -> Float[Tensor, "b k n d"]:
-        """Features of some views on the device."""
+    def take(self, indices: Sequence[int], device: torch.device) -> Features:
+        """Features of some views on the device, as the detector encoded them."""
         rows = torch.tensor(indices, device=self.features.device)
-        return self.features.index_select(0, rows).to(device)
+        taken = self.features.index_select(0, rows).to(device)
+        if self.shapes is None:
+            return taken
+        parts = torch.split(taken, [shape.numel() for shape in self.shapes], dim=1)
+        return tuple(part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +111,11 @@ def prepare_features(
     count = len(records) * detector.preprocessing.count
     if mode == "off" or (mode == "auto" and looks <= count):
         return None
-    first = _encode(detector, fabric, read(0)[:1])
-    if first is None:
+    encoded = _encode(detector, fabric, read(0)[:1])
+    if encoded is None:
         return None
+    shapes = tuple(one.shape[1:] for one in encoded) if isinstance(encoded, tuple) else None
+    first = _in_rows(encoded)
     size = first[0].numel() * first.element_size() * count
     place = _choose_place(mode, size, fabric, note)
     if place is None:
@@ -120,12 +128,13 @@ def prepare_features(
         note(f"features of {len(records)} images: {size / 2**20:.0f} MiB in memory, encoded once")
         store = torch.empty(count, *first.shape[1:], dtype=first.dtype, device=fabric.device)
         fill(store, range(len(records)))
-        return FeatureCache(features=store, place="memory")
+        return FeatureCache(features=store, place="memory", shapes=shapes)
     folder = cache_root() / _key(detector, records, first.dtype)
     state = "found" if (folder / "features.json").is_file() else "encoded once"
     note(f"features of {len(records)} images: {size / 2**20:.0f} MiB in {folder}, {state}")
     try:
-        return FeatureCache(features=_find_or_write(folder, first, len(records), count, fabric, fill), place="disk")
+        stored = _find_or_write(folder, first, len(records), count, fabric, fill)
+        return FeatureCache(features=stored, place="disk", shapes=shapes)
     except OSError as error:
         raise CheckpointError(
             f"features must be written to {folder}, got {error}. Free space, set MUAD_CACHE to another folder, or "
@@ -152,7 +161,12 @@ def clear_cache() -> int:
     return freed
 
 
-def _encode(detector: Detector, fabric: Fabric, views: UInt8[np.ndarray, "b H W 3"]) -> Float[Tensor, "b k n d"] | None:
+def _in_rows(features: Features) -> Float[Tensor, b * shape]:
+    """One tensor as it is; several end to end in one row for each image."""
+    return torch.cat([one.flatten(1) for one in features], dim=1) if isinstance(features, tuple) else features
+
+
+def _encode(detector: Detector, fabric: Fabric, views: UInt8[np.ndarray, "b H W 3"]) -> Features | None:
     """Features of a few views in the type they are stored in, on the device."""
     with torch.no_grad(), fabric.autocast():
         encoded = detector.encode(fabric.to_device(torch.from_numpy(detector.preprocessing.normalise(views))))
@@ -160,11 +174,12 @@ def _encode(detector: Detector, fabric: Fabric, views: UInt8[np.ndarray, "b H W 
         return None
     with fabric.autocast():
         lowered = torch.is_autocast_enabled(fabric.device.type)
-    return encoded.to(torch.bfloat16 if lowered else torch.float32)
+    kind = torch.bfloat16 if lowered else torch.float32
+    return tuple(one.to(kind) for one in encoded) if isinstance(encoded, tuple) else encoded.to(kind)
 
 
 def _fill(
-    store: Float[Tensor, "count k n d"],
+    store: Float[Tensor, count * shape],
     detector: Detector,
     fabric: Fabric,
     read: Reader,
@@ -183,7 +198,7 @@ def _fill(
         for start in range(0, len(rows), batch_size):
             encoded = _encode(detector, fabric, views[start : start + batch_size])
             if encoded is not None:
-                store[rows[start : start + batch_size]] = encoded.to(store.device)
+                store[rows[start : start + batch_size]] = _in_rows(encoded).to(store.device)
         progress(begin + len(taken), len(indices))
 
 
@@ -210,12 +225,12 @@ def _choose_place(mode: CacheMode, size: int, fabric: Fabric, note: Notice) -> L
 
 def _find_or_write(
     folder: Path,
-    first: Float[Tensor, "1 k n d"],
+    first: Float[Tensor, 1 * shape],
     images: int,
     count: int,
     fabric: Fabric,
     fill: Callable[[Tensor, Sequence[int]], None],
-) -> Float[Tensor, "count k n d"]:
+) -> Float[Tensor, count * shape]:
     """The memory-mapped features in a folder, written now by the processes of this machine if they are not there.
 
     The file is filled under another name and renamed when it is whole, so that an interrupted or concurrent run can
@@ -247,7 +262,7 @@ def _find_or_write(
     return _map(folder / "features.bin", count, first, shared=False)
 
 
-def _map(path: Path, count: int, first: Float[Tensor, "1 k n d"], *, shared: bool) -> Float[Tensor, "count k n d"]:
+def _map(path: Path, count: int, first: Float[Tensor, 1 * shape], *, shared: bool) -> Float[Tensor, count * shape]:
     """A tensor whose memory is the file, which `shared` makes as large as it must be."""
     numel = count * first.numel()
     return torch.from_file(str(path), shared=shared, size=numel, dtype=first.dtype).view(count, *first.shape[1:])

@@ -19,11 +19,13 @@ from muad.checkpoint import (
     load_weights,
     save_checkpoint,
 )
+from muad.detectors.base import FittingDetector
 from muad.errors import ConfigError
 from muad.optim import WeightAverage
 from muad.training.batches import Notice, Progress, training_batches
+from muad.training.fitting import fit_detector
 from muad.training.interrupt import StopRequest
-from muad.training.optimizer import build_optimizer, set_learning_rates
+from muad.training.optimizer import build_optimizer, resting, set_learning_rates
 from muad.training.runlog import RunLog
 from muad.types import Losses
 
@@ -31,10 +33,11 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.wrappers import _FabricModule
     from torch import Tensor
+    from torch.nn import Parameter
     from torch.optim import Optimizer
 
     from muad.config import RunConfig
-    from muad.detectors import Detector
+    from muad.detectors.base import Detector
     from muad.types import Batch, Record
 
 
@@ -65,6 +68,8 @@ def train_detector(
     """
     torch.manual_seed(config.training.seed)
     detector = build_detector(config)
+    if isinstance(detector, FittingDetector):
+        return fit_detector(detector, config, records, run_dir, fabric, progress=progress, note=note)
     optimizer = build_optimizer(config.optim, detector)
     model, engine_optimizer = fabric.setup(detector, optimizer)
     decay = config.training.ema_decay
@@ -76,7 +81,8 @@ def train_detector(
     with StopRequest(active=fabric.world_size == 1) as stop, log, closing(batches):
         for step, batch in batches:
             rate = set_learning_rates(config, optimizer, step)
-            losses = compute_gradients(model, detector.prepare(batch), step, config.training.accumulate, fabric)
+            idle = resting(optimizer, step)
+            losses = compute_gradients(model, detector.prepare(batch), step, config.training.accumulate, fabric, idle)
             norm = fabric.clip_gradients(
                 model, engine_optimizer, max_norm=config.optim.clip_norm or math.inf, error_if_nonfinite=False
             )
@@ -102,8 +108,10 @@ def train_detector(
     return detector
 
 
-def compute_gradients(model: _FabricModule, batch: Batch, step: int, parts: int, fabric: Fabric) -> Losses:
-    """Add the gradient of a step's loss to every parameter, in as many passes as memory asks for.
+def compute_gradients(
+    model: _FabricModule, batch: Batch, step: int, parts: int, fabric: Fabric, idle: Sequence[Parameter] = ()
+) -> Losses:
+    """Add the gradient of a step's loss to every parameter but idle ones, in as many passes as memory asks for.
 
     Returns:
         The losses, averaged over the parts, without gradient.
@@ -111,9 +119,14 @@ def compute_gradients(model: _FabricModule, batch: Batch, step: int, parts: int,
     computed = []
     for number, part in enumerate(batch.split(parts), 1):
         with fabric.no_backward_sync(model, enabled=number < parts):
-            losses = model(part, step)
-            fabric.backward(losses.total / parts)
+            losses: Losses = model(part, step)
+            total = losses.total / parts
+            if idle and fabric.world_size > 1:  # processes wait for a gradient of every parameter: here, for zeros
+                total = total + 0 * torch.stack([parameter.sum() for parameter in idle]).sum()
+            fabric.backward(total)
         computed.append(losses)
+    for parameter in idle:
+        parameter.grad = None  # without one, an optimizer passes over it
     terms = {name: torch.stack([losses.terms[name] for losses in computed]).mean(0) for name in computed[0].terms}
     return Losses(total=torch.stack([losses.total.detach() for losses in computed]).mean(), terms=terms)
 

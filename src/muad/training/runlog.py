@@ -50,7 +50,9 @@ class RunLog:
                 write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def add(self, step: int, learning_rate: float, losses: Losses, gradient_norm: Float[Tensor, ""]) -> None:
-        """Remember one step."""
+        """Remember one step; when the terms change with a phase of the training, earlier ones are written first."""
+        if self._pending and self._pending[0][2].terms.keys() != losses.terms.keys():
+            self.flush()
         self._pending.append((step, learning_rate, losses, gradient_norm))
 
     def flush(self) -> float | None:

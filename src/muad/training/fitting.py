@@ -1,0 +1,89 @@
+"""Training without gradients: a detector looks at every training image once and keeps what it needs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from muad.checkpoint import checkpoints, load_weights, save_checkpoint
+from muad.detectors.base import evaluating
+from muad.errors import ConfigError
+from muad.training.batches import Notice, Progress, look_through
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from muad.config import RunConfig
+    from muad.detectors.base import FittingDetector
+    from muad.types import Record
+
+
+@torch.no_grad()
+def fit_detector(
+    detector: FittingDetector,
+    config: RunConfig,
+    records: Sequence[Record],
+    run_dir: Path,
+    fabric: Fabric,
+    *,
+    progress: Progress,
+    note: Notice,
+) -> FittingDetector:
+    """Show a detector all training images and leave the result in the run folder's last checkpoint.
+
+    A detector that takes in one category after the other is saved after each, and goes on after the last one saved.
+    Images are encoded in float32, as they are when the detector predicts. Every process looks at all of them.
+
+    Args:
+        detector: Untrained.
+        config: The whole run; of its tables only `training` applies.
+        records: Training images of one or many categories.
+        run_dir: Where checkpoints go, numbered by the images looked at.
+        fabric: Launched engine.
+        progress: Called with what is being done, how much is done and how much there is.
+        note: Called with sentences the user should see.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; what the last checkpoint holds is kept.
+        DataError: An image cannot be read, and `training.skip_bad` is off.
+        CheckpointError: A checkpoint cannot be written or read.
+        ConfigError: The checkpoint is of more images, or a setting has no meaning without steps.
+    """
+    if config.training.ema_decay:
+        raise ConfigError(
+            f"training.ema_decay must be 0 for {config.detector.name}, which takes no steps, "
+            f"got {config.training.ema_decay}."
+        )
+    detector.to(fabric.device)
+    found = checkpoints(run_dir)
+    done = found[-1].step if found else 0
+    if done > len(records):
+        raise ConfigError(f"data must hold the {done} images already looked at, got {len(records)}.")
+    if found:
+        load_weights(found[-1], detector)
+    end = 0
+    for portion in _portions(records, detector.by_category):
+        end += len(portion)
+        if end <= done:
+            continue
+        with evaluating(detector):
+            detector.fit(
+                look_through(portion, detector, config.training, progress=progress, note=note),
+                config.training.seed,
+                lambda what, count, total: progress(what, count, total, None),
+            )
+        if fabric.is_global_zero:
+            save_checkpoint(run_dir, end, detector, None)
+        fabric.barrier()
+    return detector
+
+
+def _portions(records: Sequence[Record], by_category: bool) -> list[list[Record]]:
+    """The images of each call of `fit`."""
+    names = sorted({record.category for record in records})
+    return (
+        [[record for record in records if record.category == name] for name in names] if by_category else [[*records]]
+    )
