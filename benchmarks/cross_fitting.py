@@ -22,11 +22,9 @@ from muad.calibration_scores import Scored
 from muad.data.alike import alike_groups
 from muad.data.calibration_share import groups_to_keep
 from muad.data.index import open_catalog
-from muad.detectors import Dinomaly, DinomalyConfig
-from muad.detectors.nearest_neighbour import NearestNeighbour
+from muad.detectors import PatchCore, PatchCoreConfig
 from muad.limit_setting import CategoryResult, Limit, results_of
 from muad.limits import Calibration, Rates
-from muad.nn.encoder import EncoderConfig
 
 COUNTS = (10, 48, 120, 200, 1000)
 FOLDS, SHARE = 5, 0.2
@@ -155,7 +153,7 @@ class PatchMemory:
     """How far every patch of every photograph is from the nearest one of every other.
 
     Args:
-        patches: Of unit length times the root of the layer groups, as `NearestNeighbour.describe` gives them.
+        patches: Of unit length times the root of the layer groups, as `PatchCore.patches` gives them.
         top: Patches whose mean distance is the score.
     """
 
@@ -185,11 +183,12 @@ class PatchMemory:
 def read_patches(paths: Sequence[Path], image_px: int) -> torch.Tensor:
     """Patches of photographs, of the bundled encoder."""
     side = (image_px, image_px)
-    describer = NearestNeighbour(Dinomaly(DinomalyConfig(encoder=EncoderConfig(), resize_px=side, crop_px=side)))
+    describer = PatchCore(PatchCoreConfig(resize_px=side, crop_px=side))
     found = []
     for begin in range(0, len(paths), 8):
         views = [describer.preprocessing.views(describer.preprocessing.read(path)) for path in paths[begin : begin + 8]]
-        found.append(describer.describe(torch.from_numpy(describer.preprocessing.normalise(np.concatenate(views)))))
+        images = torch.from_numpy(describer.preprocessing.normalise(np.concatenate(views)))
+        found.append(describer.patches(describer.encode(images)))
     return torch.cat(found)
 
 
