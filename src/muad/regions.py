@@ -58,28 +58,29 @@ def find_regions(anomaly_map: Float[np.ndarray, "H W"], limit: float) -> tuple[R
     """
     above = (anomaly_map > limit).astype(np.uint8)  # NaN exceeds nothing
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    found = []
-    for label in range(1, count):
-        left, top, width, height, area = (int(value) for value in boxes[label])
-        part = np.s_[top : top + height, left : left + width]
-        inside = labels[part] == label
-        values = np.where(inside, anomaly_map[part], -np.inf)
-        row, column = divmod(int(values.argmax()), width)
-        # Without its holes a connected region has one outline.
-        (outline, *_), _ = cv2.findContours(
-            inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
-        )
-        polygon = cv2.approxPolyDP(outline, _TOLERANCE_PX, closed=True)[:, 0]
-        found.append(
-            Region(
-                polygon=tuple((int(x), int(y)) for x, y in polygon),
-                area_px=area,
-                peak=float(values[row, column]),
-                peak_at=(left + column, top + row),
-                mean=float(values[inside].mean(dtype=np.float64)),
-            )
-        )
+    found = [_region(anomaly_map, labels, label, boxes[label]) for label in range(1, count)]
     return tuple(sorted(found, key=lambda region: -region.peak))
+
+
+def _region(anomaly_map: np.ndarray, labels: np.ndarray, label: int, box: np.ndarray) -> Region:
+    """One of the connected parts."""
+    left, top, width, height, area = (int(value) for value in box)
+    part = np.s_[top : top + height, left : left + width]
+    inside = labels[part] == label
+    values = np.where(inside, anomaly_map[part], -np.inf)
+    row, column = divmod(int(values.argmax()), width)
+    # Without its holes a connected region has one outline.
+    (outline, *_), _ = cv2.findContours(
+        inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
+    )
+    polygon = cv2.approxPolyDP(outline, _TOLERANCE_PX, closed=True)[:, 0]
+    return Region(
+        polygon=tuple((int(x), int(y)) for x, y in polygon),
+        area_px=area,
+        peak=float(values[row, column]),
+        peak_at=(left + column, top + row),
+        mean=float(values[inside].mean(dtype=np.float64)),
+    )
 
 
 def highest_place(anomaly_map: Float[np.ndarray, "H W"]) -> Region | None:
@@ -98,9 +99,10 @@ def highest_place(anomaly_map: Float[np.ndarray, "H W"]) -> Region | None:
     place = None
     for level in _LEVELS:
         limit = min(usual + level * (peak - usual), float(np.nextafter(np.float32(peak), np.float32(-np.inf))))
-        found = find_regions(anomaly_map, limit)
-        # Equal peaks are equally high; the first is the one that is told.
-        place = next(region for region in found if region.peak_at == (column, row))
+        above = (anomaly_map > limit).astype(np.uint8)
+        _, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+        label = int(labels[row, column])
+        place = _region(anomaly_map, labels, label, boxes[label])
         if place.area_px <= _LARGEST_PLACE * anomaly_map.size:
             break
     return place
@@ -115,13 +117,16 @@ def draw_outlines(image: UInt8[np.ndarray, "H W 3"], regions: Sequence[Region]) 
 
 def draw_place(image: UInt8[np.ndarray, "H W 3"], place: Region) -> UInt8[np.ndarray, "H W 3"]:
     """The image with a dashed line round a place, black and white, which shows on any product and any colour."""
-    drawn = image.copy()
+    drawn, polygon = image.copy(), np.array(place.polygon, np.int32)
     thickness = _thickness(image)
-    grown = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillPoly(grown, [np.array(place.polygon, np.int32)], 1)
     room = 2 * thickness + 1  # what is drawn leaves the place itself to be seen
+    corner = polygon.min(axis=0) - room - 1
+    width, height = (int(side) for side in polygon.max(axis=0) + room + 2 - corner)
+    grown = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(grown, [polygon - corner], 1)
     grown = cv2.dilate(grown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * room + 1, 2 * room + 1)))
-    outlines, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    offset = (int(corner[0]), int(corner[1]))
+    outlines, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=offset)
     dash(drawn, [np.concatenate((points, points[:1]))[:, 0] for points in outlines], thickness)
     return drawn
 

@@ -52,6 +52,9 @@ def draw_text(
 
 def wrapped(text: str, size: int, width: float) -> list[str]:
     """The text in lines no wider than `width`; words that are wider are cut."""
+    words = " ".join(text.split())
+    if text_width(words, size) <= width:  # nearly always, and measuring takes longer than drawing
+        return [words] if words else []
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -71,6 +74,8 @@ def wrapped(text: str, size: int, width: float) -> list[str]:
 
 def _runs(text: str, bold: bool) -> list[tuple[str | None, str]]:
     """Neighbouring characters of one font, with the font."""
+    if text.isascii():
+        return [(_own_font(bold), text)]
     runs: list[tuple[str | None, str]] = []
     for (place, known), characters in groupby(text, lambda character: _font_of(character, bold)):
         part = "".join(characters)
