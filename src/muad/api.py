@@ -402,7 +402,7 @@ def _finish(run_dir: Path, config: RunConfig, facts: dict[str, Any], made: dict[
 def _learn_products(run_dir: Path, catalog: Catalog, fabric: Fabric, note: Notice) -> None:
     """Learn to recognise the categories, unless that was done before the run was resumed."""
     # The encoder that recognises has seen none of the images, so those kept for calibration may be remembered too.
-    if fabric.is_global_zero and len(catalog.categories) > 1 and not has_products(run_dir):
+    if fabric.is_global_zero and not has_products(run_dir):
         learn_products(run_dir, catalog.select(split="train"), device=str(fabric.device), note=note)
     fabric.barrier()
 

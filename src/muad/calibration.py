@@ -142,7 +142,7 @@ def calibrate(
 
 def _learn_missing_products(run: Path, categories: Sequence[str], device: str, note: Notice) -> None:
     """What a run trained before products were recognised lacks, if its training images still lie where they were."""
-    if len(categories) < 2 or has_products(run):
+    if not categories or has_products(run):
         return
     try:
         learn_products(run, device=device, note=note)

@@ -92,7 +92,7 @@ class Predictor:
         self._noted_pages = False
         # All detectors of a run see images alike, so the first one tells how.
         self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
-        self._recogniser = Recogniser.of_run(self.run, self._device)
+        self._recogniser = Recogniser.of_run(self.run, self._device, note)
         self._capture = read_capture(self.run, self.categories)
         if self._capture is None and self.categories:
             note(NOT_CHECKED)
@@ -208,7 +208,8 @@ class Predictor:
         small = [seen.small for seen in group if seen.small is not None]
         if self._recogniser is None or not small:
             return list(group)
-        found = iter(self._recogniser.recognise(small))
+        given = [seen.prediction.category for seen in group if seen.small is not None]
+        found = iter(self._recogniser.recognise(small, given))
         return [seen if seen.small is None else _named(seen, next(found)) for seen in group]
 
     def _predict_group(self, group: Sequence[_Seen], batch_size: int) -> Iterator[ImagePrediction]:

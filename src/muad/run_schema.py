@@ -147,11 +147,15 @@ class ProductsFacts:
         unknown_rate: Share of good photographs that may be called unknown; may be edited.
         encoder_fingerprint: Of the encoder that looked at them.
         tensors_digest: Of the tensor file beside it; None before releases wrote it.
+        format_version: Of both files.
+        doubts: By category, why it is not recognised safely.
     """
 
     unknown_rate: Number
     encoder_fingerprint: str
     tensors_digest: str | None = None
+    format_version: Count = 1
+    doubts: Mapping[Name, str] = field(default_factory=dict)
 
 
 def read_json(path: Path, kind: type[_Schema], remedy: str) -> tuple[_Schema, dict[str, Any]]:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import safetensors.numpy
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from muad.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Shaped
     from torch import Tensor
 
 
@@ -29,10 +32,22 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
         OSError: The disk is full or the folder not writable.
         SafetensorError: The same, seen by the library that writes.
     """
-    path.touch()
-    mode = stat.S_IMODE(path.stat().st_mode)
-    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path, metadata)
-    path.chmod(mode)  # the library writes through a file that only its owner may read
+    from safetensors.torch import save_file
+
+    with _mode_kept(path):
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path, metadata)
+    return whole_digest(path)
+
+
+def write_arrays(arrays: Mapping[str, Shaped[np.ndarray, "*shape"]], path: Path) -> str:
+    """The same with numpy's arrays, without torch.
+
+    Raises:
+        OSError: The disk is full or the folder not writable.
+        SafetensorError: The same, seen by the library that writes.
+    """
+    with _mode_kept(path):
+        safetensors.numpy.save_file(dict(arrays), path)
     return whole_digest(path)
 
 
@@ -47,13 +62,22 @@ def read_whole_tensors(path: Path, digest: str | None, remedy: str) -> dict[str,
     Raises:
         CheckpointError: It cannot be read, or is not what was written.
     """
-    try:
+    from safetensors.torch import load_file
+
+    with _readable(path, remedy):
         require_whole(path, digest, remedy)
         return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path.name} must be a readable safetensors file, got {path} ({error}). {remedy}"
-        ) from None
+
+
+def read_whole_arrays(path: Path, digest: str | None, remedy: str) -> dict[str, Shaped[np.ndarray, "*shape"]]:
+    """The same as numpy's arrays, without torch.
+
+    Raises:
+        CheckpointError: It cannot be read, or is not what was written.
+    """
+    with _readable(path, remedy):
+        require_whole(path, digest, remedy)
+        return dict(safetensors.numpy.load_file(path))
 
 
 def require_whole(path: Path, digest: str | None, remedy: str) -> None:
@@ -78,3 +102,23 @@ def whole_digest(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _mode_kept(path: Path) -> Iterator[None]:
+    """Leaves a file with the rights that any new one has: the library writes through one only its owner may read."""
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    yield
+    path.chmod(mode)
+
+
+@contextmanager
+def _readable(path: Path, remedy: str) -> Iterator[None]:
+    """Says of a file that cannot be read what a user may do about it."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path.name} must be a readable safetensors file, got {path} ({error}). {remedy}"
+        ) from None

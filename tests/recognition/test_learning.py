@@ -15,7 +15,7 @@ from muad.data.images import read_image
 from muad.data.index import open_catalog
 from muad.data.toy_factory import write_toy_factory
 from muad.errors import DataError
-from muad.recognition import Recogniser, has_products, learn_features, product_encoder, shrink
+from muad.recognition import COPIES, Recogniser, has_products, look_at, product_encoder, shrink
 
 CPU = torch.device("cpu")
 
@@ -71,7 +71,7 @@ def test_test_images_good_and_bad_are_named_and_a_third_product_is_unknown(copie
 
 def test_an_edited_rate_survives_learning_again(copied_run: Path, factory: Path) -> None:
     records = open_catalog(factory).select(split="train")
-    for rate in ("0", "0.02"):
+    for rate in ("0", "0.04"):
         file = copied_run / "products.toml"
         lines = [
             f"unknown_rate = {rate}" if "unknown_rate =" in line else line for line in file.read_text().splitlines()
@@ -93,24 +93,39 @@ def test_the_training_images_are_found_where_they_were(copied_run: Path) -> None
         learn_products(copied_run, device="cpu")
 
 
-def test_one_category_or_one_image_of_a_category_is_not_enough(copied_run: Path, factory: Path) -> None:
+def test_one_image_of_a_category_is_not_enough_and_one_category_is(copied_run: Path, factory: Path) -> None:
     (copied_run / "products.toml").unlink()
     said: list[str] = []
     records = [record for record in open_catalog(factory).select(split="train") if record.category != "printed_board"]
     assert learn_products(copied_run, records, device="cpu", note=said.append) is None
     assert said == ["products: none are recognised, that needs 2 readable images of printed_board"]
+    assert Recogniser.of_run(copied_run, CPU) is None
     facts = read_run(copied_run)
     create_run(copied_run, read_config(copied_run), {**facts, "categories": {"pill_blister": 5}})
-    assert learn_products(copied_run, records, device="cpu", note=said.append) is None
-    assert said[1:] == ["products: none are recognised, that needs 2 categories"]
-    assert Recogniser.of_run(copied_run, CPU) is None
+    assert learn_products(copied_run, records, device="cpu", note=said.append) is not None
+    recogniser = Recogniser.of_run(copied_run, CPU)
+    assert recogniser is not None
+    assert {found.category for found in recogniser.recognise(_small(factory / "pill_blister" / "test"))} == {
+        "pill_blister"
+    }
+    assert all(found.is_unknown for found in recogniser.recognise(_small(factory / "printed_board" / "test")))
+
+
+def test_a_run_that_knows_neither_categories_nor_images_says_so(copied_run: Path) -> None:
+    facts, said = read_run(copied_run), []
+    create_run(copied_run, read_config(copied_run), {**facts, "categories": {}})
+    assert learn_products(copied_run, device="cpu", note=said.append) is None
+    assert said == ["products: none are recognised, because the run does not know which it was trained on"]
+    create_run(copied_run, read_config(copied_run), {**facts, "data": None})
+    with pytest.raises(DataError, match="records must be given"):
+        learn_products(copied_run, device="cpu")
 
 
 def test_unreadable_and_anomalous_images_are_left_out(factory: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(factory, tmp_path / "data"))
     (data / "pill_blister" / "train" / "good" / "000.png").write_bytes(b"no image")
-    features = learn_features(list(open_catalog(data).records), product_encoder(CPU))
-    assert {name: len(images) for name, images in features.items()} == {
+    seen = look_at(list(open_catalog(data).records), product_encoder(CPU))
+    assert {name: len(each) // COPIES for name, each in seen.items()} == {
         "pill_blister": 12,  # nine to train on and three to test on
         "printed_board": 13,
         "woven_fabric": 13,
@@ -119,10 +134,11 @@ def test_unreadable_and_anomalous_images_are_left_out(factory: Path, tmp_path: P
 
 def test_learning_twice_gives_the_same(factory: Path) -> None:
     records, encoder = open_catalog(factory).select(category="pill_blister", split="train"), product_encoder(CPU)
-    once, again = learn_features(records, encoder), learn_features(records, encoder)
-    np.testing.assert_array_equal(once["pill_blister"], again["pill_blister"])
-    assert once["pill_blister"].shape == (10, 5, 384)
+    once, again = look_at(records, encoder)["pill_blister"], look_at(records, encoder)["pill_blister"]
+    np.testing.assert_array_equal(once.whole, again.whole)
+    np.testing.assert_array_equal(once.patches, again.patches)
+    assert once.whole.shape == (10 * COPIES, 384)
     # The first copy is the photograph as prediction sees it.
-    np.testing.assert_allclose(
-        once["pill_blister"][:, 0], encoder.encode(_small(factory / "pill_blister" / "train")), atol=1e-5
-    )
+    plain = encoder.encode(_small(factory / "pill_blister" / "train"))
+    np.testing.assert_allclose(once.whole[::COPIES], plain.whole, atol=1e-5)
+    np.testing.assert_allclose(once.colours[::COPIES], plain.colours, atol=1e-6)

@@ -16,18 +16,20 @@ from muad.data.images import read_image
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
 from muad.device import choose_device
-from muad.errors import DataError
-from muad.recognition.features import ProductEncoder, copies_of, product_encoder
-from muad.recognition.products import FACTS_FILE, UNKNOWN_RATE, Products, Recognition
+from muad.errors import CheckpointError, DataError
+from muad.recognition.appearance import COPIES, Appearance, copies_of
+from muad.recognition.products import FACTS_FILE, UNKNOWN_RATE, Products, Recognition, is_outdated, read_facts
 
 if TYPE_CHECKING:
     import torch
-    from jaxtyping import Float, UInt8
+    from jaxtyping import UInt8
 
     from muad.data.images import ValueRange
+    from muad.recognition.features import ProductEncoder
     from muad.types import Record
 
 _IMAGES_PER_CATEGORY = 64
+_FORMER_RATE = 0.005  # what files of the first format hold that nobody edited
 
 
 class Recogniser:
@@ -37,25 +39,43 @@ class Recogniser:
         self.products, self._encoder = products, encoder
 
     @classmethod
-    def of_run(cls, run: Path, device: torch.device) -> Self | None:
-        """That of a run folder; None if it has no products: it is of one category, or from before there were any.
+    def of_run(cls, run: Path, device: torch.device, note: Callable[[str], None] = lambda _: None) -> Self | None:
+        """That of a run folder; None if it has no products, or none that can be trusted.
+
+        Args:
+            run: Run folder.
+            device: Where to compute.
+            note: Called with a sentence if there are some that an older release learned.
 
         Raises:
             CheckpointError: Its files cannot be used.
         """
-        if not has_products(run):
+        if not (run / FACTS_FILE).is_file():
             return None
+        if is_outdated(read_facts(run)):
+            note(
+                "products: none are recognised: this run learned them with a release that took strangers for products; "
+                f"learn them again with muad.learn_products({str(run)!r})"
+            )
+            return None
+        from muad.recognition.features import product_encoder
+
         encoder = product_encoder(device)
         return cls(Products.load(run, encoder.fingerprint), encoder)
 
-    def recognise(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> list[Recognition]:
-        """What images that `shrink` made show."""
-        return self.products.recognise(self._encoder.encode(images))
+    def recognise(
+        self, images: Sequence[UInt8[np.ndarray, "H W 3"]], given: Sequence[str | None] = ()
+    ) -> list[Recognition]:
+        """What images that `shrink` made show, where it is given what each is said to show."""
+        return self.products.recognise(self._encoder.encode(images), given)
 
 
 def has_products(run: Path) -> bool:
-    """Whether a run has learned to recognise its categories."""
-    return (run / FACTS_FILE).is_file()
+    """Whether a run has learned to recognise its categories, in a way that this release trusts."""
+    try:
+        return (run / FACTS_FILE).is_file() and not is_outdated(read_facts(run))
+    except CheckpointError:
+        return True  # it has, and whoever reads them says what is wrong with the file
 
 
 def learn_products(
@@ -74,7 +94,7 @@ def learn_products(
         note: Called with a sentence on what was learned, or why nothing was.
 
     Returns:
-        What was learned; None if there are fewer than two categories, or too few images of one.
+        What was learned; None if the run does not know its categories, or there are too few images of one.
 
     Raises:
         CheckpointError: No run there, or it cannot be written.
@@ -83,42 +103,48 @@ def learn_products(
     folder = Path(run)
     facts = read_run(folder)
     categories = tuple(facts.get("categories", ()))  # an imported run does not know its own
-    if len(categories) < 2:
-        note("products: none are recognised, that needs 2 categories")
+    if not categories:
+        note("products: none are recognised, because the run does not know which it was trained on")
         return None
+    if records is None and not facts.get("data"):
+        raise DataError(f"records must be given for a run that does not know its training images, got {folder}.")
     if records is None:
         records = open_catalog(Path(facts["data"]), facts["layout"]).select(split="train")
+    from muad.recognition.features import product_encoder
+
     encoder = product_encoder(choose_device(device))
     chosen = [record for record in records if record.category in categories]
-    features = learn_features(chosen, encoder, read_config(folder).images.value_range)
-    few = [name for name in categories if len(features.get(name, ())) < 2]
+    seen = look_at(chosen, encoder, read_config(folder).images.value_range)
+    few = [name for name in categories if len(seen.get(name, ())) < 2 * COPIES]
     if few:
         note(f"products: none are recognised, that needs 2 readable images of {', '.join(few)}")
         return None
-    products = Products(features, _edited_rate(folder))
+    products = Products.learn(seen, COPIES, _edited_rate(folder))
     products.save(folder, encoder.fingerprint)
     note(products.describe())
     return products
 
 
-def learn_features(
+def look_at(
     records: Sequence[Record], encoder: ProductEncoder, value_range: ValueRange | None = None
-) -> dict[str, Float[np.ndarray, "n copies d"]]:
-    """What is remembered of the normal images among the records, by category; unreadable ones are left out.
+) -> dict[str, Appearance]:
+    """What the normal images among the records look like, by category; unreadable ones are left out.
 
     Args:
         records: Images of every category.
         encoder: Tells what they look like.
         value_range: That of the run, for images with more than 8 bits.
+
+    Returns:
+        By category: all copies of the first image, of the second, and so on.
     """
-    features = {}
+    seen = {}
     for name in sorted({record.category for record in records}):
         paths = [record.path for record in records if record.category == name and not record.is_anomalous]
         copies = [views for views in read_ahead(partial(_readable_copies, value_range), _spread(paths)) if views]
         if copies:
-            rows = encoder.encode([view for views in copies for view in views])
-            features[name] = rows.reshape(len(copies), -1, rows.shape[1])
-    return features
+            seen[name] = encoder.encode([view for views in copies for view in views])
+    return seen
 
 
 def _readable_copies(value_range: ValueRange | None, path: Path) -> list[UInt8[np.ndarray, "h w 3"]]:
@@ -137,6 +163,8 @@ def _spread(paths: Sequence[Path]) -> list[Path]:
 def _edited_rate(run: Path) -> float:
     """The rate that a person may have set there before."""
     try:
-        return float(tomllib.loads((run / FACTS_FILE).read_text(encoding="utf-8"))["unknown_rate"])
+        facts = tomllib.loads((run / FACTS_FILE).read_text(encoding="utf-8"))
+        rate, before = float(facts["unknown_rate"]), facts.get("format_version", 1)
     except (OSError, ValueError, KeyError, TypeError):
         return UNKNOWN_RATE
+    return UNKNOWN_RATE if before == 1 and rate == _FORMER_RATE else rate

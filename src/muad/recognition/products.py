@@ -1,41 +1,44 @@
-"""Remembered features of every product, the limit learned from them, and their two files."""
+"""The products of a run: which one a photograph shows, when it shows none of them, and their two files."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import tomli_w
-import torch
 from safetensors import SafetensorError
 
-from muad.checkpoint import write_text
 from muad.errors import CheckpointError
-from muad.metrics.conformal import images_needed, p_values
-from muad.recognition.features import ENCODER
+from muad.metrics.conformal import images_needed, limit_rank, p_values
+from muad.recognition.memory import Memory
 from muad.run_schema import ProductsFacts, check
-from muad.tensor_files import read_whole_tensors, write_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jaxtyping import Float
 
+    from muad.recognition.appearance import Appearance
+
 UNKNOWN_PRODUCT: Final = "unknown product"
 """What a photograph is recognised as that resembles no trained category."""
-UNKNOWN_RATE = 0.005
-"""Share of good photographs of trained products that may be called unknown, unless `products.toml` says otherwise."""
+UNKNOWN_RATE = 0.02
+"""Share of good photographs of a trained product that may be called unknown, unless `products.toml` says otherwise."""
+ENCODER = "muad-tiny"
 TENSORS_FILE, FACTS_FILE = "products.safetensors", "products.toml"
-_FORMAT_VERSION = 1
-_NEIGHBOURS = 3
+_FORMAT_VERSION = 2
 _COARSEST_RATE = 0.05  # a limit that calls more good photographs unknown than this helps nobody
-_LEAST_DEVIATION = 0.1  # of a category's distances, as a share of their mean: few photographs show too little of it
+# Where other things begin: 1 in 200 photographs of them lies nearer than this to a product that does not look like
+# them. No limit is beyond it. It belongs to the encoder's weights; `benchmarks/recognition.py` measures it.
+_FOREIGN = 0.2
+_TOWARDS = 0.75  # how far, on a logarithmic scale, a limit lies from a product's own distances towards _FOREIGN
+_ALIKE = 0.05  # a limit that takes in more than this of another product's photographs is told of
 _EXPLANATION = """\
 # What this run recognises products by. unknown_rate may be edited and holds from the next start on: the share of good
-# photographs of trained products that may be called "unknown product". 0: nothing is.
+# photographs of a trained product that may be called "unknown product". 0: nothing is.
 """
 _RELEARN = "Delete both files to do without, or learn them again with muad.learn_products."
 
@@ -45,15 +48,19 @@ class Recognition:
     """What one photograph shows.
 
     Attributes:
-        nearest: The trained category it resembles most.
-        p_value: Share of the remembered photographs that lie at least as far from the others of their category, itself
+        nearest: The trained category it resembles most, or the one it was said to show, if it may.
+        p_value: Share of that category's remembered photographs that lie at least as far from the others, itself
             counted as one: small for what is unlike all of them.
-        is_unknown: Whether the p-value is at most the rate in force.
+        is_unknown: Whether it lies beyond the category's limit.
+        distance: How far it lies from the category.
+        limit: How far a photograph of the category may lie from it.
     """
 
     nearest: str
     p_value: float
     is_unknown: bool
+    distance: float
+    limit: float
 
     @property
     def category(self) -> str:
@@ -64,81 +71,108 @@ class Recognition:
 class Products:
     """Remembered photographs of every category, and how far good ones lie from the others of theirs.
 
-    A distance is the mean Euclidean one to the three nearest remembered features, each feature divided by its deviation
-    within categories. It is then counted in deviations from the mean of what is usual in that category, so that the
-    photographs of all categories set one limit together: with few of each, none could set its own.
+    A photograph belongs to the category it is nearest to, by plain distance: one divided by a category's spread would
+    let the most varied product attract whatever comes. Every category has a limit of its own. It starts from the
+    distances of its remembered photographs, each to the others, of which the rate asked for may lie beyond. Where that
+    leaves room before other things begin, the limit is moved outwards, so that bad parts are still named; where it is
+    beyond that place, the limit is taken back, and the product is known to be too varied to be recognised safely.
 
     Args:
-        features: By category, of at least two images each; in several copies (turned, darker, brighter), the first of
-            which is the image as it is.
+        memories: By category, of at least two images each.
+        own: By category, the distance of each of its images to the others. From `learn`.
         unknown_rate: Share of good photographs that may be called unknown; 0 calls none so.
+        doubts: By category, in words, why it is not recognised safely; those that are, are left out.
 
     Attributes:
-        features: By category, names sorted.
+        memories: As given, names sorted.
+        own: As given, rising.
         asked_rate: As given.
-        calibration: Distances of the remembered images to the others of their category, rising.
-        rate: The rate in force: the one asked for or, with fewer images than that needs, the least they support,
-            1 / (images + 1). 0 where that is above 5 %, and where none is wanted.
+        doubts: As given.
+        limits: By category; infinite where nothing is called unknown.
 
     Raises:
         CheckpointError: No category, too few images of one, or a rate out of range.
     """
 
     def __init__(
-        self, features: Mapping[str, Float[np.ndarray, "n copies d"]], unknown_rate: float = UNKNOWN_RATE
+        self,
+        memories: Mapping[str, Memory],
+        own: Mapping[str, Float[np.ndarray, " n"]],
+        unknown_rate: float = UNKNOWN_RATE,
+        doubts: Mapping[str, str] | None = None,
     ) -> None:
-        if not isinstance(unknown_rate, (int, float)) or not 0 <= unknown_rate <= _COARSEST_RATE:
+        if isinstance(unknown_rate, bool) or not 0 <= unknown_rate <= _COARSEST_RATE:
             raise CheckpointError(
                 f"unknown_rate in {FACTS_FILE} must be from 0 to {_COARSEST_RATE}, got {unknown_rate!r}."
             )
-        few = [name for name, images in features.items() if len(images) < 2]
-        if few or not features:
-            raise CheckpointError(f"products must have at least 2 images each, got fewer of {', '.join(few) or 'all'}.")
-        self.features = {name: features[name].astype(np.float32) for name in sorted(features)}
+        require_images(memories)
+        self.memories = {name: memories[name] for name in sorted(memories)}
         self.asked_rate = unknown_rate
-        within = [images - images.mean(axis=(0, 1)) for images in self.features.values()]
-        self._scale = np.maximum(np.concatenate(within).std(axis=(0, 1)), 1e-6)
-        self._remembered = [images / self._scale for images in self.features.values()]
-        own = [_distances_to_others(images) for images in self._remembered]
-        self._mean, self._deviation = np.array([_usual(each) for each in own]).T
-        # Each counted by what is usual among the others, because a new photograph has no part in it either.
-        usual = [
-            (each[place] - mean) / deviation
-            for each in own
-            for place, (mean, deviation) in enumerate(_usual_without(each))
-        ]
-        self.calibration: Float[np.ndarray, " n"] = np.sort(usual)
-        supported = max(unknown_rate, 1 / (len(self.calibration) + 1))
-        self.rate = supported if unknown_rate > 0 and supported <= _COARSEST_RATE else 0.0
+        self.doubts = dict(doubts or {})
+        self.own = {name: np.sort(own[name]) for name in self.memories}
+        self.limits = {name: _limit(distances, unknown_rate) for name, distances in self.own.items()}
+
+    @classmethod
+    def learn(cls, seen: Mapping[str, Appearance], copies: int, unknown_rate: float = UNKNOWN_RATE) -> Self:
+        """From good photographs of every category.
+
+        Args:
+            seen: By category: all copies of the first photograph, of the second, and so on.
+            copies: How many of each; the first is the photograph as it is.
+            unknown_rate: Share of good photographs that may be called unknown; 0 calls none so.
+
+        Raises:
+            CheckpointError: No category, too few images of one, or a rate out of range.
+        """
+        require_images({name: range(len(each) // copies) for name, each in seen.items()})
+        memories = {name: Memory.of(each, copies) for name, each in seen.items()}
+        plain = {name: each[::copies] for name, each in seen.items()}
+        own = {name: memory.own_distances(plain[name]) for name, memory in memories.items()}
+        found = cls(memories, own, unknown_rate)
+        found.doubts = {name: doubt for name in found.categories if (doubt := found._doubt(name, plain))}
+        return found
 
     @property
     def categories(self) -> tuple[str, ...]:
         """Names of the categories, sorted."""
-        return tuple(self.features)
+        return tuple(self.memories)
 
-    def recognise(self, features: Float[np.ndarray, "b d"]) -> list[Recognition]:
-        """What images with these features show."""
-        given = features / self._scale
-        columns = [_nearest(given, images.reshape(-1, images.shape[-1])) for images in self._remembered]
-        distances = (np.stack(columns, axis=1) - self._mean) / self._deviation
-        nearest = [self.categories[place] for place in distances.argmin(axis=1)]
-        usual = p_values(distances.min(axis=1), self.calibration).tolist()
-        return [
-            Recognition(nearest=name, p_value=p_value, is_unknown=p_value <= self.rate)
-            for name, p_value in zip(nearest, usual, strict=True)
-        ]
+    def distances(self, seen: Appearance) -> Float[np.ndarray, "b categories"]:
+        """Of photographs to every category, in the order of `categories`."""
+        return np.stack([memory.distances(seen) for memory in self.memories.values()], axis=1)
+
+    def recognise(self, seen: Appearance, given: Sequence[str | None] = ()) -> list[Recognition]:
+        """What photographs show.
+
+        Args:
+            seen: What they look like.
+            given: What each is said to show, if it is said; that is believed of a photograph within the category's
+                limit, also where another, which looks alike, is nearer.
+        """
+        return self.named(self.distances(seen), given)
+
+    def named(
+        self, distances: Float[np.ndarray, "b categories"], given: Sequence[str | None] = ()
+    ) -> list[Recognition]:
+        """What photographs at these distances show."""
+        said = given or [None] * len(distances)
+        return [self._named(row, name) for row, name in zip(distances, said, strict=True)]
 
     def describe(self) -> str:
-        """One sentence on what is promised, and what is missing for the rate asked for."""
-        count = len(self.calibration)
-        said = f"products: {len(self.features)} categories are recognised from {count} good images"
+        """One sentence on what is promised, what is missing for the rate asked for, and which product is in doubt."""
+        counts = {name: len(memory) for name, memory in self.memories.items()}
+        many = f"{len(counts)} categories are" if len(counts) > 1 else "1 category is"
+        said = f"products: {many} recognised from {sum(counts.values())} good images"
         if not self.asked_rate:
             return f"{said}, none is called unknown"
-        if not self.rate:
-            return f"{said}, none is called unknown: that needs {images_needed(_COARSEST_RATE)} images"
-        said += f", at most {100 * self.rate:.2g} % of images like them are called unknown"
-        needed = images_needed(self.asked_rate)
-        return said if count >= needed else f"{said} ({100 * self.asked_rate:.2g} % needs {needed - count} images more)"
+        least, fewest = images_needed(_COARSEST_RATE), min(counts, key=lambda name: counts[name])
+        if counts[fewest] < least:
+            said += f" (how often good ones are called unknown is known from {least} images of each, "
+            said += f"got {counts[fewest]} of {fewest})"
+        else:
+            rate = max(self.asked_rate, 1 / (counts[fewest] + 1))
+            said += f", at most {100 * rate:.2g} % of images like them are called unknown"
+        return "; ".join([said, *(f"{name} {doubt}" for name, doubt in self.doubts.items())])
 
     def save(self, run: Path, fingerprint: str) -> None:
         """Write both files into a run folder; the readable one last, because a run that has it recognises.
@@ -146,9 +180,19 @@ class Products:
         Raises:
             CheckpointError: The disk is full or the folder not writable.
         """
+        # Here, because whoever only recognises needs no torch, and they do.
+        from muad.checkpoint import write_text
+        from muad.tensor_files import write_arrays
+
         draft = run / f"{TENSORS_FILE}.partial"
+        arrays = {}
+        for name, memory in self.memories.items():
+            arrays[f"{name}.whole"] = memory.whole.astype(np.float16)
+            arrays[f"{name}.patches"] = memory.patches.astype(np.float16)
+            arrays[f"{name}.colours"] = memory.colours.astype(np.float16)
+            arrays[f"{name}.distances"] = self.own[name].astype(np.float64)
         try:
-            digest = write_tensors({name: torch.from_numpy(own).half() for name, own in self.features.items()}, draft)
+            digest = write_arrays(arrays, draft)
             draft.replace(run / TENSORS_FILE)
         except (OSError, SafetensorError) as error:
             draft.unlink(missing_ok=True)
@@ -159,7 +203,8 @@ class Products:
             "encoder": ENCODER,
             "encoder_fingerprint": fingerprint,
             "tensors_digest": digest,
-            "images": {name: len(images) for name, images in self.features.items()},
+            "images": {name: len(memory) for name, memory in self.memories.items()},
+            "doubts": self.doubts,
         }
         write_text(run / FACTS_FILE, _EXPLANATION + tomli_w.dumps(facts))
 
@@ -174,46 +219,95 @@ class Products:
         Raises:
             CheckpointError: A file cannot be read, a rate is out of range, or they were learned with another encoder.
         """
-        path = run / FACTS_FILE
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{FACTS_FILE} must be readable, got {path} ({error}). {_RELEARN}") from None
-        facts = check(path, values, ProductsFacts, _RELEARN)
-        tensors = read_whole_tensors(run / TENSORS_FILE, facts.tensors_digest, _RELEARN)
-        features = {name: tensor.float().numpy() for name, tensor in tensors.items()}
-        learned, rate = facts.encoder_fingerprint, facts.unknown_rate
-        if learned != fingerprint:
+        from muad.tensor_files import read_whole_arrays
+
+        facts = read_facts(run)
+        if facts.encoder_fingerprint != fingerprint:
             raise CheckpointError(
-                f"products must be learned with this release's {ENCODER} ({fingerprint[:12]}), got {learned[:12]} in "
-                f"{run / FACTS_FILE}. {_RELEARN}"
+                f"products must be learned with this release's {ENCODER} ({fingerprint[:12]}), got "
+                f"{facts.encoder_fingerprint[:12]} in {run / FACTS_FILE}. {_RELEARN}"
             )
-        return cls(features, rate)
+        arrays = read_whole_arrays(run / TENSORS_FILE, facts.tensors_digest, _RELEARN)
+        names = [name.removesuffix(".whole") for name in arrays if name.endswith(".whole")]
+        try:
+            memories = {
+                name: Memory(*(arrays[f"{name}.{part}"].astype(np.float32) for part in ("whole", "patches", "colours")))
+                for name in names
+            }
+            own = {name: arrays[f"{name}.distances"] for name in names}
+        except KeyError as error:
+            raise CheckpointError(f"{TENSORS_FILE} must hold {error}, got {run} without it. {_RELEARN}") from None
+        return cls(memories, own, facts.unknown_rate, facts.doubts)
+
+    def _named(self, distances: Float[np.ndarray, " categories"], given: str | None) -> Recognition:
+        place = int(distances.argmin())
+        if given in self.limits and distances[self.categories.index(given)] <= self.limits[given]:
+            place = self.categories.index(given)
+        name, distance = self.categories[place], float(distances[place])
+        return Recognition(
+            nearest=name,
+            p_value=float(p_values(distances[place : place + 1], self.own[name])[0]),
+            is_unknown=distance > self.limits[name],
+            distance=distance,
+            limit=self.limits[name],
+        )
+
+    def _doubt(self, name: str, plain: Mapping[str, Appearance]) -> str:
+        """Why a category is not recognised safely, in words; empty if it is."""
+        limit, said = self.limits[name], []
+        beyond = float(np.mean(self.own[name] > limit))
+        if _own_limit(self.own[name], self.asked_rate) > limit:
+            said.append(
+                f"varies too much to be recognised safely: {100 * beyond:.0f} % of its good images lie beyond the "
+                "limit that keeps other things out"
+            )
+        for other, seen in plain.items():
+            share = float(np.mean(self.memories[name].distances(seen) <= limit)) if other != name else 0.0
+            if share > _ALIKE:
+                said.append(f"has a limit that takes in {100 * share:.0f} % of the images of {other}")
+        return " and ".join(said)
 
 
-def _distances_to_others(images: Float[np.ndarray, "n copies d"]) -> Float[np.ndarray, " n"]:
-    """Of every image as it is to all copies of the others."""
-    count = len(images)
-    each = [
-        _nearest(images[place, :1], np.delete(images, place, 0).reshape(-1, images.shape[-1])) for place in range(count)
-    ]
-    return np.concatenate(each)
+def read_facts(run: Path) -> ProductsFacts:
+    """What `products.toml` of a run says.
+
+    Raises:
+        CheckpointError: It cannot be read, or says something else.
+    """
+    path = run / FACTS_FILE
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{FACTS_FILE} must be readable, got {path} ({error}). {_RELEARN}") from None
+    return check(path, values, ProductsFacts, _RELEARN)
 
 
-def _nearest(given: Float[np.ndarray, "b d"], remembered: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " b"]:
-    """Mean Euclidean distance to the nearest three."""
-    squared = (given**2).sum(1)[:, None] + (remembered**2).sum(1) - 2 * given @ remembered.T
-    count = min(_NEIGHBOURS, len(remembered))
-    nearest = np.partition(squared, count - 1, axis=1)[:, :count]
-    return np.asarray(np.sqrt(np.maximum(nearest, 0)).mean(axis=1))
+def is_outdated(facts: ProductsFacts) -> bool:
+    """Whether they were learned by a release that could not tell strangers from products."""
+    return facts.format_version < _FORMAT_VERSION
 
 
-def _usual(distances: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """Mean and deviation of what is usual, neither of them nothing."""
-    mean = max(float(distances.mean()), 1e-6)
-    return mean, max(float(distances.std()), _LEAST_DEVIATION * mean)
+def require_images(images: Mapping[str, Memory | range]) -> None:
+    """Refuse products without two images each.
+
+    Raises:
+        CheckpointError: There is none, or too few images of one.
+    """
+    few = [name for name, own in images.items() if len(own) < 2]
+    if few or not images:
+        raise CheckpointError(f"products must have at least 2 images each, got fewer of {', '.join(few) or 'all'}.")
 
 
-def _usual_without(distances: Float[np.ndarray, " n"]) -> list[tuple[float, float]]:
-    """The same without each of them in turn."""
-    return [_usual(np.delete(distances, place)) for place in range(len(distances))]
+def _limit(own: Float[np.ndarray, " n"], rate: float) -> float:
+    """How far a photograph of a category may lie from it, from the distances of its own ones, rising."""
+    if not rate:
+        return float("inf")
+    inner = _own_limit(own, rate)
+    # From so few images, the farthest says nothing of how far others may lie.
+    few = len(own) < images_needed(_COARSEST_RATE)
+    return _FOREIGN if few or inner >= _FOREIGN else float(inner ** (1 - _TOWARDS) * _FOREIGN**_TOWARDS)
+
+
+def _own_limit(own: Float[np.ndarray, " n"], rate: float) -> float:
+    """The conformal limit of these rising distances, or the farthest of them where they are too few for the rate."""
+    return float(own[(limit_rank(len(own), rate) or len(own)) - 1]) if rate else float("inf")
