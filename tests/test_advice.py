@@ -29,7 +29,7 @@ def test_nothing_is_said_of_a_run_that_lacks_nothing() -> None:
 @pytest.mark.parametrize(("count", "least"), [(19, "5 %"), (48, "2 %"), (99, "1 %")])
 def test_the_rate_the_photographs_carry_and_what_more_would_give_are_said(count: int, least: str) -> None:
     (sentence,) = advise(_with(calibrated=count))
-    assert f"The {count} good photographs of bolt can promise that {least} of good parts" in sentence
+    assert f"The {count} good photographs of bolt keep false alarms to {least} at best." in sentence
     assert f"199 of each ({199 - count} more) for 0.5 %" in sentence
     assert (f"99 of each ({99 - count} more) for 1 %" in sentence) == (count < 99)
     assert sentence.endswith("muad calibrate 'runs/line 1' GOOD")
@@ -40,7 +40,18 @@ def test_sure_rates_need_more_photographs() -> None:
     assert advise(facts) == ()
     (sentence,) = advise(dataclasses.replace(facts, rates=dataclasses.replace(RATES, sure=True)))
     assert "598 of each (298 more) for 0.5 %" in sentence
-    assert "promise that 0.99 % of good parts" in sentence  # 0.9901 ** 300 is 0.05
+    assert "keep false alarms to 0.99 % at best" in sentence  # 0.9901 ** 300 is 0.05
+
+
+def test_photographs_trained_on_may_count_too() -> None:
+    standing = _with(calibrated=19, trained=80)
+    first, second = advise(standing)
+    assert "let those that bolt was trained on count for the limits too, which then keep false alarms to 1 %" in first
+    assert "it trains 5 more detectors, about 12 min here" in first
+    assert first.endswith("muad calibrate 'runs/line 1' --cross-fit 5")
+    assert second.startswith("The 19 good photographs of bolt")
+    assert len(advise(_with(calibrated=19, trained=80, cross_fitted=True))) == 1
+    assert "which then keep false alarms to 0.5 %" in advise(_with(calibrated=19, trained=900))[0]
 
 
 def test_products_without_limits_come_before_all_but_strangers() -> None:

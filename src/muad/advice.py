@@ -15,7 +15,7 @@ import numpy as np
 
 from muad.data.tiling import magnification, tiles_for
 from muad.limits import Rates
-from muad.metrics.conformal import images_needed, sure_images_needed
+from muad.metrics.conformal import coarsest_rate, coarsest_sure_rate, images_needed, sure_images_needed
 
 MOST_SENTENCES = 5
 LEAST_PATCHES = 1.0
@@ -28,6 +28,7 @@ _STILL_FALLING = 0.03  # of the loss, from the last fifth but one to the last
 _LEAST_LINES = 10  # of a loss curve
 _MUCH_LONGER = 4
 _NAMED = 4
+_FOLDS = 5
 _SMALL = ("muad-tiny", "random-vit-tiny")  # encoders that every other one is better than
 
 
@@ -37,7 +38,9 @@ class ProductStanding:
 
     Attributes:
         name: Its name.
+        trained: Good photographs it was trained on.
         calibrated: Good photographs its limits rest on.
+        cross_fitted: Whether those it was trained on are among them.
         has_limits: Whether it has any.
         good: Good photographs it was tested on.
         bad: Defective ones.
@@ -48,7 +51,9 @@ class ProductStanding:
     """
 
     name: str
+    trained: int = 0
     calibrated: int = 0
+    cross_fitted: bool = False
     has_limits: bool = False
     good: int = 0
     bad: int = 0
@@ -104,6 +109,7 @@ def advise(standing: RunStanding) -> tuple[str, ...]:
         _on_separation(standing),
         _on_tiles(standing),
         _on_length(standing),
+        _on_cross_fitting(standing),
         _on_rates(standing),
         _on_tests(standing),
     )
@@ -181,13 +187,44 @@ def _on_length(standing: RunStanding) -> str:
     if drop is None or not standing.steps or standing.steps >= authors or good_enough:
         return ""
     steps = min(_MUCH_LONGER * standing.steps, math.ceil(authors / 100) * 100)
-    seconds = (standing.seconds_per_step or 0.0) * steps * (len(standing.products) if standing.per_product else 1)
+    seconds = _seconds(standing, steps)
     time = f" take about {duration(seconds)} here" if seconds else ""
     return (
         f"Train longer: the loss still fell by {100 * drop:.0f} % over the last fifth of {standing.steps} steps, "
         f"{standing.steps / shared:.0f} for each product where the authors take {standing.authors_steps:.0f}. "
         f"{steps} steps{time}: {_train(standing)} --steps {steps}"
     )
+
+
+def _on_cross_fitting(standing: RunStanding) -> str:
+    """What the photographs that were trained on would add to the limits."""
+    rates = standing.rates
+    if rates is None or not standing.steps:
+        return ""
+    short = [
+        product
+        for product in standing.products
+        if product.calibrated < _needed(rates.false_alarm_rate, rates)
+        and not product.cross_fitted
+        and product.trained >= _FOLDS
+    ]
+    if not short:
+        return ""
+    then = _rates(
+        max(rates.false_alarm_rate, _carried(product.calibrated + product.trained, rates)) for product in short
+    )
+    seconds = _FOLDS * _seconds(standing, standing.steps)
+    time = f", about {duration(seconds)} here" if seconds else ""
+    return (
+        f"Without new photographs: let those that {_names(short)} {_were(short)} trained on count for the limits too, "
+        f"which then keep false alarms to {then}; it trains {_FOLDS} more "
+        f"detectors{time}. muad calibrate {shlex.quote(str(standing.run))} --cross-fit {_FOLDS}"
+    )
+
+
+def _seconds(standing: RunStanding, steps: int) -> float:
+    """What trainings of so many steps take here, of all products together; 0 if not known."""
+    return (standing.seconds_per_step or 0.0) * steps * (len(standing.products) if standing.per_product else 1)
 
 
 def _on_rates(standing: RunStanding) -> str:
@@ -198,17 +235,13 @@ def _on_rates(standing: RunStanding) -> str:
     short = [p for p in standing.products if p.has_limits and 0 < p.calibrated < _needed(wanted, rates)]
     if not short:
         return ""
-    carried = [_carried(product, rates) for product in short]
+    carried = [_carried(product.calibrated, rates) for product in short]
     on_the_way = (_BETWEEN,) if wanted < _BETWEEN < min(carried) else ()
     needs = ", ".join(_need(short, rate, rates) for rate in (*on_the_way, wanted))
-    least = (
-        _percent(min(carried))
-        if min(carried) == max(carried)
-        else f"{_percent(min(carried))} to {_percent(max(carried))}"
-    )
+    least = _rates(carried)
     return (
-        f"The {_range(product.calibrated for product in short)} good photographs of {_names(short)} can promise that "
-        f"{least} of good parts are falsely rejected, no less. Collect {needs}. {_calibrate(standing)}"
+        f"The {_range(product.calibrated for product in short)} good photographs of {_names(short)} keep false alarms "
+        f"to {least} at best. Collect {needs}. {_calibrate(standing)}"
     )
 
 
@@ -264,11 +297,15 @@ def _need(products: Sequence[ProductStanding], rate: float, rates: Rates | None)
     return f"{needed} of each{more} for {_percent(rate)}"
 
 
-def _carried(product: ProductStanding, rates: Rates) -> float:
-    """The least rate the good photographs of a product can keep."""
-    if rates.sure:
-        return 1 - float((1 - rates.confidence) ** (1 / product.calibrated))
-    return 1 / (product.calibrated + 1)
+def _carried(count: int, rates: Rates) -> float:
+    """The least rate so many good photographs can keep."""
+    return coarsest_sure_rate(count, rates.confidence) if rates.sure else coarsest_rate(count)
+
+
+def _rates(values: Iterable[float]) -> str:
+    """A rate, or from which to which they are."""
+    low, *_, high = sorted(values) * 2
+    return _percent(low) if _percent(low) == _percent(high) else f"{_percent(low)} to {_percent(high)}"
 
 
 def _is_tested(product: ProductStanding) -> bool:
@@ -284,6 +321,10 @@ def _list(entries: Iterable[object]) -> str:
     texts = [str(entry) for entry in entries]
     more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     return ", ".join(texts[:_NAMED]) + more
+
+
+def _were(products: Sequence[ProductStanding]) -> str:
+    return "was" if len(products) == 1 else "were"
 
 
 def _range(values: Iterable[int]) -> str:

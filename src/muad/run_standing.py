@@ -42,17 +42,20 @@ def run_standing(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunSta
     names = tuple(facts.get("categories", ()))
     limits, calibration = read_limits(run, names), read_calibration(run)
     scores = read_scores(run / SCORES_FILE) if (run / SCORES_FILE).is_file() else ()
+    pools = {} if calibration is None else calibration.pools
     products = []
     for name in names:
         own = [row for row in scores if row.category == name]
         bad = sum(row.is_anomalous for row in own)
         both = 0 < bad < len(own)
-        stored = calibration.good.get(name) if calibration is not None else None
+        stored = pools.get(name)
         judged = limits.categories.get(name) if limits is not None else None
         products.append(
             ProductStanding(
                 name=name,
-                calibrated=0 if stored is None else stored.count,
+                trained=facts["categories"][name],
+                calibrated=0 if stored is None else len(stored.scores),
+                cross_fitted=stored is not None and stored.folds > 0,
                 has_limits=judged is not None and not (judged.review is None and judged.reject is None),
                 good=len(own) - bad,
                 bad=bad,

@@ -201,3 +201,11 @@ def test_there_is_a_page_to_leaf_through_also_of_what_was_appended(
     muad("predict", tiny_run, good, "--out", out, "--append")
     text = (out / "results.html").read_text(encoding="utf-8")
     assert all(f"good/{name}.png" in text for name in ("000", "001", "002"))
+
+
+def test_what_to_do_next_comes_last_and_on_stderr(
+    muad: Callable[..., Any], tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    done = muad("predict", tiny_run, tiny_data / "pill_blister" / "test" / "good", "--out", tmp_path / "out", "--json")
+    assert "what to do next\n  1. No limits for pill_blister, printed_board" in done.err
+    assert "what to do next" not in done.out

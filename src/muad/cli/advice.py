@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
 from pathlib import Path
-from typing import Any
 
 from muad.cli.display import say
 
 
-def say_what_next(run: Path, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+def say_what_next(run: Path, results: Path | None = None) -> None:
     """A few sentences on stderr on what to do next with a run; none if nothing presses.
 
     Args:
         run: Run folder.
-        rows: What prediction just gave: rows of `results.csv`, or of `results.json`, which tell of regions too.
+        results: The `results.json` that prediction just wrote; None after anything else.
     """
     from muad.advice import advise
     from muad.errors import MuadError
     from muad.run_standing import run_standing
 
     try:
+        rows = [] if results is None else json.loads(results.read_text(encoding="utf-8"))
         sentences = advise(run_standing(run, rows=rows))
-    except MuadError as error:  # the command's own work is done and must not end as a fault
+    except (MuadError, OSError, ValueError) as error:  # the command's own work is done and must not end as a fault
         say(f"what to do next is not known: {error}")
         return
     if sentences:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from muad.cli.acceleration import acceleration_of
+from muad.cli.advice import say_what_next
 from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show, show_table
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def command(
     show_limits(results)
     say(NOT_COVERED)
     say(f"limits, to read and to edit: {run / 'limits.toml'}")
+    say_what_next(run)
 
 
 def show_limits(results: Mapping[str, CategoryResult]) -> None:

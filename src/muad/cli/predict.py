@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from muad.cli.acceleration import acceleration_of
+from muad.cli.advice import say_what_next
 from muad.cli.display import plain_table, progress_bar, say, show, show_table
 
 _VERDICTS = ("pass", "review", "reject", "unknown product", "none")
@@ -76,6 +77,7 @@ def command(
     elif predictor.limits is not None:
         _show_verdicts(rows)
     _require_one(rows, unreadable, out)
+    say_what_next(run, out / "results.json")
 
 
 def _say_what_was_found(rows: Sequence[dict[str, Any]], out: Path) -> list[str]:
