@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import muad
@@ -19,6 +20,7 @@ from muad.errors import ConfigError, DataError
 from muad.limit_setting import limits_in_force
 from muad.limits import Rates
 from muad.run_images import read_run_images
+from muad.training.choose import choose_config
 
 SHARE = "training.calibration_share=0.5"
 
@@ -395,3 +397,17 @@ def test_what_shows_the_same_is_not_tested_on_where_the_split_is_chosen_here(
     assert images is not None
     assert f"bolt/good/{held_out.name}" in images.training_names
     assert any("bolt: of the good images, 1 held out for testing are trained on" in text for text in said)
+
+
+def test_ten_good_photographs_are_enough_for_a_verdict(data: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    folder, run = tmp_path / "parts/bolt/good", tmp_path / "run"
+    folder.mkdir(parents=True)
+    for path in sorted((data / "bolt/train/good").glob("*.png"))[:10]:
+        shutil.copyfile(path, folder / path.name)
+    chosen = choose_config(open_catalog(folder.parents[1]), torch.device("cpu"), {}).training.calibration_share
+    share = [f"training.calibration_share={chosen}"]
+    muad.train(folder.parents[1], run, recipe=tiny_recipe, overrides=share, device="cpu")
+    result = limits_in_force(run)["bolt"]
+    assert (result.count, result.review.carried, result.reject.value) == (3, 0.25, None)
+    found = Predictor(run, device="cpu").predict(sorted((data / "bolt/test").glob("*/*.png")))
+    assert {one.verdict for one in found} <= {"pass", "review"}
