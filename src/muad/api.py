@@ -31,9 +31,9 @@ from muad.detectors import DiffusionAdConfig
 from muad.device import choose_device
 from muad.errors import CheckpointError, ConfigError, DataError
 from muad.evaluation import evaluate_detector, find_protocol
-from muad.inference import load_scorer
 from muad.metrics.report import CategoryReport, Report
 from muad.recognition import has_products, learn_products
+from muad.scorers import load_scorer
 from muad.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
 from muad.training import train_detector
 from muad.training.calibration_split import run_records

@@ -9,34 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
-from muad.acceleration import AcceleratedDetector, Acceleration
+from muad.acceleration import Acceleration
 from muad.assembly import ImageMaps, ImageViews, images_at_once, original_map, predict_images, view_image
 from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
-from muad.checkpoint import category_folder, load_detector, read_config, read_run, unfinished
+from muad.checkpoint import category_folder, read_run, unfinished
 from muad.data.images import has_pages, image_to_rgb, values_to_rgb
-from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
-from muad.detectors import Dinomaly
 from muad.device import choose_device
 from muad.errors import ConfigError, DataError
 from muad.limits import Limits
 from muad.limits_watch import LimitsInForce
 from muad.prediction import ImagePrediction
 from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
-from muad.run_images import kept_for_calibration
+from muad.scorers import load_scorer
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import UInt8
 
     from muad.data.images import ValueRange
-    from muad.data.transforms import Preprocessing
     from muad.detectors.base import Scorer
 
 ImageLike = Path | str | np.ndarray | Image.Image
-_CALIBRATION_IMAGES = 64
 _KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
 
 
@@ -281,78 +276,6 @@ def _named(seen: _Seen, found: Recognition) -> _Seen:
     judged_as = given or found.nearest
     views = None if seen.views is None else dataclasses.replace(seen.views, category=judged_as)
     return seen._replace(prediction=told, views=views, judged_as=judged_as)
-
-
-def load_scorer(
-    run: Path,
-    device: torch.device,
-    encoder_weights: Path | None = None,
-    acceleration: Acceleration | None = None,
-    *,
-    batch_size: int = 16,
-    note: Callable[[str], None] = lambda _: None,
-) -> Scorer:
-    """The trained detector of a run (or of one category's folder), made fast where that is known to change nothing.
-
-    Args:
-        run: Run folder.
-        device: Where to compute.
-        encoder_weights: Where the encoder's file lies now, if not where it was at training.
-        acceleration: Backend and precision; None for torch, in float32 if the run was trained so.
-        batch_size: How many images usually come together.
-        note: Called with sentences the user should see.
-
-    Raises:
-        CheckpointError: No usable run there.
-        ConfigError: The backend is not installed, or does not go with the detector.
-    """
-    detector = load_detector(run, encoder_weights).to(device)
-    if not isinstance(detector, Dinomaly):
-        if acceleration is not None:
-            raise ConfigError(
-                f"backend and precision must be left at torch and auto for this detector, got {acceleration.backend} "
-                f"and {acceleration.precision}: only Dinomaly has others."
-            )
-        return detector
-    if acceleration is None:
-        trained = read_config(run, encoder_weights).training.precision
-        acceleration = Acceleration(precision="fp32" if trained == "32-true" else "auto")
-    return AcceleratedDetector(
-        detector,
-        acceleration,
-        folder=run / "exports",
-        batch_size=batch_size,
-        calibration=lambda: _calibration_images(run, detector.preprocessing),
-        note=note,
-    )
-
-
-def _calibration_images(run: Path, preprocessing: Preprocessing) -> Float[torch.Tensor, "b 3 H W"]:
-    """Training images of the run, spread over its categories, for the ranges of int8.
-
-    Those kept for calibration are left alone: nothing of the detector may come from them.
-
-    Raises:
-        ConfigError: They are no longer where they were.
-    """
-    facts = read_run(run)
-    try:
-        records = open_catalog(Path(facts["data"]), facts["layout"]).select(split="train")
-        kept = kept_for_calibration(run)
-        records = tuple(
-            record for record in records if record.category in facts["categories"] and record.path not in kept
-        )
-        stride = max(1, len(records) // _CALIBRATION_IMAGES)
-        chosen = records[::stride][:_CALIBRATION_IMAGES]
-        views = [
-            preprocessing.views(preprocessing.read(record.path), f"image {record.path}", record.category)
-            for record in chosen
-        ]
-    except (DataError, KeyError) as error:
-        raise ConfigError(
-            f"precision must be fp32 or bf16 without the training images, got int8, which needs them: {error}"
-        ) from None
-    return torch.from_numpy(preprocessing.normalise(np.concatenate(views)))
 
 
 def _as_rgb(item: object, value_range: ValueRange | None) -> UInt8[np.ndarray, "H W 3"]:

@@ -58,6 +58,18 @@ def test_a_change_of_a_tenth_of_a_grey_level_reaches_the_map_in_bf16_too(trained
     assert not torch.equal(one, other)
 
 
+def test_patch_embedding_and_first_block_are_float32_in_bf16_too(make_detector, make_images) -> None:
+    detector, images = make_detector(), make_images(1)
+    exact, rounded = FoldedDinomaly(detector), FoldedDinomaly(detector, dtype=torch.bfloat16)
+    assert rounded.stem_blocks == 1
+    assert torch.equal(rounded.stem(images), exact.stem(images))
+    assert rounded.encoder[0].fc1.weight.dtype == torch.float32
+    assert rounded.encoder[1].fc1.weight.dtype == torch.bfloat16
+    assert FoldedDinomaly(make_detector({"depth": 2}, taps=(0, 1))).stem_blocks == 0, (
+        "a layer that is read is not in it"
+    )
+
+
 def test_sums_of_features_are_float32_in_bf16_too(make_detector, make_images) -> None:
     features = FoldedDinomaly(make_detector(), dtype=torch.bfloat16).features(make_images(1))
     assert [(feature.dtype, feature.shape) for feature in features] == [(torch.float32, (1, 48, 32))] * 4

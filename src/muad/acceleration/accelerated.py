@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +14,18 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from muad.acceleration.backends import Backend, OnnxBackend, OpenVinoBackend, PlainBackend, Precision, TorchBackend
+from muad.acceleration.deviation import (
+    MAX_MAP_PART,
+    MAX_SCORE_PART,
+    SHIFT_PART,
+    Compared,
+    Judgement,
+    Scale,
+    compared,
+    from_json,
+    judge,
+    to_json,
+)
 from muad.acceleration.exports import content_key, export_folder, export_int8, export_onnx, require_package
 from muad.acceleration.folding import FoldedDinomaly, why_not_foldable
 from muad.acceleration.postprocess import MapMaker
@@ -28,14 +40,20 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
+    from muad.data.transforms import Preprocessing
+    from muad.detectors.base import Scorer
+
+    Comparison = Callable[[Scorer, Scorer], Sequence[Compared]]
+    """Images of the run computed by the detector and by its fast version; none where there are none."""
+
 BackendName = Literal["torch", "openvino", "onnx"]
 BACKENDS: dict[BackendName, tuple[Precision, ...]] = {
     "torch": ("fp32", "bf16"),
     "openvino": ("fp32", "bf16", "int8"),
     "onnx": ("fp32", "int8"),
 }
-MAX_DEVIATION: dict[Precision, float] = {"fp32": 1e-5, "bf16": 1e-3, "int8": 5e-3}
-"""Largest absolute difference from the float32 map that a backend may show on real images."""
+MAX_FP32_DEVIATION = 1e-5
+"""Largest difference of a map in fp32, where only the order of additions is another; the rest is `deviation`'s."""
 _CHECK_IMAGES = 4
 
 
@@ -45,8 +63,8 @@ class Acceleration:
 
     Attributes:
         backend: Runtime of the network.
-        precision: Of its matrix products; `auto` is bf16 where the processor or card is fast at it and the map stays
-            within the limit, and fp32 elsewhere.
+        precision: Of its matrix products; `auto` is bf16 where the processor or card is fast at it and verdicts stay
+            as they are, and fp32 elsewhere.
         compile: Have torch.compile generate code for this machine; takes 10 to 60 seconds at the first images.
     """
 
@@ -66,11 +84,30 @@ class Acceleration:
             raise ConfigError(f"compile must be off with backend {self.backend}, got on. Use backend torch.")
 
 
+class _FastScorer:
+    """A backend with the detector's maps and scores."""
+
+    def __init__(
+        self, backend: Backend, map_maker: MapMaker, preprocessing: Preprocessing, device: torch.device
+    ) -> None:
+        self.preprocessing, self.device = preprocessing, device
+        self.backend, self._map_maker = backend, map_maker
+
+    def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
+        grid = self.backend(images)
+        maps = self._map_maker.maps(grid)
+        return Prediction(anomaly_map=maps, score=self._map_maker.scores(maps), grid=grid)
+
+    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        return self._map_maker.partial_scores(maps, inspected)
+
+
 class AcceleratedDetector:
     """A trained detector's `predict`, faster.
 
-    The first images it is given decide whether the backend may be used: its maps of them are compared with the
-    detector's own in float32, and what is further off than `MAX_DEVIATION` is refused.
+    When the first images come, the backend is compared with the detector in float32, and refused where it is too far
+    off: in fp32 by the maps of these images, in lower precisions by good images of the run and by its own limits
+    (`deviation`). What was found is kept and not computed again.
 
     Args:
         detector: Trained, on the device to compute on.
@@ -78,12 +115,16 @@ class AcceleratedDetector:
         folder: Where exported networks and the results of checks are kept (beside the run), or None to keep none.
         batch_size: How many images usually come together.
         calibration: Gives normal images for int8; without it, the first images predicted are used.
+        comparison: Computes good images of the run both ways; without it, or where it gives none, the first images
+            predicted are used.
+        scales: Gives what differences are measured by, as the limits are now; without it, the images' own spread.
         note: Called with sentences the user should see.
 
     Attributes:
         preprocessing: The detector's.
         device: Where images must be.
         deviation: Largest deviation found from the float32 map; None until the first images, or if not computed anew.
+        judgement: What was found in a lower precision; None until the first images, and in fp32.
 
     Raises:
         ConfigError: The backend does not go with the device or the detector, or is not installed.
@@ -97,15 +138,18 @@ class AcceleratedDetector:
         folder: Path | None = None,
         batch_size: int = 16,
         calibration: Callable[[], Float[Tensor, "b 3 H W"]] | None = None,
+        comparison: Comparison | None = None,
+        scales: Callable[[], Mapping[str | None, Scale]] = dict,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.preprocessing = detector.preprocessing
         self.device = next(detector.parameters()).device
         self.deviation: float | None = None
+        self.judgement: Judgement | None = None
         self._detector: Dinomaly | None = detector
         self._backend: Backend | None = None
         self._options, self._folder, self._batch_size = options, folder, batch_size
-        self._calibration, self._note = calibration, note
+        self._calibration, self._comparison, self._scales, self._note = calibration, comparison, scales, note
         self._map_maker = MapMaker(detector)
         _require_fit(detector, options, self.device)
 
@@ -153,25 +197,55 @@ class AcceleratedDetector:
     def _checked(self, detector: Dinomaly, precision: Precision, images: Float[Tensor, "b 3 H W"]) -> Backend:
         """A backend that was compared with the detector, now or earlier on this machine."""
         key = content_key(detector)
+        name = self._options.backend
         with export_folder(self._folder, key) as folder:
-            backend = self._build(detector, precision, images, folder)
-            name = self._options.backend
             record = folder / f"check-{name}-{precision}-{_circumstances(name, self.device, self._options)}.json"
-            if record.is_file():
+            seen = _read_check(record)
+            if seen is not None:
+                self._require_close(seen, precision, anew=False)
+            backend = self._build(detector, precision, images, folder)
+            if seen is not None:
                 return backend
-            self.deviation = _deviation(backend, detector, self._map_maker, images[:_CHECK_IMAGES])
-            limit = MAX_DEVIATION[precision]
-            if not self.deviation <= limit:
-                raise DeviationError(
-                    f"map of backend {name} in {precision} must be within {limit:.0e} of float32, got "
-                    f"{self.deviation:.1e} on {len(images[:_CHECK_IMAGES])} images. Use precision "
-                    f"{'bf16 or fp32' if precision == 'int8' else 'fp32'}."
-                )
+            fast = _FastScorer(backend, self._map_maker, self.preprocessing, self.device)
+            seen = [] if precision == "fp32" or self._comparison is None else [*self._comparison(detector, fast)]
+            seen = seen or _compare(detector, fast, images[:_CHECK_IMAGES])
             if self._folder is not None:
                 with suppress(OSError):  # a run on a read-only disk is checked each time
                     folder.mkdir(parents=True, exist_ok=True)
-                    record.write_text(json.dumps({"deviation": self.deviation, "limit": limit}), encoding="utf-8")
+                    record.write_text(json.dumps({"images": to_json(seen)}), encoding="utf-8")
+            self.deviation = max(image.map_deviation for image in seen)
+            self._require_close(seen, precision, anew=True)
         return backend
+
+    def _require_close(self, seen: Sequence[Compared], precision: Precision, *, anew: bool) -> None:
+        """Refuse what is too far off; say, once, where scores are moved as a whole.
+
+        Raises:
+            DeviationError: The backend may not be used.
+        """
+        judgement = judge(seen, self._scales())
+        name = self._options.backend
+        if precision == "fp32":
+            if not judgement.map_deviation <= MAX_FP32_DEVIATION:
+                raise DeviationError(
+                    f"map of backend {name} in fp32 must be within {MAX_FP32_DEVIATION:.0e} of the detector's, got "
+                    f"{judgement.map_deviation:.1e} on {judgement.count} images. Use backend torch."
+                )
+            return
+        self.judgement = judgement
+        if not judgement.accepted:
+            lower = "bf16 or fp32" if precision == "int8" else "fp32"
+            raise DeviationError(
+                f"backend {name} in {precision} must keep good images' scores within {MAX_SCORE_PART:.0%} and maps "
+                f"within {MAX_MAP_PART:.0%} of the way to their limit, and every verdict, got {judgement}. "
+                f"Use precision {lower}."
+            )
+        if anew and abs(judgement.shift) > SHIFT_PART:
+            self._note(
+                f"scores of backend {name} in {precision} are off by {judgement.shift:+.1%} of the way to the limit on "
+                f"median ({judgement.shifted or 'all images'}). For limits of its own, run: muad calibrate RUN "
+                f"GOOD_IMAGES --backend {name} --precision {precision}"
+            )
 
     def _build(
         self, detector: Dinomaly, precision: Precision, images: Float[Tensor, "b 3 H W"], folder: Path
@@ -182,17 +256,18 @@ class AcceleratedDetector:
         if options.backend == "torch":
             folded = FoldedDinomaly(detector, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
             return TorchBackend(folded, compiled_batch=self._batch_size if options.compile else None)
-        file = export_onnx(FoldedDinomaly(detector), folder)
+        folded = FoldedDinomaly(detector)
+        file = export_onnx(folded, folder)
+        stem = file.with_name("stem.onnx")
         if precision == "int8":
-            file = export_int8(file, self._calibration or (lambda: images), options.backend)
-        grid = detector.encoder.grid
+            file = export_int8(file, folded, self._calibration or (lambda: images), options.backend)
         if options.backend == "onnx":
-            return OnnxBackend(file, precision, grid)
-        return OpenVinoBackend(file, precision, grid, batch_size=self._batch_size)
+            return OnnxBackend(stem, file, precision, folded.grid)
+        return OpenVinoBackend(stem, file, precision, folded.grid, batch_size=self._batch_size)
 
 
 class DeviationError(ConfigError):
-    """A backend's maps are further from the float32 ones than its precision may bring."""
+    """A backend is further from the detector in float32 than it may be."""
 
 
 def _require_fit(detector: Detector, options: Acceleration, device: torch.device) -> None:
@@ -209,10 +284,21 @@ def _require_fit(detector: Detector, options: Acceleration, device: torch.device
     require_package("onnxscript", name)
 
 
-def _deviation(backend: Backend, detector: Dinomaly, map_maker: MapMaker, images: Float[Tensor, "b 3 H W"]) -> float:
-    """Largest absolute difference between the maps of a backend and those of the detector in float32."""
-    expected = detector.predict(images).anomaly_map
-    return float((map_maker.maps(backend(images)) - expected).abs().max())
+def _compare(detector: Dinomaly, fast: _FastScorer, images: Float[Tensor, "b 3 H W"]) -> list[Compared]:
+    """Images that come as they are, of nobody knows which category, computed both ways."""
+    pairs = []
+    for prediction in (detector.predict(images), fast.predict(images)):
+        maps, scores = prediction.anomaly_map.float().cpu().numpy(), prediction.score.float().cpu().tolist()
+        pairs.append(list(zip(scores, maps, strict=True)))
+    return [compared(None, expected, found) for expected, found in zip(*pairs, strict=True)]
+
+
+def _read_check(record: Path) -> list[Compared] | None:
+    """What an earlier check found; None if there was none, or its file is of no use."""
+    try:
+        return from_json(json.loads(record.read_text(encoding="utf-8"))["images"]) or None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _circumstances(name: BackendName, device: torch.device, options: Acceleration) -> str:

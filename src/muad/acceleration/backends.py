@@ -1,7 +1,8 @@
 """Runtimes that compute patch distances from images: torch, ONNX Runtime, OpenVINO, behind one small interface.
 
-Each takes normalised float32 images and gives the grid of distances. Outside of torch the exported network ends at the
-feature sums; the cosine is computed here, in float32.
+Each takes normalised float32 images and gives the grid of distances. Outside of torch the network is two files: its
+stem, computed in float32 whatever the precision, and the rest up to the feature sums; the cosine is computed here, in
+float32.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from muad.acceleration.exports import INPUT_NAME, openvino_core, require_package
+from muad.acceleration.exports import IMAGES_NAME, TOKENS_NAME, openvino_core, require_package
 from muad.acceleration.folding import FoldedDinomaly, distance_grid
 from muad.errors import ConfigError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jaxtyping import Float
-    from openvino import InferRequest
+    from openvino import CompiledModel, InferRequest
     from torch import Tensor
 
     from muad.detectors import Dinomaly
@@ -91,15 +92,16 @@ class OnnxBackend:
     """An exported network run by ONNX Runtime, image by image on all of torch's threads.
 
     Args:
-        file: The `.onnx` file.
-        precision: What it was exported in.
+        stem: The `.onnx` file from images to tokens.
+        file: The `.onnx` file from tokens to feature sums.
+        precision: What the second was exported in.
         grid: Patch rows and columns.
 
     Raises:
         ConfigError: ONNX Runtime is not installed.
     """
 
-    def __init__(self, file: Path, precision: Precision, grid: tuple[int, int]) -> None:
+    def __init__(self, stem: Path, file: Path, precision: Precision, grid: tuple[int, int]) -> None:
         require_package("onnxruntime", "onnx")
         import onnxruntime
 
@@ -110,11 +112,16 @@ class OnnxBackend:
         options.log_severity_level = 3
         # Threads that wait by spinning take the time of other processes on the same cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self._stem, self._network = (
+            onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"]) for part in (stem, file)
+        )
 
     def __call__(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b h w"]:
         """Distance at every patch."""
-        features = [self._session.run(None, {INPUT_NAME: image[None]}) for image in images.numpy()]
+        features = []
+        for image in images.numpy():
+            (tokens,) = self._stem.run(None, {IMAGES_NAME: image[None]})
+            features.append(self._network.run(None, {TOKENS_NAME: tokens}))
         return _distances(features, self._grid)
 
 
@@ -122,8 +129,10 @@ class OpenVinoBackend:
     """An exported network run by OpenVINO: one image on all threads, or several at a time on one thread each.
 
     Args:
-        file: The `.onnx` or `.xml` file.
-        precision: Of the products; int8 layers are in the file, and what it leaves is then bf16 where that is fast.
+        stem: The `.onnx` file from images to tokens.
+        file: The `.onnx` or `.xml` file from tokens to feature sums.
+        precision: Of the products of the second; int8 layers are in the file, and what it leaves is then bf16 where
+            that is fast.
         grid: Patch rows and columns.
         batch_size: How many images usually come together.
 
@@ -131,7 +140,7 @@ class OpenVinoBackend:
         ConfigError: OpenVINO is not installed, or the processor has no bf16.
     """
 
-    def __init__(self, file: Path, precision: Precision, grid: tuple[int, int], *, batch_size: int) -> None:
+    def __init__(self, stem: Path, file: Path, precision: Precision, grid: tuple[int, int], *, batch_size: int) -> None:
         require_package("openvino", "openvino")
         import openvino
 
@@ -145,26 +154,34 @@ class OpenVinoBackend:
         threads = torch.get_num_threads()
         self._streams = min(threads, batch_size)
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision != "fp32" and has_bf16 else "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": self._streams,
             "ENABLE_CPU_PINNING": False,  # two processes would pin their threads to the same cores
         }
-        self._compiled = core.compile_model(core.read_model(file), "CPU", settings)
+        rest = "bf16" if precision != "fp32" and has_bf16 else "f32"
+        self._stem, self._network = (
+            core.compile_model(core.read_model(part), "CPU", settings | {"INFERENCE_PRECISION_HINT": hint})
+            for part, hint in ((stem, "f32"), (file, rest))
+        )
 
     def __call__(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b h w"]:
         """Distance at every patch."""
-        features: list[list[np.ndarray]] = [[] for _ in images]
+        tokens = self._run(self._stem, [image[None] for image in images.numpy()])
+        return _distances(self._run(self._network, [token for (token,) in tokens]), self._grid)
+
+    def _run(self, network: CompiledModel, inputs: list[np.ndarray]) -> list[list[np.ndarray]]:
+        """Outputs of one of the networks for every input."""
+        outputs: list[list[np.ndarray]] = [[] for _ in inputs]
 
         def keep(request: InferRequest, place: int) -> None:
-            features[place] = [tensor.data.copy() for tensor in request.output_tensors]
+            outputs[place] = [tensor.data.copy() for tensor in request.output_tensors]
 
-        queue = self._new_queue(self._compiled, self._streams)
+        queue = self._new_queue(network, self._streams)
         queue.set_callback(keep)
-        for place, image in enumerate(images.numpy()):
-            queue.start_async({0: image[None]}, place)
+        for place, value in enumerate(inputs):
+            queue.start_async({0: value}, place)
         queue.wait_all()
-        return _distances(features, self._grid)
+        return outputs
 
 
 def _distances(features: list[list[np.ndarray]], grid: tuple[int, int]) -> Float[Tensor, "b h w"]:

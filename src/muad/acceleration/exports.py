@@ -1,8 +1,9 @@
-"""The folded network as an ONNX file, and its int8 version, written once per content and kept beside the run.
+"""The folded network as ONNX files, and its int8 version, written once per content and kept beside the run.
 
-    FOLDER/<key>/float32/network.onnx      one image in, the feature sums out; the cosine stays outside
+    FOLDER/<key>/float32/stem.onnx         one image in, tokens out: what is float32 in every precision
+    FOLDER/<key>/float32/network.onnx      these tokens in, the feature sums out; the cosine stays outside
     FOLDER/<key>/int8-openvino-<version>/  the same, quantised on the calibration images of its first use
-    FOLDER/<key>/check-*.json              how far a backend was off when it was built
+    FOLDER/<key>/check-*.json              good images computed by a backend and by the detector in float32
 
 The key covers weights, structure, sizes and the exporter's version. What lies under another key belongs to an earlier
 state of the run and is deleted.
@@ -29,6 +30,7 @@ from muad.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     import nncf
+    import onnx
     import openvino
     from jaxtyping import Float
     from torch import Tensor
@@ -38,16 +40,16 @@ if TYPE_CHECKING:
 
 Network = TypeVar("Network")
 Runtime = Literal["openvino", "onnx"]
-INPUT_NAME = "images"
+IMAGES_NAME, TOKENS_NAME = "images", "tokens"
 MIN_CALIBRATION_IMAGES = 8
-_FORMAT = 2
+_FORMAT = 3
 _SMOOTHING = 0.4
 _OPSET = 18
 _DRAFT = ".partial"
 
 
-class FeatureSums(nn.Module):
-    """The folded network up to the cosine, which no backend may compute in a lower precision.
+class _Stem(nn.Module):
+    """The beginning of the folded network, which no backend may compute in a lower precision.
 
     Args:
         folded: In float32.
@@ -57,9 +59,25 @@ class FeatureSums(nn.Module):
         super().__init__()
         self.folded = folded
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> tuple[Float[Tensor, "b n d"], ...]:
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b n d"]:
+        """Tokens."""
+        return self.folded.stem(images)
+
+
+class _FeatureSums(nn.Module):
+    """The folded network from there up to the cosine, which is float32 again.
+
+    Args:
+        folded: In float32.
+    """
+
+    def __init__(self, folded: FoldedDinomaly) -> None:
+        super().__init__()
+        self.folded = folded
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b n d"], ...]:
         """Sums of the encoder's groups, then of the decoder's."""
-        return tuple(self.folded.features(images))
+        return tuple(self.folded.features_of(tokens))
 
 
 def content_key(detector: Dinomaly) -> str:
@@ -74,7 +92,7 @@ def content_key(detector: Dinomaly) -> str:
 
 
 def export_onnx(folded: FoldedDinomaly, folder: Path) -> Path:
-    """The ONNX file in a network's own folder, written if it is not there.
+    """The ONNX file of the network after its stem, which lies beside it; written if they are not there.
 
     Raises:
         ConfigError: The exporter is not installed.
@@ -84,26 +102,35 @@ def export_onnx(folded: FoldedDinomaly, folder: Path) -> Path:
     require_package("onnxscript", "onnx")
 
     def write(draft: Path) -> None:
-        example = torch.zeros(1, 3, *folded.image_size)
+        image = torch.zeros(1, 3, *folded.image_size)
         with torch.no_grad():
-            torch.onnx.export(
-                FeatureSums(folded).eval(),
-                (example,),
-                draft / "network.onnx",
-                input_names=[INPUT_NAME],
-                opset_version=_OPSET,
-                dynamo=True,
-                verbose=False,
+            tokens = folded.stem(image)
+            parts = (
+                ("stem", _Stem(folded), image, IMAGES_NAME),
+                ("network", _FeatureSums(folded), tokens, TOKENS_NAME),
             )
+            for name, part, example, given in parts:
+                torch.onnx.export(
+                    part.eval(),
+                    (example,),
+                    draft / f"{name}.onnx",
+                    input_names=[given],
+                    opset_version=_OPSET,
+                    dynamo=True,
+                    verbose=False,
+                )
 
     return _find_or_write(folder / "float32", write) / "network.onnx"
 
 
-def export_int8(onnx_file: Path, calibration: Callable[[], Float[Tensor, "b 3 H W"]], runtime: Runtime) -> Path:
+def export_int8(
+    onnx_file: Path, folded: FoldedDinomaly, calibration: Callable[[], Float[Tensor, "b 3 H W"]], runtime: Runtime
+) -> Path:
     """An int8 version of an exported network, its ranges learned on images; written if it is not there.
 
     Args:
         onnx_file: From `export_onnx`; the version goes beside it.
+        folded: What it was exported from.
         calibration: Gives images as the detector takes them, on the CPU; normal ones of every category.
         runtime: Which runtime it is for.
 
@@ -112,7 +139,9 @@ def export_int8(onnx_file: Path, calibration: Callable[[], Float[Tensor, "b 3 H 
         CheckpointError: The folder cannot be written.
     """
     require_package("nncf", runtime)
+    require_package("onnx", "onnx")
     import nncf
+    import onnx
 
     def write(draft: Path) -> None:
         images = calibration()
@@ -121,23 +150,33 @@ def export_int8(onnx_file: Path, calibration: Callable[[], Float[Tensor, "b 3 H 
                 f"calibration images must be at least {MIN_CALIBRATION_IMAGES} for precision int8, got {len(images)}. "
                 "Give more normal images, or use precision bf16 or fp32."
             )
-        samples = [image[None] for image in images.numpy()]
+        with torch.no_grad():
+            samples = [folded.stem(image[None]).numpy() for image in images]
+        graph = onnx.load(onnx_file)
+        left = _products_of_activations(graph)
         if runtime == "openvino":
             import openvino
 
-            quantised = _quantise(openvino_core().read_model(onnx_file), nncf.Dataset(samples), len(samples))
+            network = openvino_core().read_model(onnx_file)
+            quantised = _quantise(network, nncf.Dataset(samples), len(samples), left)
             openvino.save_model(quantised, draft / "network.xml", compress_to_fp16=False)
         else:
-            import onnx
-
-            named = nncf.Dataset(samples, lambda sample: {INPUT_NAME: sample})
-            onnx.save(_quantise(onnx.load(onnx_file), named, len(samples)), draft / "network.onnx")
+            named = nncf.Dataset(samples, lambda sample: {TOKENS_NAME: sample})
+            onnx.save(_quantise(graph, named, len(samples), left), draft / "network.onnx")
 
     place = _find_or_write(onnx_file.parent.parent / f"int8-{runtime}-{nncf.__version__}", write)
     return place / ("network.xml" if runtime == "openvino" else "network.onnx")
 
 
-def _quantise(network: Network, images: nncf.Dataset, count: int) -> Network:
+def _products_of_activations(graph: onnx.ModelProto) -> list[str]:
+    """Names of the matrix products of attention: a tenth of the work, and the largest differences of scores."""
+    constant = {tensor.name for tensor in graph.graph.initializer}
+    return [
+        node.name for node in graph.graph.node if node.op_type == "MatMul" and not constant.intersection(node.input)
+    ]
+
+
+def _quantise(network: Network, images: nncf.Dataset, count: int, left: list[str]) -> Network:
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
@@ -153,6 +192,7 @@ def _quantise(network: Network, images: nncf.Dataset, count: int) -> Network:
             images,
             subset_size=count,
             model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=nncf.IgnoredScope(names=left),
             preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric ranges were closer than MIXED on trained runs
             advanced_parameters=closest,
         )

@@ -64,13 +64,15 @@ class FoldedDinomaly(nn.Module):
 
     Args:
         detector: Trained; neither changed nor kept.
-        dtype: Of weights and matrix products. Pixels and patch embedding, the residual stream, layer norms, the
-            normaliser of linear attention and the cosine are float32 whatever it is: a pixel rounded to bfloat16 is
-            off by up to half a grey level, which alone was more than half of the error of a map.
+        dtype: Of weights and matrix products. Pixels and patch embedding, the first block, the residual stream, layer
+            norms, the normaliser of linear attention and the cosine are float32 whatever it is: a pixel rounded to
+            bfloat16 is off by up to half a grey level, and tokens of a flat patch are so short at first that layer
+            norm enlarges what the first block rounds sevenfold. That was most of the error of a map.
 
     Attributes:
         image_size: Height and width of the images it takes.
         grid: Patches in height and width.
+        stem_blocks: Blocks always computed in float32.
 
     Raises:
         ConfigError: The detector has a part that cannot be folded.
@@ -106,9 +108,9 @@ class FoldedDinomaly(nn.Module):
             tuple(last - (layer - detector.unread) for layer in group) for group in detector.layer_groups
         ]
         self.dtype = dtype
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                module.to(dtype)
+        self.stem_blocks = 0 if 0 in taps else 1
+        for part in (*self.encoder[self.stem_blocks :], self.bottleneck, *self.decoder):
+            part.to(dtype)
         self.requires_grad_(False)
         self.eval()
 
@@ -118,9 +120,19 @@ class FoldedDinomaly(nn.Module):
 
     def features(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b n d"]]:
         """Patch tokens to compare: the encoder's sum over every group, then the decoder's sums in the same order."""
+        return self.features_of(self.stem(images))
+
+    def stem(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b n d"]:
+        """Tokens after what is always float32: patch embedding and the first block, if no layer is read from it."""
         tokens = self._tokens(images)
+        for block in self.encoder[: self.stem_blocks]:
+            tokens = block(tokens)
+        return tokens
+
+    def features_of(self, tokens: Float[Tensor, "b n d"]) -> list[Float[Tensor, "b n d"]]:
+        """What `features` gives, from the tokens of `stem`."""
         targets: list[Tensor | None] = [None] * len(self.tapped)
-        for index, block in enumerate(self.encoder):
+        for index, block in enumerate(self.encoder[self.stem_blocks :], self.stem_blocks):
             tokens = block(tokens)
             _add(targets, self.tapped, index, tokens)
         encoded = [total for total in targets if total is not None]
