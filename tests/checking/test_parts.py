@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from muad.checking.cost import estimate_cost
 from muad.checking.defects import defects_in_patches, masked_defects, small_defects
-from muad.checking.findings import DataCheck, Finding
+from muad.checking.findings import DataCheck, Finding, Kind, by_cause
 from muad.checking.outliers import long_parts, odd_exposure, odd_sizes, robust_limit
 from muad.checking.reading import Seen
 from muad.checking.repeats import find_repeats
@@ -105,6 +105,25 @@ def test_dark_and_blurred_images_stand_out_and_a_tiny_spread_makes_no_outliers()
     found = {(finding.kind, finding.images[0].name) for finding in odd_exposure([*usual, *odd])}
     assert found == {("exposure", "dark"), ("blur", "blurred")}
     assert odd_exposure([*usual[:3], *odd]) == []
+
+
+def test_one_cause_is_one_finding_unless_a_place_is_to_be_looked_at() -> None:
+    def about(kind: Kind, name: str, box: tuple[float, float, float, float] | None = None) -> Finding:
+        return Finding(kind=kind, category="bolt", images=(Path(name),), text=f"{kind}.", box=box)
+
+    place = (0.0, 0.0, 0.5, 0.5)
+    found = by_cause(
+        [
+            about("suspicious", "dark"), about("suspicious", "bad", place), about("suspicious", "blurred", place),
+            about("blur", "dark"), about("blur", "blurred"), about("exposure", "dark"),
+        ]
+    )  # fmt: skip
+    assert {(finding.kind, finding.images[0].name, finding.text) for finding in found} == {
+        ("exposure", "dark", "exposure. Also: blur. Also: suspicious."),
+        ("blur", "blurred", "blur."),
+        ("suspicious", "blurred", "suspicious."),
+        ("suspicious", "bad", "suspicious."),
+    }
 
 
 def test_sizes_and_aspect_ratios_that_differ_are_named() -> None:

@@ -13,7 +13,7 @@ import torch
 
 from muad.checking.cost import estimate_cost
 from muad.checking.defects import defects_in_patches, small_defects
-from muad.checking.findings import MEANINGS, CategoryFacts, DataCheck, Finding
+from muad.checking.findings import MEANINGS, CategoryFacts, DataCheck, Finding, by_cause
 from muad.checking.outliers import long_parts, odd_exposure, odd_sizes
 from muad.checking.reading import Seen, look_at
 from muad.checking.repeats import find_repeats
@@ -91,8 +91,7 @@ def check_data(
             patches = torch.stack([features.pop(id(seen)) for seen in good])
             odd, limits = suspicious(good, patches, _among(good, readable, groups), describer.grid)
         sizes = defects_in_patches(own, views, patch_px)
-        findings += odd
-        findings += odd_exposure([seen for seen in own if not seen.record.is_anomalous])
+        findings += by_cause([*odd_exposure([seen for seen in own if not seen.record.is_anomalous]), *odd])
         findings += odd_sizes(own, views)
         if own:
             usual = Counter(seen.size for seen in own).most_common(1)[0][0]

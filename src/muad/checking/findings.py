@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -67,6 +68,29 @@ class Finding:
     text: str
     box: tuple[float, float, float, float] | None = None
     settings: tuple[str, ...] = ()
+
+
+def by_cause(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings on single images, those that one cause explains made one.
+
+    A dark photograph is also less sharp and unlike the others, a blurred one unlike the others; but where a single
+    place is unlike the others, it is a part to look at as well.
+
+    Args:
+        findings: Of kinds `exposure`, `blur` and `suspicious`.
+    """
+    rank = ("exposure", "blur", "suspicious")
+    kept: dict[tuple[Path, ...], Finding] = {}
+    places = []
+    for finding in sorted(findings, key=lambda finding: rank.index(finding.kind)):
+        cause = kept.get(finding.images)
+        if cause is None:
+            kept[finding.images] = finding
+        elif finding.box is not None:
+            places.append(finding)
+        else:
+            kept[finding.images] = dataclasses.replace(cause, text=f"{cause.text} Also: {finding.text}")
+    return [*kept.values(), *places]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
