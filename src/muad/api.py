@@ -33,6 +33,7 @@ from muad.errors import CheckpointError, ConfigError, DataError
 from muad.evaluation import evaluate_detector, find_protocol
 from muad.metrics.report import CategoryReport, Report
 from muad.recognition import has_products, learn_products
+from muad.recognition.naming import measure_names, write_names
 from muad.scorers import load_scorer
 from muad.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
 from muad.training import train_detector
@@ -245,6 +246,10 @@ def evaluate(
     )
     write_text(target / SCORES_FILE, scores_to_csv(scores))
     write_text(target / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
+    names = measure_names(run_dir, records, chosen_device, lambda count: progress("name", count, len(records), None))
+    write_names(names, target, report.data_hash or "")
+    for each in names:
+        note(f"products: {each.sentence()}")
     return report
 
 

@@ -158,6 +158,24 @@ class ProductsFacts:
     doubts: Mapping[Name, str] = field(default_factory=dict)
 
 
+@_checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamingFacts:
+    """`naming.json`.
+
+    Attributes:
+        data_hash: Of the images, as in `evaluation.json`.
+        names: By kind of photograph, how many were named `right`, `unknown` and `misnamed`.
+    """
+
+    data_hash: str
+    names: Mapping[Literal["good", "bad", "strangers"], Mapping[Literal["right", "unknown", "misnamed"], Count]]
+
+    def __post_init__(self) -> None:
+        if any(len(counts) < 3 for counts in self.names.values()):
+            raise ValueError("names must hold right, unknown and misnamed of every kind")
+
+
 def read_json(path: Path, kind: type[_Schema], remedy: str) -> tuple[_Schema, dict[str, Any]]:
     """A JSON file of a run folder, checked; also as it stands there, keys of newer releases included.
 

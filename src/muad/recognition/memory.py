@@ -82,11 +82,13 @@ class Memory:
     def _distances(self, seen: Appearance, hidden: Bool[np.ndarray, "b n"] | None = None) -> Float[np.ndarray, " b"]:
         """Of some photographs; to each of them, some of the remembered ones may be hidden."""
         # [photograph, place, remembered photograph]: the square of the distance to the nearest part of each.
-        whole = _squares(seen.whole[:, None], self.whole)
-        patches = _squares(seen.patches, self.patches).min(axis=-1)
-        colours = _squares(seen.colours, self.colours).min(axis=-1)
+        copies = self.whole.reshape(-1, 1, self.whole.shape[2])
+        whole = _nearest_squares(seen.whole[:, None], copies).reshape(len(seen), *self.whole.shape[:2])
+        patches = _nearest_squares(seen.patches, self.patches)
+        colours = _nearest_squares(seen.colours, self.colours)
         if hidden is not None:
-            for squares in (whole, patches, colours):
+            whole[hidden] = np.inf
+            for squares in (patches, colours):
                 squares.swapaxes(1, 2)[hidden] = np.inf
         near = whole.reshape(len(seen), -1)
         count = min(_NEAREST, (len(self) - (hidden is not None)) * self.whole.shape[1])
@@ -98,11 +100,16 @@ class Memory:
         return np.asarray(np.exp(np.mean([np.log(np.maximum(part, _LEAST)) for part in parts], axis=0)))
 
 
-def _squares(given: Float[np.ndarray, "b m d"], remembered: Float[np.ndarray, "n p d"]) -> Float[np.ndarray, "b m n p"]:
-    """Squared Euclidean distances of all to all."""
+def _nearest_squares(
+    given: Float[np.ndarray, "b m d"], remembered: Float[np.ndarray, "n p d"]
+) -> Float[np.ndarray, "b m n"]:
+    """Squared Euclidean distances of all to the nearest part of each remembered photograph."""
     flat, known = given.reshape(-1, given.shape[-1]), remembered.reshape(-1, remembered.shape[-1])
-    squared = (flat**2).sum(1)[:, None] + (known**2).sum(1) - 2 * flat @ known.T
-    return np.asarray(np.maximum(squared, 0)).reshape(*given.shape[:2], *remembered.shape[:2])
+    # |x - y|^2 - |x|^2 as one matrix product, so that the large table is gone over but twice.
+    one = np.ones((len(flat), 1), np.float32)
+    table = np.concatenate([flat, one], axis=1) @ np.concatenate([-2 * known, (known**2).sum(1)[:, None]], axis=1).T
+    nearest = table.reshape(*given.shape[:2], *remembered.shape[:2]).min(axis=-1)
+    return np.asarray(np.maximum(nearest + (given**2).sum(-1)[:, :, None], 0))
 
 
 def _some(parts: Float[np.ndarray, "n m w"], count: int, random: np.random.Generator) -> Float[np.ndarray, "n k w"]:

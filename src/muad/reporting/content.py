@@ -18,6 +18,7 @@ from muad.limits import CategoryLimits, Limits, read_calibration, read_limits
 from muad.metrics.conformal import binomial_interval
 from muad.metrics.ranking import rank_metrics
 from muad.metrics.report import CategoryReport, Report, Seen
+from muad.recognition.naming import Naming, read_names
 from muad.scores import SCORES_FILE, ImageScore, read_scores
 from muad.wording import counted
 
@@ -121,6 +122,7 @@ class RunContent:
         missing: Sentences on what the report lacks, and how to get it.
         promise: What limits promise in general; empty without any.
         seen_before: What is known of whether the run had seen the tested images, as a sentence; empty without figures.
+        names: How often the product on them was named rightly.
     """
 
     run: Path
@@ -132,6 +134,7 @@ class RunContent:
     missing: tuple[str, ...] = field(default=())
     promise: str = ""
     seen_before: str = ""
+    names: tuple[Naming, ...] = field(default=())
 
     @property
     def is_unseen(self) -> bool:
@@ -176,6 +179,7 @@ def read_content(run: Path) -> RunContent:
         missing=tuple(_missing(run, facts, figures, scores, limits)),
         promise=NOT_COVERED if limits is not None else "",
         seen_before="" if figures is None else _seen_before(figures.seen),
+        names=() if figures is None else tuple(read_names(run, figures.data_hash)),
     )
 
 
