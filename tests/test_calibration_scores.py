@@ -56,10 +56,13 @@ def test_sentences_say_what_is_proven_and_what_is_assumed(tmp_path) -> None:
     result = results_of(calibration, ["bolt"])["bolt"]
     assert (result.count, result.kept_out, result.folds) == (120, 24, 5)
     assert (result.reject.carried, result.reject.proven, result.reject.more_images) == (1 / 121, 1 / 25, 79)
-    assert (result.review.carried, result.review.proven) == (0.05, 6 / 25)  # the sixth from the top of 120
+    # Those kept out carry 5 % by themselves, so that stays proven.
+    assert (result.review.carried, result.review.proven, result.review.assumed) == (0.05, 0.05, False)
+    assert result.review.value == max(calibration.good["bolt"].scores)
     said = list(result.sentences())
     assert said[0].startswith("cross-fitted: 96 of 120 good images were scored by 5 detectors that had not seen them")
     assert "at most 0.826 % of good parts (the coarsest limit, 0.5 % is wanted" in said[2]
+    assert "on average over draws of 24 calibration images, at most 5 % of good parts" in said[1]
     assert "without that assumption at most 4 %, for this draw at most 11.7 % in the long run" in said[2]
     (tmp_path / "calibration.json").write_text(json.dumps(calibration.to_json()))
     assert read_calibration(tmp_path) == calibration
@@ -81,3 +84,17 @@ def test_a_pooled_limit_is_never_below_that_of_the_images_kept_out_at_the_same_p
     kept, crossed = random.normal(size=count // 5), random.normal(size=count)
     pooled = pool(_scored(kept), _scored(crossed, 5)).scores
     assert all(pooled[-place] >= np.sort(kept)[-place] for place in range(1, len(kept) + 1))
+
+
+def test_a_reject_limit_is_never_below_the_review_limit() -> None:
+    kept, crossed = np.r_[np.full(18, 0.0), 10.0], np.linspace(0, 1, 3000)
+    calibration = Calibration(
+        muad="1",
+        weights="w",
+        limits_digest="",
+        rates=Rates(),
+        good={"bolt": _scored(kept)},
+        cross_fit={"bolt": _scored(crossed, 5)},
+    )
+    result = results_of(calibration, ["bolt"])["bolt"]
+    assert (result.review.value, result.reject.value, result.reject.assumed) == (10.0, 10.0, True)

@@ -13,6 +13,9 @@ for the one detector that is deployed:
   the m images the deployed detector scored itself, which is the side on which more good parts would be stopped than
   promised, they are not used.
 
+So a rate that the images kept out carry by themselves is set from them alone, and stays proven; the pool serves the
+rates for which they are too few.
+
 The bounds of Barber et al. for CV+ and of Vovk for cross-conformal predictors need the K detectors at prediction, where
 an image is compared with every fold by the detector of that fold: K times the cost, for 2 j / (n + 1) and more. A mean
 of the K p-values needs the same factor of two (Vovk and Wang). For a few dozen images that proves less than the images
@@ -71,7 +74,8 @@ class Pool:
         scores: Rising.
         map_peaks: Rising; one for each score.
         images: Scored for them; those that show the same count once.
-        kept_out: Scores that the run's own detector gave.
+        own_scores: Those of them that the run's own detector gave, rising.
+        own_peaks: The map peaks of those.
         folds: Detectors the others come from; 0 where there are none.
         agreement: Chance that the others lie so low or lower beside those kept out, if nothing is wrong; None where it
             cannot be compared.
@@ -81,10 +85,16 @@ class Pool:
     scores: tuple[float, ...] = ()
     map_peaks: tuple[float, ...] = ()
     images: int = 0
-    kept_out: int = 0
+    own_scores: tuple[float, ...] = ()
+    own_peaks: tuple[float, ...] = ()
     folds: int = 0
     agreement: float | None = None
     refuted: bool = False
+
+    @property
+    def kept_out(self) -> int:
+        """Scores that the run's own detector gave."""
+        return len(self.own_scores)
 
 
 def pool(kept_out: Scored | None, cross_fitted: Scored | None) -> Pool:
@@ -110,7 +120,8 @@ def pool(kept_out: Scored | None, cross_fitted: Scored | None) -> Pool:
         scores=tuple(sorted(kept_out.scores + cross_fitted.scores)),
         map_peaks=tuple(sorted(kept_out.map_peaks + cross_fitted.map_peaks)),
         images=kept_out.images + cross_fitted.images,
-        kept_out=kept_out.count,
+        own_scores=kept_out.scores,
+        own_peaks=kept_out.map_peaks,
         folds=cross_fitted.folds,
         agreement=agreement,
     )
@@ -123,7 +134,8 @@ def _alone(kept_out: Scored | None, agreement: float | None = None) -> Pool:
         scores=kept_out.scores,
         map_peaks=kept_out.map_peaks,
         images=kept_out.images,
-        kept_out=kept_out.count,
+        own_scores=kept_out.scores,
+        own_peaks=kept_out.map_peaks,
         agreement=agreement,
         refuted=agreement is not None,
     )

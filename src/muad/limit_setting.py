@@ -59,6 +59,8 @@ class Limit:
             proven.
         bound: What that part is at most in the long run, with the stated confidence; None where nothing is proven.
         more_images: How many more good images the wanted rate needs; 0 where it is kept.
+        count: Different good images it rests on.
+        assumed: Whether some of them were cross-fitted.
         by_hand: Whether `limits.toml` says something else than calibration gave.
     """
 
@@ -68,6 +70,8 @@ class Limit:
     proven: float | None
     bound: float | None
     more_images: int
+    count: int
+    assumed: bool = False
     by_hand: bool = False
 
     @property
@@ -149,7 +153,8 @@ class CategoryResult:
             return
         said = (
             f"cross-fitted: {self.count - self.kept_out} of {self.count} good images were scored by {self.folds} "
-            "detectors that had not seen them; limits assume that these score new good parts as this one does"
+            "detectors that had not seen them; limits that count them assume that those detectors score new good parts "
+            "as this one does"
         )
         if self.agreement is None:
             yield f"{said}, which no image was kept out to test"
@@ -174,9 +179,9 @@ def results_of(
     results, pools = {}, calibration.pools
     for category in categories:
         own, rates = pools.get(category, Pool()), calibration.rates
-        review, reject = _review_limit(own.scores, own, rates), _reject_limit(own.scores, own, rates)
-        peak = _reject_limit(own.map_peaks, own, rates).value
-        peak = _review_limit(own.map_peaks, own, rates).value if peak is None else peak
+        review, reject = _limits(own.scores, own.own_scores, rates)
+        lowest, highest = _limits(own.map_peaks, own.own_peaks, rates)
+        peak = lowest.value if highest.value is None else highest.value
         if in_force is not None:
             edited = in_force.get(category, CategoryLimits())
             review, reject, peak = _as_edited(review, edited.review), _as_edited(reject, edited.reject), edited.map
@@ -272,37 +277,49 @@ def _counted(result: CategoryResult) -> str:
     return str(result.count) if result.images == result.count else f"{result.images} (counted as {result.count})"
 
 
-def _review_limit(scores: Sequence[float], own: Pool, rates: Rates) -> Limit:
-    return _limit(scores, own, rates.review_rate, rates)
+def _limits(scores: Sequence[float], own: Sequence[float], rates: Rates) -> tuple[Limit, Limit]:
+    """The review and the reject limit; no reject limit where it would stop more than may be taken off the line."""
+    review, reject = _limit(scores, own, rates.review_rate, rates), _limit(scores, own, rates.false_alarm_rate, rates)
+    if reject.is_coarser and reject.count < _needed(rates.review_rate, rates):
+        return review, replace(reject, value=None, carried=None, proven=None, bound=None)
+    if review.value is not None and reject.value is not None:
+        # Of unlike images the rarer limit may be the lower one; to raise it keeps both promises.
+        reject = replace(reject, value=max(review.value, reject.value))
+    return review, reject
 
 
-def _reject_limit(scores: Sequence[float], own: Pool, rates: Rates) -> Limit:
-    """None of its own where even the coarsest would reject more good parts than may be taken off the line at all."""
-    limit = _limit(scores, own, rates.false_alarm_rate, rates)
-    if limit.is_coarser and len(scores) < _needed(rates.review_rate, rates):
-        return replace(limit, value=None, carried=None, proven=None, bound=None)
-    return limit
+def _limit(scores: Sequence[float], own: Sequence[float], rate: float, rates: Rates) -> Limit:
+    """From the images kept out alone where they carry the rate, else from the pool.
 
-
-def _limit(scores: Sequence[float], own: Pool, rate: float, rates: Rates) -> Limit:
-    count, needed = len(scores), _needed(rate, rates)
+    Args:
+        scores: The pool, rising.
+        own: Those of it that the run's own detector gave, rising.
+        rate: The one that is wanted.
+        rates: How it is to be kept.
+    """
+    needed = _needed(rate, rates)
+    if len(own) >= needed:
+        scores = own
+    count, assumed = len(scores), len(scores) > len(own)
     if not count:
-        return Limit(rate=rate, value=None, carried=None, proven=None, bound=None, more_images=needed)
+        return Limit(rate=rate, value=None, carried=None, proven=None, bound=None, more_images=needed, count=0)
     rank = sure_rank(count, rate, rates.confidence) if rates.sure else limit_rank(count, rate)
     coarsest = coarsest_sure_rate(count, rates.confidence) if rates.sure else coarsest_rate(count)
+    carried = coarsest if rank is None else rate
     place = 1 if rank is None else count + 1 - rank  # from the largest
     bound = proven = None
-    if place <= own.kept_out:
-        bound = rate_bound(own.kept_out, own.kept_out + 1 - place, rates.confidence)
-        proven = bound if rates.sure else place / (own.kept_out + 1)
-    carried = coarsest if rank is None else rate
+    if place <= len(own):
+        bound = rate_bound(len(own), len(own) + 1 - place, rates.confidence)
+        proven = bound if rates.sure else place / (len(own) + 1)
     return Limit(
         rate=rate,
         value=scores[-place],
         carried=carried,
-        proven=proven if own.folds else carried,
+        proven=proven if assumed else carried,
         bound=bound,
         more_images=needed - count if rank is None else 0,
+        count=count,
+        assumed=assumed,
     )
 
 
@@ -315,7 +332,7 @@ def _as_edited(limit: Limit, value: float | None) -> Limit:
     return (
         limit
         if value == limit.value
-        else replace(limit, value=value, carried=None, proven=None, bound=None, by_hand=True)
+        else replace(limit, value=value, carried=None, proven=None, bound=None, assumed=False, by_hand=True)
     )
 
 
@@ -335,7 +352,7 @@ def _misses(bad: Scored | None, review: Limit, reject: Limit, confidence: float)
 
 
 def _sentence(name: str, limit: Limit, result: CategoryResult) -> str:
-    count, rates = result.count, result.rates
+    count, rates = limit.count, result.rates
     if limit.by_hand:
         if limit.value is None:
             return f"no {name} limit: its line was taken out of limits.toml by hand"
@@ -358,7 +375,7 @@ def _sentence(name: str, limit: Limit, result: CategoryResult) -> str:
     long_run = ""
     if limit.bound is not None:
         long_run = f"at most {_percent(limit.bound)} in the long run, with {_percent(rates.confidence)} confidence"
-    if result.folds:
+    if limit.assumed:
         proven = "nothing is proven without that assumption"
         if limit.proven is not None:
             proven = f"without that assumption at most {_percent(limit.proven)}, for this draw {long_run}"
