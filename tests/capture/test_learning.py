@@ -95,7 +95,7 @@ def test_training_learns_it_for_every_product_with_enough_images_and_says_so(
 def test_an_edited_limit_holds_and_an_edited_rate_stays(knowing: Path, factory: Path, tmp_path: Path) -> None:
     run = Path(copytree(knowing, tmp_path / "run"))
     text = (run / CAPTURE_FILE).read_text(encoding="utf-8").replace("capture_rate = 0.005", "capture_rate = 0.1")
-    lines = [line for line in text.splitlines() if not line.startswith("brightness")]
+    lines = [line for line in text.splitlines() if not line.startswith(("brightness", "highlights"))]
     (run / CAPTURE_FILE).write_text("\n".join(lines), encoding="utf-8")
     image = read_image(factory / "printed_board/test/good/000.png")
     (dim,) = Predictor(run, device="cpu").predict((image * 0.8).astype(np.uint8), category="printed_board")

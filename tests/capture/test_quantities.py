@@ -37,9 +37,10 @@ def test_a_few_hot_pixels_are_no_content() -> None:
     assert content_reasons(measure(frame))
 
 
-@pytest.mark.parametrize(("level", "deviation"), [(3, 3), (6, 3), (120, 5)])
-def test_noise_around_one_grey_is_no_content(level: float, deviation: float) -> None:
-    (reason,) = content_reasons(measure(_noise(level, deviation)))
+@pytest.mark.parametrize(("level", "deviation"), [(3, 3), (6, 3), (120, 5), (128, 40), (128, 200)])
+@pytest.mark.parametrize("size", [(260, 300), (512, 640), (700, 900), (1500, 2000)])
+def test_noise_around_one_grey_is_no_content(level: float, deviation: float, size: tuple[int, int]) -> None:
+    (reason,) = content_reasons(measure(_noise(level, deviation, size)))
     assert (reason.what, reason.quantity) == (NO_CONTENT, "structure")
 
 
@@ -56,7 +57,7 @@ def test_photographs_of_parts_have_content(tiny_data: Path) -> None:
 def test_quantities_do_not_depend_on_the_size(size: tuple[int, int]) -> None:
     known, found = measure(_scene((512, 512))), measure(_scene(size))
     assert found.range == pytest.approx(known.range, rel=0.03)
-    assert found.structure == pytest.approx(known.structure, rel=0.03)
+    assert found.structure == pytest.approx(known.structure, rel=0.05)
     assert found.brightness == pytest.approx(known.brightness, rel=0.01)
     assert found.contrast == pytest.approx(known.contrast, rel=0.03)
 
@@ -70,7 +71,7 @@ def test_only_what_is_inspected_counts() -> None:
     assert not content_reasons(measure(frame, inspected))
     assert content_reasons(measure(frame, ~inspected))
     alone = measure(frame[:, 200:])
-    for name in ("brightness", "contrast", "range", "dark", "bright", "blank"):
+    for name in ("brightness", "highlights", "contrast", "range", "dark", "bright", "blank"):
         assert getattr(measure(frame, inspected), name) == pytest.approx(getattr(alone, name), rel=0.05, abs=0.01)
 
 
@@ -95,6 +96,7 @@ def test_blur_lowers_sharpness_and_grain_and_noise_raises_grain() -> None:
 def test_light_moves_brightness_and_clipping_and_leaves_contrast_and_sharpness() -> None:
     whole, half = measure(_textured()), measure((_textured() * 0.5).astype(np.uint8))
     assert half.brightness == pytest.approx(whole.brightness / 2, rel=0.02)
+    assert half.highlights == pytest.approx(whole.highlights / 2, rel=0.02)
     for name in ("contrast", "sharpness", "grain"):
         assert getattr(half, name) == pytest.approx(getattr(whole, name), rel=0.05)
     double = measure(np.clip(_textured().astype(float) * 3, 0, 255).astype(np.uint8))

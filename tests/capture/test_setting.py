@@ -12,6 +12,7 @@ from muad.capture.setting import Learned, learn_limits, least_photographs
 
 _USUAL = Capture(
     brightness=120,
+    highlights=200,
     dark=0.001,
     bright=0.002,
     contrast=0.3,
@@ -29,7 +30,7 @@ def _photographs(random: np.random.Generator, count: int, spread: float = 0.2) -
     for _ in range(count):
         lamp = random.normal()
         factor = {name: math.exp(spread * (0.6 * lamp + 0.8 * random.normal())) for name in QUANTITIES}
-        factor |= {name: math.exp(2 * random.normal()) for name in ("dark", "bright", "blank")}
+        factor |= {name: math.exp(10 * spread * random.normal()) for name in ("dark", "bright", "blank")}
         values = {name: min(getattr(_USUAL, name) * factor[name], 1e6) for name in QUANTITIES}
         found.append(dataclasses.replace(_USUAL, **values))
     return found
@@ -99,6 +100,7 @@ def test_limits_that_nothing_can_pass_are_not_there() -> None:
     [
         ({"brightness": 50.0}, ["too dark"]),
         ({"brightness": 220.0}, ["too bright"]),
+        ({"highlights": 100.0}, ["too dark"]),
         ({"dark": 0.9, "brightness": 20.0}, ["too dark"]),
         ({"bright": 0.9}, ["too bright"]),
         ({"contrast": 0.05}, ["low contrast"]),

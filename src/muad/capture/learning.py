@@ -76,16 +76,29 @@ def learn_capture(
     found: dict[str, Learned | None] = {}
     for name in categories:
         paths = [record.path for record in records if record.category == name and not record.is_anomalous]
-        found[name] = _learn_category(name, paths, rate, images.value_range, interest)
+        found[name] = learn_category(name, paths, rate, images.value_range, interest)
     write_text(folder / CAPTURE_FILE, _text(found, rate))
     for sentence in _sentences(found, rate):
         note(sentence)
     return read_capture(folder, categories)
 
 
-def _learn_category(
-    category: str, paths: Sequence[Path], rate: float, value_range: ValueRange | None, interest: InterestMasks | None
+def learn_category(
+    category: str,
+    paths: Sequence[Path],
+    rate: float,
+    value_range: ValueRange | None = None,
+    interest: InterestMasks | None = None,
 ) -> Learned | None:
+    """What is learned from good photographs of one category; None if they are too few.
+
+    Args:
+        category: Its name.
+        paths: Of the photographs; of thousands, an even choice is measured.
+        rate: Share of good photographs that may be flagged.
+        value_range: That of the run, for images with more than 8 bits.
+        interest: The run's regions of interest.
+    """
     if len(paths) < least_photographs():
         return None
 

@@ -35,6 +35,7 @@ QUANTITIES: Mapping[str, tuple[str | None, str | None]] = {
     "structure": (NO_CONTENT, None),
     "blank": (None, NO_CONTENT),
     "brightness": ("too dark", "too bright"),
+    "highlights": ("too dark", None),
     "dark": (None, "too dark"),
     "bright": (None, "too bright"),
     "contrast": ("low contrast", None),
@@ -42,7 +43,7 @@ QUANTITIES: Mapping[str, tuple[str | None, str | None]] = {
     "grain": ("blurred", "noisy"),
 }
 """What is said of a photograph with too little, and with too much of a quantity; None where that is no fault."""
-_OF_LIGHT = frozenset({"brightness", "dark", "bright"})
+_OF_LIGHT = frozenset({"brightness", "highlights", "dark", "bright"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 _SIDE_PX = 512  # the longer side of the reduced copy; nothing is enlarged
 _COARSE_PX = 32  # the longer side of the copy in which noise has averaged out
 _CELL_PX = 16
-_TAIL = 0.001  # share of pixels at each end that may be hot or dead ones
-_COARSE_TAIL = 0.01
+_ENDS = (0.001, 0.01, 0.99, 0.999)  # hot and dead pixels are fewer than one in a thousand
+_COARSE_ENDS = (0.01, 0.99)
+# Levels between these ends of the means of cells that hold nothing but noise, by its finest detail and the cell's side:
+# 4.65 deviations, of which the finest detail has 0.87, and half as much again where resizing ties neighbours together.
+_NOISE_WIDTH, _LEAST_CELL_PX = 8.0, 8.0
 _CLIPPED_DARK, _CLIPPED_BRIGHT = 2, 253
 _FLAT_LEVELS = 1.5  # a cell of the reduced copy in which pixels differ by no more shows nothing
 _LEAST_DETAIL = 0.02  # grey levels added to every band, so that a ratio of nothing is one
@@ -28,19 +31,22 @@ class Capture:
 
     Attributes:
         brightness: Mean level.
+        highlights: Level that one pixel in a hundred exceeds: it shows the light where the part's own colours vary.
         dark: Share of pixels without light, at level 2 or below.
         bright: Share of saturated pixels, at level 253 or above.
-        contrast: Deviation of the levels as a share of their mean, which more or less light leaves as it is.
+        contrast: Difference of the levels that one pixel in a hundred and all but one in a hundred exceed, as a share
+            of their sum: more or less light leaves it as it is.
         grain: Deviation of the finest detail (below 1 px of the reduced copy) over that of the next (1 to 2 px): low
             in a blurred photograph, high in a noisy one.
         sharpness: Deviation of fine detail (1 to 2 px) over that of coarser (2 to 4 px): noise hides blur less here.
         blank: Share of the frame's cells in which nothing is to be seen.
         structure: Levels from the darkest to the brightest part of the frame, each a thirty-second of the longer side:
-            noise averages out in them.
+            noise averages out in them, and what is left of it is taken off.
         range: Levels from the darkest to the brightest pixel, but for one in a thousand at each end.
     """
 
     brightness: float
+    highlights: float
     dark: float
     bright: float
     contrast: float
@@ -65,18 +71,19 @@ def measure(image: UInt8[np.ndarray, "H W 3"], inspected: Bool[np.ndarray, "H W"
         single, counted = single[alone], grey[shown]
     else:
         shown, counted = None, grey
-    mean = float(counted.mean())
     finest, fine, coarser = _detail(grey, shown)
+    lowest, low, high, highest = np.quantile(counted.ravel()[::3], _ENDS).tolist()  # of many pixels some are enough
     return Capture(
-        brightness=round(mean, 3),
+        brightness=round(float(counted.mean()), 3),
+        highlights=high,
         dark=float((single <= _CLIPPED_DARK).mean()),
         bright=float((single >= _CLIPPED_BRIGHT).mean()),
-        contrast=float(counted.std()) / max(mean, 1.0),
+        contrast=(high - low) / max(high + low, 1.0),
         grain=finest / fine,
         sharpness=fine / coarser,
         blank=_blank(grey, shown),
-        structure=_width(_coarse(grey, shown), _COARSE_TAIL),
-        range=_width(counted.ravel()[::3], _TAIL),  # of many alike pixels some are enough
+        structure=_structure(grey, shown, finest),
+        range=round(highest - lowest, 3),  # resizing one grey leaves some millionths
     )
 
 
@@ -145,17 +152,16 @@ def _blank(grey: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"] | None
     return float(flat.mean()) if flat.size else 0.0
 
 
-def _coarse(grey: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"] | None) -> Float[np.ndarray, " n"]:
-    """Mean level of each cell of a coarse grid, of the pixels that count."""
+def _structure(grey: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"] | None, finest: float) -> float:
+    """Levels between the means of the cells of a coarse grid, of the pixels that count, beyond what noise explains."""
     factor = min(1.0, _COARSE_PX / max(grey.shape))
     size = tuple(max(1, round(length * factor)) for length in grey.shape)
     if shown is None:
-        return _resized(grey, size).ravel()
-    cover = _resized(shown.astype(np.float32), size)
-    means: np.ndarray = _resized(np.where(shown, grey, np.float32(0)), size)[cover > 0] / cover[cover > 0]
-    return means
-
-
-def _width(values: Float[np.ndarray, "*n"], tail: float) -> float:
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return round(float(high - low), 3)  # resizing one grey leaves some millionths
+        means = _resized(grey, size)
+    else:
+        cover = _resized(shown.astype(np.float32), size)
+        means = _resized(np.where(shown, grey, np.float32(0)), size)[cover > 0] / cover[cover > 0]
+    low, high = np.quantile(means, _COARSE_ENDS).tolist()
+    # In a smaller cell noise has not averaged out, and may be a fine texture as well.
+    noise = _NOISE_WIDTH * finest * factor if 1 / factor >= _LEAST_CELL_PX else 0.0
+    return max(0.0, round(float(high - low - noise), 3))

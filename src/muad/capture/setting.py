@@ -4,6 +4,10 @@ All limits of a product are one: how far a photograph lies from the usual one, i
 farthest, each counted by how far good photographs spread to that side. Each good photograph is counted by what is usual
 among the others, because a new one has no part in it either, and the rank of those distances sets the limit as it does
 for scores (metrics/conformal.py). Photographs that repeat each other count once, with the farthest of them.
+
+One odd photograph among few would set that distance for every quantity. So no limit lies more than twice as far as any
+good photograph does in that quantity. What this adds to the rate is not proven but simulated
+(tests/capture/test_setting.py): it is next to nothing.
 """
 
 from __future__ import annotations
@@ -25,20 +29,26 @@ if TYPE_CHECKING:
 
 _ENDS = (0.1, 0.5, 0.9)  # of a quantity in good photographs: its low end, what is usual, its high end
 # Quantities are compared as logarithms, so that half and double are equally far: what is added to each before, how far
-# its ends are taken to lie from the usual at least, and within what distance of the usual nobody wants to hear of it.
-_SCALES: Mapping[str, tuple[float, float, float]] = {
-    "structure": (1, 0.1, math.log(1.5)),
-    "blank": (0.03, math.log(2), math.log(2)),
-    "brightness": (4, 0.02, math.log(1.1)),
-    "dark": (0.03, math.log(2), math.log(2)),
-    "bright": (0.03, math.log(2), math.log(2)),
-    "contrast": (0.01, 0.03, math.log(1.2)),
-    "sharpness": (0, 0.03, math.log(1.15)),
-    "grain": (0, 0.03, math.log(1.15)),
+# its ends are taken to lie from the usual at least, and the distances below and above within which nobody wants to hear
+# of it. A rough part looks noisier than a smooth one, so noise must be worse than that.
+_SHARE = (0.03, math.log(2), math.log(2), math.log(2))
+_SCALES: Mapping[str, tuple[float, float, float, float]] = {
+    "structure": (1, 0.1, math.log(1.5), 0),
+    "blank": _SHARE,
+    "brightness": (4, 0.02, math.log(1.1), math.log(1.1)),
+    "highlights": (4, 0.03, math.log(1.15), 0),
+    "dark": _SHARE,
+    "bright": _SHARE,
+    "contrast": (0.02, 0.03, math.log(1.2), 0),
+    "sharpness": (0, 0.03, math.log(1.15), 0),
+    "grain": (0, 0.03, math.log(1.15), math.log(1.5)),
 }
+_REACH = (
+    2  # times as far as any good photograph lies, a limit is never farther: one odd photograph loosens only its own
+)
 _MOST = {"brightness": 255.0, "blank": 1.0, "dark": 1.0, "bright": 1.0}
 _NAMES = tuple(QUANTITIES)
-_OFFSETS, _FLOORS, _LEAST = np.array([_SCALES[name] for name in _NAMES]).T
+_OFFSETS, _FLOORS, _LEAST_BELOW, _LEAST_ABOVE = np.array([_SCALES[name] for name in _NAMES]).T
 _LOW_IS_FAULT, _HIGH_IS_FAULT = (
     np.array([words[side] is not None for words in QUANTITIES.values()]) for side in (0, 1)
 )
@@ -81,7 +91,7 @@ def learn_limits(captured: Sequence[Capture], groups: Sequence[Sequence[int]], r
     places = np.log(values + _OFFSETS)
     distances = [_distance(places[unit], _usual(np.delete(places, unit, axis=0))) for unit in units]
     rank = limit_rank(len(units), rate) or len(units)
-    low, high = _ends(_usual(places), float(np.sort(distances)[rank - 1]))
+    low, high = _ends(places, float(np.sort(distances)[rank - 1]))
     seen = np.quantile(values, [0, 0.5, 1], axis=0).T
     return Learned(
         photographs=len(captured),
@@ -114,11 +124,13 @@ def _distance(places: Float[np.ndarray, "m q"], usual: _Usual) -> float:
     return float(max(low.max(), high.max(), 0))
 
 
-def _ends(usual: _Usual, distance: float) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
-    """The values at that distance on both sides."""
-    middle, below, above = usual
-    low = np.exp(middle - np.maximum(distance * below, _LEAST)) - _OFFSETS
-    high = np.exp(middle + np.maximum(distance * above, _LEAST)) - _OFFSETS
+def _ends(places: Float[np.ndarray, "n q"], distance: float) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
+    """The values at that distance on both sides, or nearer where no good photograph comes near them."""
+    middle, below, above = _usual(places)
+    down = np.minimum(distance * below, _REACH * np.maximum(middle - places.min(axis=0), below))
+    up = np.minimum(distance * above, _REACH * np.maximum(places.max(axis=0) - middle, above))
+    low = np.exp(middle - np.maximum(down, _LEAST_BELOW)) - _OFFSETS
+    high = np.exp(middle + np.maximum(up, _LEAST_ABOVE)) - _OFFSETS
     return low, high
 
 
