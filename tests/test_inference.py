@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -271,3 +272,14 @@ def test_a_run_without_products_works_as_before_there_were_any(
     assert (by_path.category, by_path.recognised_category, by_path.notice) == ("pill_blister", None, None)
     assert (by_pixels.category, by_pixels.recognised_category) == (None, None)
     assert by_pixels.score == by_path.score
+
+
+def test_arrays_of_opencv_are_judged_as_the_photograph_they_are(predictor: Predictor, paths: list[Path]) -> None:
+    frame = cv2.imread(str(paths[0]))
+    (expected,), (found,) = predictor.predict(paths[0]), predictor.predict(frame, channels="bgr")
+    assert found.score == expected.score
+    np.testing.assert_array_equal(found.image, expected.image)
+    for other in (paths[0], Image.open(paths[0])):  # these say themselves how they are
+        assert predictor.predict(other, channels="bgr")[0].score == expected.score
+    with pytest.raises(ConfigError, match="channels must be rgb or bgr, got 'gbr'"):
+        predictor.predict(frame, channels="gbr")  # type: ignore[arg-type]

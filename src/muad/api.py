@@ -28,10 +28,11 @@ from muad.data.content_hash import content_hash
 from muad.data.index import open_catalog
 from muad.data.roi import copy_masks
 from muad.detectors import DiffusionAdConfig
-from muad.device import choose_device
+from muad.device import DeviceName, choose_device
 from muad.errors import CheckpointError, ConfigError, DataError
-from muad.evaluation import evaluate_detector, find_protocol
+from muad.evaluation import ProtocolName, evaluate_detector, find_protocol
 from muad.metrics.report import CategoryReport, Report
+from muad.progress import shows_progress
 from muad.recognition import has_products, learn_products
 from muad.recognition.naming import measure_names, write_names
 from muad.scorers import load_scorer
@@ -74,6 +75,7 @@ def _silent(*_: object) -> None:
     """For callers who want no news."""
 
 
+@shows_progress
 def train(
     data: str | Path,
     out: str | Path,
@@ -81,7 +83,7 @@ def train(
     recipe: str | Path | None = None,
     overrides: Iterable[str] = (),
     layout: str = "auto",
-    device: str = "auto",
+    device: DeviceName = "auto",
     devices: int = 1,
     nodes: int = 1,
     resume: bool = False,
@@ -157,14 +159,15 @@ def train(
     return config
 
 
+@shows_progress
 def evaluate(
     run: str | Path,
     data: str | Path,
     *,
     out: str | Path | None = None,
-    protocol: str = "dinomaly",
+    protocol: ProtocolName = "dinomaly",
     layout: str = "auto",
-    device: str = "auto",
+    device: DeviceName = "auto",
     encoder_weights: str | Path | None = None,
     acceleration: Acceleration | None = None,
     batch_size: int = 16,

@@ -16,6 +16,7 @@ from muad.capture import has_capture
 from muad.capture.learning import learn_capture
 from muad.checkpoint import category_folder, checkpoints, read_run
 from muad.data.tree import ANOMALOUS_NAMES, MASK_FOLDER_NAMES, NORMAL_NAMES
+from muad.device import DeviceName
 from muad.errors import CheckpointError, DataError
 from muad.image_scoring import PathGroups, count_once, near_duplicates, score_images
 from muad.inference import Predictor
@@ -23,6 +24,7 @@ from muad.limit_history import is_edited, text_digest, write_limits
 from muad.limit_setting import CategoryResult, limits_in_force, limits_text, results_of, summary
 from muad.limits import LIMITS_FILE, Calibration, read_calibration, read_rates
 from muad.outputs import find_images
+from muad.progress import shows_progress
 from muad.recognition import has_products, learn_products
 from muad.run_images import UNREADABLE, file_digest, read_run_images, remember_calibrated
 
@@ -39,6 +41,7 @@ def _silent(*_: object) -> None:
     """For callers who want no news."""
 
 
+@shows_progress
 def calibrate(
     run: str | Path,
     good: str | Path | None = None,
@@ -48,7 +51,7 @@ def calibrate(
     confidence: float | None = None,
     sure: bool | None = None,
     bad: str | Path | None = None,
-    device: str = "auto",
+    device: DeviceName = "auto",
     encoder_weights: str | Path | None = None,
     acceleration: Acceleration | None = None,
     batch_size: int = 16,

@@ -72,6 +72,9 @@ PROTOCOLS = {
 }
 
 
+ProtocolName = Literal["dinomaly", "exact"]
+
+
 def find_protocol(name: str) -> Protocol:
     """The protocol of that name.
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,7 @@ from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure,
 from muad.checkpoint import category_folder, read_run, unfinished
 from muad.data.images import has_pages, image_to_rgb, values_to_rgb
 from muad.data.loading import read_ahead
-from muad.device import choose_device
+from muad.device import DeviceName, choose_device
 from muad.errors import ConfigError, DataError
 from muad.limits import Limits
 from muad.limits_watch import LimitsInForce
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from muad.data.images import ValueRange
     from muad.detectors.base import Scorer
 
+Channels = Literal["rgb", "bgr"]
 ImageLike = Path | str | np.ndarray | Image.Image
 _KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
 
@@ -68,7 +69,7 @@ class Predictor:
         self,
         run: str | Path,
         *,
-        device: str = "auto",
+        device: DeviceName = "auto",
         encoder_weights: str | Path | None = None,
         acceleration: Acceleration | None = None,
         note: Callable[[str], None] = lambda _: None,
@@ -98,31 +99,44 @@ class Predictor:
         return self._limits.limits
 
     def predict(
-        self, images: ImageLike | Iterable[ImageLike], *, batch_size: int = 16, category: str | None = None
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        batch_size: int = 16,
+        category: str | None = None,
+        channels: Channels = "rgb",
     ) -> list[ImagePrediction]:
         """Predictions of all images, in order; the list keeps every image and map, so use `stream` for thousands.
 
         Args:
-            images: Paths, RGB or grey uint8 arrays `[H, W, 3]` or `[H, W]`, PIL images, or one of them.
+            images: Paths, colour or grey uint8 arrays `[H, W, 3]` or `[H, W]`, PIL images, or one of them.
             batch_size: Images per forward pass.
             category: What they show, if it is known: it goes before what the path says and what is recognised.
+            channels: Order of the channels of arrays: `rgb`, or `bgr` as OpenCV has them; predictions hold RGB.
 
         Raises:
-            ConfigError: Unknown or missing category.
+            ConfigError: Unknown or missing category, or another order of channels.
         """
         if isinstance(images, (str, Path, np.ndarray, Image.Image)):
             images = [images]
-        return list(self.stream(images, batch_size=batch_size, category=category))
+        return list(self.stream(images, batch_size=batch_size, category=category, channels=channels))
 
     def stream(
-        self, images: Iterable[ImageLike], *, batch_size: int = 16, category: str | None = None
+        self,
+        images: Iterable[ImageLike],
+        *,
+        batch_size: int = 16,
+        category: str | None = None,
+        channels: Channels = "rgb",
     ) -> Iterator[ImagePrediction]:
         """Like `predict`, one by one, holding two batches in memory; what is no image comes with `error` set."""
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
         if category is not None and self.categories and category not in self.categories:
             raise ConfigError(f"category must be one of {', '.join(self.categories)}, got {category!r}.")
-        return self._stream(images, batch_size, category)
+        if channels not in get_args(Channels):
+            raise ConfigError(f"channels must be rgb or bgr, got {channels!r}.")
+        return self._stream(images, batch_size, category, channels)
 
     def category_of(self, path: Path | None, category: str | None = None) -> str | None:
         """What an image is said to show: the given category, else the innermost folder of its path named like one.
@@ -150,18 +164,22 @@ class Predictor:
         limit = None if self.limits is None else self.limits.map_limit(category)
         return limit if limit is not None or self.map_scale is None else self.map_scale[1]
 
-    def _stream(self, images: Iterable[ImageLike], batch_size: int, category: str | None) -> Iterator[ImagePrediction]:
+    def _stream(
+        self, images: Iterable[ImageLike], batch_size: int, category: str | None, channels: Channels
+    ) -> Iterator[ImagePrediction]:
         at_once = images_at_once(self._preprocessing, batch_size)
-        read = read_ahead(lambda item: self._read(item, category), images, ahead=at_once)
+        read = read_ahead(lambda item: self._read(item, category, channels), images, ahead=at_once)
         while group := list(islice(read, at_once)):
             self._limits.refresh()
             seen = [self._checked(self._viewed(seen)) for seen in self._recognise(group)]
             yield from map(self._judged, self._predict_group(seen, batch_size))
 
-    def _read(self, item: ImageLike, category: str | None) -> _Seen:
+    def _read(self, item: ImageLike, category: str | None, channels: Channels) -> _Seen:
         path, preprocessing = Path(item) if isinstance(item, (str, Path)) else None, self._preprocessing
         category = self.category_of(path, category)
         try:
+            if isinstance(item, np.ndarray) and channels == "bgr" and item.ndim == 3:
+                item = np.ascontiguousarray(item[..., ::-1])
             image = preprocessing.read(path) if path is not None else _as_rgb(item, preprocessing.value_range)
         except DataError as error:
             return _Seen(ImagePrediction(path=path, category=category, error=str(error)), None)

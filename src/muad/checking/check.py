@@ -24,8 +24,9 @@ from muad.data.holdout import moved_records
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
 from muad.data.transforms import Preprocessing
-from muad.device import choose_device
+from muad.device import DeviceName, choose_device
 from muad.nn.encoder import EncoderConfig
+from muad.progress import shows_progress
 from muad.training.choose import choose_config
 from muad.training.images import settle_categories
 
@@ -41,12 +42,13 @@ MOST_DESCRIBED = 2000
 _BATCH_SIZE = 16
 
 
+@shows_progress
 def check_data(
     data: str | Path,
     *,
     layout: str = "auto",
     recipe: str | Path | None = None,
-    device: str = "auto",
+    device: DeviceName = "auto",
     progress: Progress = lambda *_: None,
 ) -> DataCheck:
     """What is wrong with a data set: its files, repeats, labels, pictures, sizes; and what training on it would cost.

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
+
+from muad.progress import progress_bar
 
 if TYPE_CHECKING:
     from muad.metrics.report import Report
     from muad.published_figures import PublishedFigures
 
+__all__ = ["plain_table", "progress_bar", "quiet_engine", "report_table", "say", "show", "show_report", "show_table"]
+
 _HEADINGS = ("image\nAUROC", "image\nAP", "image\nF1-max", "pixel\nAUROC", "pixel\nAP", "pixel\nF1-max", "pixel\nAUPRO")
 _ENDLESS = 100_000
-Update = Callable[[str, int, int, float | None], None]
 
 
 def say(text: str) -> None:
@@ -56,42 +48,6 @@ def show_table(table: Table) -> None:
     if not console.is_terminal:
         console.width = _ENDLESS
     console.print(table)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Update]:
-    """A bar on stderr with rate and time left, from the first news on; yields the function that moves it.
-
-    The function takes what is being worked on, how much is done, how much there is, and a loss to show or None. What is
-    trained is counted in steps, everything else in images.
-    """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-    )
-    bar = Progress(*columns, console=Console(stderr=True))
-    tasks: dict[str, TaskID] = {}
-
-    def update(name: str, done: int, total: int, loss: float | None) -> None:
-        if name not in tasks:
-            bar.start()
-            tasks[name] = bar.add_task(name, total=total, completed=max(0, done - 1), rate="")
-        unit = "step" if name.startswith("train") else "image"
-        speed = bar.tasks[bar.task_ids.index(tasks[name])].speed
-        rate = "" if not speed else f"{speed:.1f} {unit}/s" if speed >= 1 else f"{1 / speed:.1f} s/{unit}"
-        rate += "" if loss is None else f", loss {loss:.4f}"
-        bar.update(tasks[name], completed=done, total=total, rate=rate)
-
-    try:
-        yield update
-    finally:
-        if tasks:
-            bar.stop()
 
 
 def quiet_engine() -> None:

@@ -34,7 +34,8 @@ def command(
 
     with progress_bar() as update:
         report = api.evaluate(
-            run, data, out=out, protocol=protocol, layout=layout, device=device, encoder_weights=encoder_weights,
+            run, data, out=out, layout=layout, device=device, encoder_weights=encoder_weights,
+            protocol=protocol,  # type: ignore[arg-type]  # a name there is not is told
             acceleration=acceleration_of(backend, precision, compile_network), batch_size=batch_size,
             strict=strict, progress=update, note=say,
         )  # fmt: skip

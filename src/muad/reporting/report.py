@@ -13,10 +13,12 @@ from muad.data.content_hash import content_hash, relative_name
 from muad.data.images import read_pair
 from muad.data.index import open_catalog
 from muad.data.transforms import Preprocessing
+from muad.device import DeviceName
 from muad.errors import ConfigError, DataError, MuadError
 from muad.inference import Predictor
 from muad.metrics.report import METRIC_NAMES
 from muad.nn.encoder import EncoderConfig
+from muad.progress import shows_progress
 from muad.published_figures import published_figures
 from muad.reporting.content import CategoryContent, Counts, RunContent, read_content
 from muad.reporting.page import render, split_command, write_page
@@ -39,12 +41,13 @@ _FACTS = (
 _HEADINGS = ("image AUROC", "image AP", "image F1-max", "pixel AUROC", "pixel AP", "pixel F1-max", "pixel AUPRO")
 
 
+@shows_progress
 def report(
     run: str | Path,
     out: str | Path | None = None,
     *,
     data: str | Path | None = None,
-    device: str = "auto",
+    device: DeviceName = "auto",
     encoder_weights: str | Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Path:

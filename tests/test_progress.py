@@ -1,0 +1,76 @@
+"""The bar of the verbs in Python: on a terminal unless something else is asked for, and never elsewhere."""
+
+import io
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from muad.progress import Update, progress_bar, shows_progress
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _silent(*_: object) -> None:
+    pass
+
+
+@shows_progress
+def inner(*, progress: Update = _silent) -> Update:
+    progress("inner", 1, 2, None)
+    return progress
+
+
+@shows_progress
+def outer(*, progress: Update = _silent) -> tuple[Update, Update]:
+    """A verb that calls another."""
+    progress("outer", 1, 2, None)
+    return progress, inner()
+
+
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> _Terminal:
+    screen = _Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    return screen
+
+
+def test_on_a_terminal_a_verb_shows_a_bar_and_one_within_it_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _terminal(monkeypatch)
+    mine, within = outer()
+    assert mine is not _silent
+    assert within is _silent
+    assert "outer" in terminal.getvalue()
+    assert "inner" not in terminal.getvalue()
+    inner()
+    assert "inner" in terminal.getvalue()
+
+
+def test_elsewhere_it_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outer() == (_silent, _silent)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_function_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _terminal(monkeypatch)
+    told: list[tuple[object, ...]] = []
+
+    def take(*news: object) -> None:
+        told.append(news)
+
+    assert inner(progress=take) is take
+    assert told == [("inner", 1, 2, None)]
+    assert terminal.getvalue() == ""
+    with progress_bar():
+        assert inner() is _silent  # there is a bar already
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "calibrate", "check_data", "report"])
+def test_every_verb_has_it(verb: str) -> None:
+    import muad
+
+    shown: Callable[..., object] = getattr(muad, verb)
+    assert "progress" in shown.__wrapped__.__kwdefaults__  # type: ignore[attr-defined]
