@@ -66,6 +66,8 @@ def constraint_of(fault: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails
         return f"one of {context['expected'].replace(' or ', ', ')}"
     if kind == "greater_than_equal":
         return f"at least {context['ge']:g}"
+    if kind in ("greater_than", "less_than"):
+        return f"above {context['gt']:g}" if kind == "greater_than" else f"below {context['lt']:g}"
     return _KINDS.get(kind, str(fault["msg"]))
 
 

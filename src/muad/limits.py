@@ -30,7 +30,6 @@ written with all digits: a limit is exactly one of them, and a score equal to a 
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -43,11 +42,13 @@ import numpy as np
 from muad.calibration_scores import Pool, Scored, pool
 from muad.errors import CheckpointError, ConfigError
 from muad.metrics.conformal import p_values
+from muad.run_schema import CalibrationFacts, ScoredFacts, read_json
 
 Verdict = Literal["pass", "review", "reject", "unknown product"]
 CALIBRATION_FILE, LIMITS_FILE = "calibration.json", "limits.toml"
 NO_LIMITS = "no limits: run muad calibrate"
 _FORMAT_VERSION = 1
+_RATES = ("false_alarm_rate", "review_rate", "confidence", "sure")
 _LIMIT_NAMES, _RATE_NAMES = ("review", "reject", "map"), ("review_rate", "reject_rate")
 
 
@@ -261,35 +262,32 @@ def read_calibration(run: Path) -> Calibration | None:
     path = run / CALIBRATION_FILE
     if not path.is_file():
         return None
+    facts, _ = read_json(path, CalibrationFacts, "Delete it and calibrate again.")
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if facts["format_version"] != _FORMAT_VERSION:
-            raise ValueError(f"format version {facts['format_version']}")
-        return Calibration(
-            muad=facts["muad"],
-            weights=facts["weights"],
-            limits_digest=facts["limits_digest"],
-            rates=Rates(**{name: facts[name] for name in ("false_alarm_rate", "review_rate", "confidence", "sure")}),
-            good=_scored(facts["good"]),
-            bad=_scored(facts["bad"]),
-            cross_fit=_scored(facts.get("cross_fit", {})),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{CALIBRATION_FILE} must be readable, got {path} ({error!r}). Delete it and calibrate again."
-        ) from None
+        rates = Rates(**{name: getattr(facts, name) for name in _RATES})
+    except ConfigError as error:
+        raise CheckpointError(f"{CALIBRATION_FILE}: {error} It is {path}: delete it and calibrate again.") from None
+    return Calibration(
+        muad=facts.muad,
+        weights=facts.weights,
+        limits_digest=facts.limits_digest,
+        rates=rates,
+        good=_scored(facts.good),
+        bad=_scored(facts.bad),
+        cross_fit=_scored(facts.cross_fit),
+    )
 
 
-def _scored(tables: Mapping[str, Any]) -> dict[str, Scored]:
+def _scored(tables: Mapping[str, ScoredFacts]) -> dict[str, Scored]:
     return {
         name: Scored(
-            scores=tuple(map(float, table["scores"])),
-            map_peaks=tuple(map(float, table["map_peaks"])),
-            images=int(table.get("images", len(table["scores"]))),
-            data_hash=str(table["data_hash"]),
-            source=str(table["source"]),
-            created=str(table["created"]),
-            folds=int(table.get("folds", 0)),
+            scores=table.scores,
+            map_peaks=table.map_peaks,
+            images=len(table.scores) if table.images is None else table.images,
+            data_hash=table.data_hash,
+            source=table.source,
+            created=table.created,
+            folds=table.folds,
         )
         for name, table in tables.items()
     }

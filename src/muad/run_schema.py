@@ -129,6 +129,49 @@ class ImagesFacts:
 
 @_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredFacts:
+    """What `calibration.json` says of one category's images; older releases did not count them apart from scores."""
+
+    scores: tuple[Number, ...]
+    map_peaks: tuple[Number, ...]
+    data_hash: str
+    source: str
+    created: str
+    images: Count | None = None
+    folds: Count = 0
+
+    def __post_init__(self) -> None:
+        for name in ("scores", "map_peaks"):
+            values = getattr(self, name)
+            if list(values) != sorted(values):
+                raise ValueError(f"{name} must rise, got others")
+        if len(self.scores) != len(self.map_peaks):
+            raise ValueError(f"map_peaks must be as many as scores, {len(self.scores)}, got {len(self.map_peaks)}")
+
+
+Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
+
+
+@_checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationFacts:
+    """`calibration.json`."""
+
+    format_version: Literal[1]
+    muad: str
+    weights: str
+    limits_digest: str
+    false_alarm_rate: Share
+    review_rate: Share
+    confidence: Share
+    sure: Flag
+    good: Mapping[str, ScoredFacts]
+    bad: Mapping[str, ScoredFacts] = field(default_factory=dict)
+    cross_fit: Mapping[str, ScoredFacts] = field(default_factory=dict)
+
+
+@_checked
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFacts:
     """`probe.json`: which probe the runs of a folder are of."""
 
@@ -224,8 +267,8 @@ def check(path: Path, content: Mapping[str, Any], kind: type[_Schema], remedy: s
         fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"] if part != "[key]")
     if fault["type"] == "value_error":
-        said = str(fault["ctx"]["error"])
-        raise CheckpointError(f"{path.name}: {said}, in {path}. {remedy}") from None
+        where = f"{key}." if key else ""
+        raise CheckpointError(f"{path.name}: {where}{fault['ctx']['error']}, in {path}. {remedy}")
     if fault["type"] == "missing" and not isinstance(fault["loc"][-1], int):
         raise CheckpointError(f"{path.name} must hold {key!r}, got {path} without it. {remedy}")
     raise CheckpointError(

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
+
+from muad.metrics.report import METRIC_NAMES
 
 Spoil = Callable[[Path], None]
 
@@ -61,8 +65,49 @@ def _folder(name: str) -> Spoil:
     return spoil
 
 
+def _back_to_10(spoil: Spoil) -> Spoil:
+    """As if the training had been interrupted after the tenth of its twelve steps, and then something else."""
+
+    def spoil_both(run: Path) -> None:
+        shutil.rmtree(run / "checkpoints/00000012")
+        _json("run.json", finished=None)(run)
+        spoil(run)
+
+    return spoil_both
+
+
 def _nothing(run: Path) -> None:
     pass
+
+
+SCORED = {"scores": [1.0, 2.0], "map_peaks": [1.0, 2.0], "data_hash": "sha256:0", "source": "x", "created": "today"}
+CALIBRATION = {
+    "format_version": 1, "muad": "0", "weights": "0", "limits_digest": "0", "false_alarm_rate": 0.005,
+    "review_rate": 0.05, "confidence": 0.95, "sure": False, "good": {"pill_blister": SCORED}, "bad": {},
+}  # fmt: skip
+
+
+def _calibration(**changes: Any) -> Spoil:
+    values = {key: value for key, value in {**CALIBRATION, **changes}.items() if value is not None}
+    return _text("calibration.json", json.dumps(values))
+
+
+def _scored(**changes: Any) -> Spoil:
+    values = {key: value for key, value in {**SCORED, **changes}.items() if value is not None}
+    return _calibration(good={"pill_blister": values})
+
+
+FIGURES = dict.fromkeys(METRIC_NAMES, 0.5)
+EVALUATION = {"protocol": "exact", "categories": {"pill_blister": FIGURES}, "mean": FIGURES, "images": 5}
+SEEN = {"checked": True, "compared": 5, "trained_on": 0, "calibrated_on": 0, "by_pixels": True}
+
+
+def _odd_products(run: Path) -> None:
+    """A file of an older release, without a digest, that holds something else."""
+    file = run / "products.toml"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join(line for line in lines if "digest" not in line), encoding="utf-8")
+    save_file({"pill_blister": torch.zeros(3), "printed_board": torch.zeros(3)}, run / "products.safetensors")
 
 
 LAST, STATE = "checkpoints/00000012/weights.safetensors", "checkpoints/00000012/state.json"
@@ -137,6 +182,44 @@ CASES: dict[str, tuple[Spoil, tuple[str, ...], str]] = {
     "product tensors changed": (_flip("products.safetensors"), PREDICT, "products.safetensors must be as it was"),
     "calibration.json is cut": (_text("calibration.json", "{"), CALIBRATE, "calibration.json must be readable"),
     "calibration.json is a list": (_text("calibration.json", "[]"), REPORT, "calibration.json must be readable"),
+    "calibration.json of tomorrow": (_calibration(format_version=9), REPORT, "calibration.json: format_version"),
+    "calibration.json without weights": (_calibration(weights=None), REPORT, "must hold 'weights'"),
+    "calibration.json with a rate in words": (_calibration(review_rate="5 %"), REPORT, "review_rate must be a number"),
+    "calibration.json with a rate above 1": (_calibration(review_rate=5), REPORT, "review_rate must be below 1"),
+    "calibration.json with rates the wrong way": (_calibration(review_rate=0.001), REPORT, "review_rate must be at"),
+    "calibration.json with sure in words": (_calibration(sure="yes"), REPORT, "sure must be true or false"),
+    "calibration.json with a list of products": (_calibration(good=[1]), REPORT, "calibration.json: good"),
+    "calibration.json with a number for a product": (_calibration(good={"a": 5}), REPORT, "calibration.json: good.a"),
+    "calibration.json without scores": (_scored(scores=None), REPORT, "must hold 'good.pill_blister.scores'"),
+    "calibration.json with scores in words": (_scored(scores=["high"]), REPORT, "scores.0 must be a number"),
+    "calibration.json with endless scores": (
+        _scored(scores=[1.0, float("inf")]), REPORT, "scores.1 must be a finite number"),
+    "calibration.json with falling scores": (_scored(scores=[2.0, 1.0]), REPORT, "scores must rise"),
+    "calibration.json with too few peaks": (_scored(map_peaks=[1.0]), REPORT, "map_peaks must be as many as scores"),
+    "calibration.json with a date that is none": (_scored(created=5), REPORT, "created must be text"),
+    "evaluation.json with a share of 5": (
+        _text("evaluation.json", json.dumps({**EVALUATION, "categories": {"a": {**FIGURES, "image_ap": 5}}})),
+        REPORT, "image_ap must be in [0, 1]"),
+    "evaluation.json with figures in words": (
+        _text("evaluation.json", json.dumps({**EVALUATION, "categories": {"a": {**FIGURES, "image_ap": "x"}}})),
+        REPORT, "image_ap must be a number"),
+    "evaluation.json with a count in words": (
+        _text("evaluation.json", json.dumps({**EVALUATION, "images": "5"})), REPORT, "images must be a whole number"),
+    "evaluation.json with a claim in words": (
+        _text("evaluation.json", json.dumps({**EVALUATION, "seen": "no"})), REPORT, "seen must be an object"),
+    "evaluation.json with half a claim": (
+        _text("evaluation.json", json.dumps({**EVALUATION, "seen": {"checked": True}})), REPORT, "seen must have the"),
+    "evaluation.json with a claim of another type": (
+        _text("evaluation.json", json.dumps({**EVALUATION, "seen": {**SEEN, "checked": "true"}})),
+        REPORT, "seen.checked must be true or false"),
+    "capture.toml is no TOML": (_text("capture.toml", "[categories"), PREDICT, "capture.toml"),
+    "capture.toml with a foreign product": (_text("capture.toml", "[categories.screw]"), PREDICT, "capture.toml"),
+    "capture.toml with a number for a product": (
+        _text("capture.toml", "[categories]\npill_blister = 5"), PREDICT, "capture.toml"),
+    "capture.toml with a rate of 5": (_text("capture.toml", "capture_rate = 5"), PREDICT, "capture_rate"),
+    "products.toml with a rate in words": (
+        _text("products.toml", 'unknown_rate = "low"'), PREDICT, "products.toml"),
+    "old products of another shape": (_odd_products, PREDICT, "products.safetensors"),
     "evaluation.json is cut": (_text("evaluation.json", "{"), REPORT, "evaluation.json must be readable"),
     "evaluation.json is a list": (_text("evaluation.json", "[1]"), REPORT, "evaluation.json must be a report"),
     "evaluation.json is empty": (_text("evaluation.json", "{}"), REPORT, "evaluation.json must be a report"),
@@ -159,3 +242,39 @@ def test_a_spoiled_run_is_one_line(
     places = {"run": run, "data": tiny_data, "image": image, "out": tmp_path / "out"}
     assert words in refused(*(part.format(**places) for part in command))
     assert not (tmp_path / "out").exists()
+
+
+RESUME: dict[str, tuple[Spoil, tuple[str, ...], str]] = {
+    "a finished run, anew": (_nothing, (), "run folder must be new"),
+    "a finished run with another rate": (_nothing, ("--resume", "--set", "optim.lr=1.0"), "optim.lr must stay"),
+    "a finished run with other steps": (
+        _nothing, ("--resume", "--set", "schedule.total_steps=13"), "schedule.total_steps must stay"),
+    "run.json is cut": (_text("run.json", "{"), ("--resume",), "run.json must be readable"),
+    "another mode": (_json("run.json", mode="x"), ("--resume",), "run.json: mode must be one of"),
+    "other categories": (_json("run.json", categories={"pill_blister": 5}), ("--resume",), "data must be what"),
+    "config.toml is cut": (_text("config.toml", "[optim"), ("--resume",), "must be valid TOML"),
+    "images.json is cut": (_text("images.json", "{"), ("--resume",), "images.json must be readable"),
+    "weights of the last checkpoint changed": (_back_to_10(_flip("checkpoints/00000010/weights.safetensors")),
+                                               ("--resume",), "weights.safetensors must be as it was written"),
+    "optimizer changed": (_back_to_10(_flip("checkpoints/00000010/optimizer.safetensors")),
+                          ("--resume",), "optimizer.safetensors must be as it was written"),
+    "optimizer missing": (_back_to_10(_without("checkpoints/00000010/optimizer.safetensors")),
+                          ("--resume",), "must hold the optimizer's state"),
+    "optimizer without numbers": (_back_to_10(_json("checkpoints/00000010/state.json", optimizer=None)),
+                                  ("--resume",), "must hold 'optimizer'"),
+    "optimizer with odd numbers": (_back_to_10(_json("checkpoints/00000010/state.json", optimizer={"a": {}})),
+                                   ("--resume",), "must have a number for each parameter"),
+    "optimizer in words": (_back_to_10(_json("checkpoints/00000010/state.json", optimizer={"0": {"step": "x"}})),
+                           ("--resume",), "state.json: optimizer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESUME)
+def test_a_run_that_cannot_go_on_is_one_line(
+    name: str, run: Path, tiny_data: Path, refused: Callable[..., str]
+) -> None:
+    spoil, options, words = RESUME[name]
+    spoil(run)
+    before = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert words in refused("train", tiny_data, "--out", run, "--device", "cpu", *options)
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == before, "nothing that was computed is lost"
