@@ -237,6 +237,14 @@ class Products:
             own = {name: arrays[f"{name}.distances"] for name in names}
         except KeyError as error:
             raise CheckpointError(f"{TENSORS_FILE} must hold {error}, got {run} without it. {_RELEARN}") from None
+        parts = [(memory.whole, memory.patches, memory.colours) for memory in memories.values()]
+        fits = all(len(part) == len(of_one[0]) and part.ndim == 3 for of_one in parts for part in of_one)
+        lengths = {tuple(part.shape[-1] for part in of_one) for of_one in parts} if fits else ()
+        if len(lengths) != 1 or any(len(own[name]) != len(memories[name]) for name in names):
+            raise CheckpointError(
+                f"{TENSORS_FILE} must hold as many features of one length for each product, got other shapes in {run}. "
+                f"{_RELEARN}"
+            )
         return cls(memories, own, facts.unknown_rate, facts.doubts)
 
     def _named(self, distances: Float[np.ndarray, " categories"], given: str | None) -> Recognition:
