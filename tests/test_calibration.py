@@ -14,11 +14,11 @@ from PIL import Image
 
 import muad
 from muad import Predictor
-from muad.checkpoint import read_run
 from muad.data.index import open_catalog
 from muad.errors import ConfigError, DataError
 from muad.limit_setting import limits_in_force
 from muad.limits import Rates
+from muad.run_folder import read_run
 from muad.run_images import read_run_images
 from muad.training.choose import choose_config
 

@@ -12,23 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from muad import Predictor, api, open_catalog
-from muad.checkpoint import (
-    FORMAT_VERSION,
-    build_detector,
-    category_folder,
-    checkpoints,
-    copy_tensors,
-    load_detector,
-    load_optimizer,
-    load_weights,
-    read_config,
-    read_run,
-    write_text,
-)
+from muad.checkpoint import build_detector, copy_tensors, load_detector, load_optimizer, load_weights, read_config
 from muad.config import load_config
 from muad.data.content_hash import content_hash
 from muad.detectors import Detector
 from muad.errors import CheckpointError
+from muad.run_folder import FORMAT_VERSION, category_folder, checkpoints, read_run, write_text
 from muad.training.loop import resume
 from muad.training.optimizer import build_optimizer
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from muad.checkpoint import build_detector, load_detector, read_config, read_run
+from muad.checkpoint import build_detector, load_detector, read_config
 from muad.config import RunConfig, load_config
 from muad.errors import CheckpointError, ConfigError
 from muad.inference import Predictor
 from muad.official import import_official
+from muad.run_folder import read_run
 
 Tensors = dict[str, torch.Tensor]
 WIDTH, DEPTH, PATCH = 32, 4, 14

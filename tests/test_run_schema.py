@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from muad.checkpoint import read_run
 from muad.errors import CheckpointError
+from muad.run_folder import read_run
 from muad.run_images import read_run_images
 from muad.run_schema import CheckpointState, ImagesFacts, ProbeFacts, RunFacts, read_json
 

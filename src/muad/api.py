@@ -12,17 +12,7 @@ from typing import TYPE_CHECKING, Any
 from muad.calibration import calibrate_trained
 from muad.capture import has_capture
 from muad.capture.learning import learn_capture
-from muad.checkpoint import (
-    ROI_FOLDER,
-    category_folder,
-    create_run,
-    make_folder,
-    read_config,
-    read_run,
-    unfinished,
-    usable_folder,
-    write_text,
-)
+from muad.checkpoint import create_run, read_config
 from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
 from muad.data.content_hash import content_hash
 from muad.data.index import open_catalog
@@ -35,6 +25,7 @@ from muad.metrics.report import CategoryReport, Report
 from muad.progress import shows_progress
 from muad.recognition import has_products, learn_products
 from muad.recognition.naming import measure_names, write_names
+from muad.run_folder import ROI_FOLDER, category_folder, make_folder, read_run, unfinished, usable_folder, write_text
 from muad.scorers import load_scorer
 from muad.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
 from muad.training import train_detector

@@ -14,7 +14,6 @@ from muad._version import __version__
 from muad.calibration_scores import Scored
 from muad.capture import has_capture
 from muad.capture.learning import learn_capture
-from muad.checkpoint import category_folder, checkpoints, read_run
 from muad.data.tree import ANOMALOUS_NAMES, MASK_FOLDER_NAMES, NORMAL_NAMES
 from muad.device import DeviceName
 from muad.errors import CheckpointError, DataError
@@ -26,6 +25,7 @@ from muad.limits import LIMITS_FILE, Calibration, read_calibration, read_rates
 from muad.outputs import find_images
 from muad.progress import shows_progress
 from muad.recognition import has_products, learn_products
+from muad.run_folder import category_folder, checkpoints, read_run
 from muad.run_images import UNREADABLE, file_digest, read_run_images, remember_calibrated
 
 if TYPE_CHECKING:

@@ -1,31 +1,11 @@
-"""Run folders: what a run is, its weights, and how to have the detector back.
-
-    RUN/run.json              the manifest: format version, categories, data and their hash, preprocessing, encoder and
-                              its licence, versions, git state, device, seed
-    RUN/config.toml           the resolved configuration; a recipe in its own right
-    RUN/metrics.jsonl         one line per logged step
-    RUN/evaluation.json, .csv figures, and the score of every image, once the run was evaluated
-    RUN/images.json           which images it was trained on, and which it kept for calibration (`run_images`)
-    RUN/limits.toml, calibration.json
-                              limits, to be edited by hand, and the scores they come from (`limits`)
-    RUN/checkpoints/00000500/ weights.safetensors, state.json (step, encoder fingerprint, a digest of each file) and,
-                              until the run is finished, optimizer.safetensors; with training.ema_decay the weights are
-                              the running mean, and those the optimizer moves are in latest.safetensors
-    RUN/roi/                  a region of interest for each category, if there are any
-    RUN/categories/NAME/      in per_category mode: one such folder each
-
-Everything is written beside its place and renamed into it, so a crash at any moment leaves the last good state.
-Only tensors and JSON: nothing in a run folder can execute code.
-"""
+"""The weights of a run on disk, and how to have the detector back. What else is in its folder: `run_folder`."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +14,17 @@ from safetensors import SafetensorError
 from muad.config import RunConfig, config_to_toml, load_config
 from muad.detectors import detector_class
 from muad.errors import CheckpointError, ConfigError
-from muad.run_schema import CheckpointState, RunFacts, check, parse_json, read_json
+from muad.run_folder import (
+    DRAFT,
+    FORMAT_VERSION,
+    ROI_FOLDER,
+    Checkpoint,
+    checkpoints,
+    flush_to_disk,
+    read_run,
+    write_text,
+)
+from muad.run_schema import CheckpointState, read_json
 from muad.tensor_files import read_whole_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -43,27 +33,8 @@ if TYPE_CHECKING:
 
     from muad.detectors.base import Detector, LearningDetector
 
-FORMAT_VERSION = 2
-ROI_FOLDER = "roi"
-CATEGORIES_FOLDER = "categories"
-_READABLE = (1, 2)  # version 1 says nothing of data hash, preprocessing and encoder
 _KEEP = 2  # the newest checkpoint and the one before it
-_DRAFT = ".partial"
 _FALL_BACK = "Delete its folder to use the checkpoint before it."
-_RESTORE = "Restore it or train again."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """Weights of one step on disk.
-
-    Attributes:
-        folder: Where its files lie.
-        step: Optimizer steps taken.
-    """
-
-    folder: Path
-    step: int
 
 
 def create_run(run_dir: Path, config: RunConfig, facts: Mapping[str, Any]) -> None:
@@ -79,74 +50,6 @@ def create_run(run_dir: Path, config: RunConfig, facts: Mapping[str, Any]) -> No
     write_text(run_dir / "config.toml", config_to_toml(config))
     # Last, because a folder that has it is a run.
     write_text(run_dir / "run.json", json.dumps({"format_version": FORMAT_VERSION, **facts}, indent=2) + "\n")
-
-
-def usable_folder(run_dir: Path) -> Path:
-    """The folder, if a run can be in it.
-
-    Raises:
-        CheckpointError: A file is in its place, or its name is too long for the disk or cannot be looked at.
-    """
-    try:
-        is_taken = run_dir.exists() and not run_dir.is_dir()
-    except OSError as error:
-        raise CheckpointError(f"run folder must have a usable name, got {error.strerror}: {run_dir}.") from None
-    if is_taken:
-        raise CheckpointError(f"run folder must be a folder, got {run_dir}, which is a file. Name another.")
-    return run_dir
-
-
-def read_run(run_dir: Path) -> dict[str, Any]:
-    """The facts in `run.json`.
-
-    Raises:
-        CheckpointError: No run folder, or one of another format.
-    """
-    path = usable_folder(run_dir) / "run.json"
-    if not path.is_file():
-        raise CheckpointError(f"run must be a folder written by `muad train`, got {run_dir}, which has no run.json.")
-    facts = parse_json(path, _RESTORE)
-    version = facts.get("format_version")
-    if version is None:
-        raise CheckpointError(f"run.json must be readable, got {path} without 'format_version'. {_RESTORE}")
-    if version not in _READABLE or type(version) is not int:
-        raise CheckpointError(
-            f"run folder must have format version {' or '.join(map(str, _READABLE))}, got {version} in {run_dir}. "
-            f"Use the release of muad that wrote it ({facts.get('muad', 'unknown')}) or a newer one, or train again."
-        )
-    check(path, facts, RunFacts, _RESTORE)
-    return facts
-
-
-def unfinished(run_dir: Path) -> str | None:
-    """A sentence that says how far the training of a run came and how it goes on; None for a finished one.
-
-    Raises:
-        CheckpointError: No run there.
-    """
-    facts = read_run(run_dir)
-    if facts.get("finished"):
-        return None
-    total = read_config(run_dir).schedule.total_steps
-    per_category = facts["mode"] == "per_category"
-    folders = {name: category_folder(run_dir, name) for name in facts["categories"]} if per_category else {"": run_dir}
-    done = {name: found[-1].step if (found := checkpoints(folder)) else 0 for name, folder in folders.items()}
-    steps = ", ".join(f"{name} {step}".strip() for name, step in done.items())
-    return (
-        f"training is not finished: step {steps} of {total} is used, so scores will change. "
-        f"Go on with: muad train {facts.get('data', 'DATA')} {run_dir} --resume"
-    )
-
-
-def category_folder(run_dir: Path, category: str) -> Path:
-    """Folder of one category's detector in a `per_category` run.
-
-    Raises:
-        CheckpointError: The category's name cannot be a folder's name.
-    """
-    if not category or category in (".", "..") or any(sign in category for sign in '/\\:*?"<>|'):
-        raise CheckpointError(f"category must be usable as a folder name in per_category mode, got {category!r}.")
-    return run_dir / CATEGORIES_FOLDER / category
 
 
 def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig:
@@ -177,15 +80,6 @@ def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig
     return load_config(run_dir / "config.toml", [f"{key}={json.dumps(str(path))}" for key, path in moved.items()])
 
 
-def checkpoints(run_dir: Path) -> list[Checkpoint]:
-    """Complete checkpoints, oldest first."""
-    folder = run_dir / "checkpoints"
-    steps = [entry for entry in folder.iterdir() if entry.name.isdecimal()] if folder.is_dir() else []
-    return [
-        Checkpoint(folder=entry, step=int(entry.name)) for entry in sorted(steps, key=lambda entry: int(entry.name))
-    ]
-
-
 def save_checkpoint(
     run_dir: Path,
     step: int,
@@ -206,8 +100,8 @@ def save_checkpoint(
         CheckpointError: The disk is full or the folder not writable; earlier checkpoints stay.
     """
     place = run_dir / "checkpoints" / f"{step:08d}"
-    draft = place.with_name(place.name + _DRAFT)
-    for left_by_a_crash in place.parent.glob(f"*{_DRAFT}"):
+    draft = place.with_name(place.name + DRAFT)
+    for left_by_a_crash in place.parent.glob(f"*{DRAFT}"):
         shutil.rmtree(left_by_a_crash, ignore_errors=True)
     try:
         draft.mkdir(parents=True)
@@ -221,7 +115,7 @@ def save_checkpoint(
         state["digests"] = {name: write_tensors(tensors, draft / name) for name, tensors in parts.items()}
         (draft / "state.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
         for file in draft.iterdir():
-            _flush_to_disk(file)
+            flush_to_disk(file)
         draft.rename(place)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
@@ -234,7 +128,7 @@ def save_checkpoint(
     for old in checkpoints(run_dir)[:-_KEEP]:
         # Renamed first: half of a deleted checkpoint must not look like a whole one.
         with suppress(OSError):
-            shutil.rmtree(old.folder.rename(old.folder.with_name(old.folder.name + _DRAFT)))
+            shutil.rmtree(old.folder.rename(old.folder.with_name(old.folder.name + DRAFT)))
 
 
 def load_weights(checkpoint: Checkpoint, detector: Detector) -> None:
@@ -332,42 +226,6 @@ def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> 
         raise CheckpointError(f"weights must fit the detector, got {len(faults)} that do not: {', '.join(faults)}.")
     for name, tensor in target.items():
         tensor.copy_(source[name])
-
-
-def make_folder(folder: Path) -> Path:
-    """The folder, made if it is not there.
-
-    Raises:
-        CheckpointError: It cannot be.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"output folder must be writable, got {folder} ({error}). Name another.") from None
-    return folder
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is either the old one or the new one, never half of it.
-
-    Raises:
-        CheckpointError: The disk is full or the folder not writable; the old file stays.
-    """
-    draft = path.with_name(path.name + _DRAFT)
-    try:
-        draft.write_text(text, encoding="utf-8")
-        _flush_to_disk(draft)
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path.name} must be writable, got {path} ({error}). Free disk space or name another folder."
-        ) from None
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:  # Windows syncs only what is open for writing
-        os.fsync(file.fileno())
 
 
 def _split_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[int, dict[str, float]]]:

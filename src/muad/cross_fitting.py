@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from muad import api
 from muad.calibration import weights_digest
 from muad.calibration_scores import Scored
-from muad.checkpoint import read_config, read_run, write_text
+from muad.checkpoint import read_config
 from muad.config import config_to_toml
 from muad.data.alike import alike_groups
 from muad.data.calibration_share import first_name
@@ -34,6 +34,7 @@ from muad.errors import CheckpointError, ConfigError, DataError
 from muad.image_scoring import count_once, score_images
 from muad.inference import Predictor
 from muad.recognition.products import FACTS_FILE, TENSORS_FILE
+from muad.run_folder import read_run, write_text
 from muad.run_images import file_digest, read_run_images
 
 if TYPE_CHECKING:

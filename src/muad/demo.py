@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from muad import api
-from muad.checkpoint import read_config, read_run
+from muad.checkpoint import read_config
 from muad.data.images import read_pair
 from muad.data.index import open_catalog
 from muad.data.toy_factory import write_toy_factory
@@ -23,6 +23,7 @@ from muad.overlays import draw_overlay
 from muad.overlays.band import NO_VERDICT_COLOUR, VERDICT_COLOURS
 from muad.overlays.text import draw_text, text_width
 from muad.reporting import report as write_report
+from muad.run_folder import read_run
 from muad.scores import SCORES_FILE
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from PIL import Image
 from muad.acceleration import Acceleration
 from muad.assembly import ImageMaps, ImageViews, images_at_once, original_map, predict_images, view_image
 from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
-from muad.checkpoint import category_folder, read_run, unfinished
 from muad.data.images import has_pages, image_to_rgb, values_to_rgb
 from muad.data.loading import read_ahead
 from muad.device import DeviceName, choose_device
@@ -23,6 +22,7 @@ from muad.limits import Limits
 from muad.limits_watch import LimitsInForce
 from muad.prediction import ImagePrediction
 from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
+from muad.run_folder import category_folder, read_run, unfinished
 from muad.scorers import load_scorer
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from muad.checkpoint import write_text
 from muad.errors import CheckpointError
 from muad.limits import CALIBRATION_FILE, LIMITS_FILE, Calibration
+from muad.run_folder import write_text
 
 HISTORY_FOLDER = "limits"
 

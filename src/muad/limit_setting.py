@@ -15,7 +15,6 @@ from pathlib import Path
 import tomli_w
 
 from muad.calibration_scores import Pool, Scored
-from muad.checkpoint import read_run
 from muad.errors import DataError
 from muad.limits import Calibration, CategoryLimits, Rates, read_calibration, read_limits, read_rates
 from muad.metrics.conformal import (
@@ -28,6 +27,7 @@ from muad.metrics.conformal import (
     sure_images_needed,
     sure_rank,
 )
+from muad.run_folder import read_run
 
 NOT_COVERED = (
     "The promise is for good parts photographed like the calibration images: same light, camera, lens, position, "

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from muad.checkpoint import build_detector, copy_tensors, create_run, save_checkpoint, usable_folder
+from muad.checkpoint import build_detector, copy_tensors, create_run, save_checkpoint
 from muad.config import RunConfig
 from muad.detectors import DinomalyConfig
 from muad.errors import CheckpointError, ConfigError, MuadError
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_weights import infer_layout, read_tensors
+from muad.run_folder import usable_folder
 from muad.tensor_files import write_tensors
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from muad.api import Progress
-from muad.checkpoint import write_text
 from muad.config import RunConfig, ScheduleConfig, TrainingConfig
 from muad.data.content_hash import content_hash
 from muad.data.index import open_catalog
@@ -25,6 +24,7 @@ from muad.metrics.report import METRIC_NAMES, Report
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import FAMILIES, TIMM_PREFIX
 from muad.nn.encoder_weights import infer_layout, read_tensors
+from muad.run_folder import write_text
 from muad.run_schema import ProbeFacts, read_json
 from muad.training import train_detector
 from muad.training.batches import look_through

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muad.checkpoint import CATEGORIES_FOLDER, write_text
 from muad.data.content_hash import relative_name
 from muad.data.images import is_deep, open_header, read_image, read_values
 from muad.data.loading import read_ahead
 from muad.errors import CheckpointError, DataError
+from muad.run_folder import CATEGORIES_FOLDER, write_text
 from muad.run_schema import Digests, ImagesFacts, read_json
 
 if TYPE_CHECKING:

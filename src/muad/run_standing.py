@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from muad.advice import ProductStanding, RunStanding
-from muad.checkpoint import category_folder, read_config, read_run
+from muad.checkpoint import read_config
 from muad.config import RunConfig, load_config
 from muad.data.published import EXPECTED_COUNTS
 from muad.data.tiling import magnification
 from muad.limits import read_calibration, read_limits
 from muad.metrics.ranking import rank_metrics
 from muad.nn.encoder import EncoderConfig
+from muad.run_folder import category_folder, read_run
 from muad.scores import SCORES_FILE, read_scores
 
 _SMALL_REGION = 2.0  # patches: about what one patch alone leaves in a smoothed map

@@ -13,11 +13,12 @@ import torch
 from muad.acceleration import AcceleratedDetector, Acceleration
 from muad.acceleration.deviation import Compared, Scale, compared
 from muad.assembly import ImageViews, images_at_once, predict_images, view_image
-from muad.checkpoint import load_detector, read_config, read_run
+from muad.checkpoint import load_detector, read_config
 from muad.data.index import open_catalog
 from muad.detectors import Dinomaly
 from muad.errors import CheckpointError, ConfigError, DataError
 from muad.limits import CategoryLimits, read_limits
+from muad.run_folder import read_run
 from muad.run_images import kept_for_calibration, read_run_images
 
 if TYPE_CHECKING:

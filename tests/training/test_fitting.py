@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import muad
-from muad.checkpoint import checkpoints, load_detector
+from muad.checkpoint import load_detector
 from muad.config import RunConfig
 from muad.data.index import open_catalog
 from muad.detectors import PatchCore
 from muad.errors import CheckpointError, ConfigError, DataError
+from muad.run_folder import checkpoints
 
 SMALL = (
     "detector.name=patchcore", "detector.encoder.name=random-vit-tiny", "detector.resize_px=[56, 56]",

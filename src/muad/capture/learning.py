@@ -13,7 +13,7 @@ import tomli_w
 from muad.capture.limits import CAPTURE_FILE, CAPTURE_RATE, CaptureLimits, checked_rate, read_capture
 from muad.capture.quantities import Capture, measure
 from muad.capture.setting import Learned, learn_limits, least_photographs
-from muad.checkpoint import read_config, read_run, write_text
+from muad.checkpoint import read_config
 from muad.data.images import read_image
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
@@ -21,6 +21,7 @@ from muad.data.near_duplicates import Appearance, appearance, near_duplicate_gro
 from muad.data.roi import InterestMasks
 from muad.errors import ConfigError, DataError
 from muad.metrics.conformal import images_needed
+from muad.run_folder import read_run, write_text
 
 if TYPE_CHECKING:
     from muad.data.images import ValueRange

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from muad.checkpoint import read_config, read_run
+from muad.checkpoint import read_config
 from muad.data.images import read_image
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
@@ -19,6 +19,7 @@ from muad.device import choose_device
 from muad.errors import CheckpointError, DataError
 from muad.recognition.appearance import COPIES, Appearance, copies_of
 from muad.recognition.products import FACTS_FILE, UNKNOWN_RATE, Products, Recognition, is_outdated, read_facts
+from muad.run_folder import read_run
 
 if TYPE_CHECKING:
     import torch

@@ -181,7 +181,7 @@ class Products:
             CheckpointError: The disk is full or the folder not writable.
         """
         # Here, because whoever only recognises needs no torch, and they do.
-        from muad.checkpoint import write_text
+        from muad.run_folder import write_text
         from muad.tensor_files import write_arrays
 
         draft = run / f"{TENSORS_FILE}.partial"

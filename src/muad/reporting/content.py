@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from muad.checkpoint import read_config, read_run
+from muad.checkpoint import read_config
 from muad.config import RunConfig
 from muad.errors import CheckpointError, DataError
 from muad.limit_setting import NOT_COVERED, CategoryResult, results_of
@@ -19,6 +19,7 @@ from muad.metrics.conformal import binomial_interval
 from muad.metrics.ranking import rank_metrics
 from muad.metrics.report import CategoryReport, Report, Seen
 from muad.recognition.naming import Naming, read_names
+from muad.run_folder import read_run
 from muad.scores import SCORES_FILE, ImageScore, read_scores
 from muad.wording import counted
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from muad.checkpoint import checkpoints, load_weights, save_checkpoint
+from muad.checkpoint import load_weights, save_checkpoint
 from muad.detectors.base import evaluating
 from muad.errors import ConfigError
+from muad.run_folder import checkpoints
 from muad.training.batches import Notice, Progress, look_through
 
 if TYPE_CHECKING:

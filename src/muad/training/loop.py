@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from muad.checkpoint import (
-    build_detector,
-    checkpoints,
-    copy_tensors,
-    load_latest,
-    load_optimizer,
-    load_weights,
-    save_checkpoint,
-)
+from muad.checkpoint import build_detector, copy_tensors, load_latest, load_optimizer, load_weights, save_checkpoint
 from muad.detectors.base import FittingDetector
 from muad.errors import ConfigError
 from muad.optim import WeightAverage
+from muad.run_folder import checkpoints
 from muad.training.batches import Notice, Progress, training_batches
 from muad.training.fitting import fit_detector
 from muad.training.interrupt import StopRequest

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self, cast
 
 import torch
 
-from muad.checkpoint import write_text
 from muad.errors import CheckpointError, ConfigError, MuadError
+from muad.run_folder import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
