@@ -103,6 +103,7 @@ def test_names_that_differ_by_case_alone_keep_apart(tmp_path: Path) -> None:
         ("con", "_con"),
         ("COM1.tar", "_COM1.tar"),
         ("console", "console"),
+        ("CONIN$", "_CONIN$"),
         ("aux/nul", "_aux/_nul"),
         ("part. ", "part__"),
         ("two\nlines\t?*", "two_lines___"),

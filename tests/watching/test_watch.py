@@ -206,9 +206,9 @@ def test_a_folder_that_goes_away_is_waited_for(
     watched = start()
     watched.wait((tmp_path / "out" / "ledger.jsonl").is_file)
     folder.rename(folder.with_name("elsewhere"))
-    watched.wait(lambda: any("is away" in note for note in watched.notes))
+    watched.wait(lambda: any("cannot be looked through" in note for note in watched.notes))
     folder.with_name("elsewhere").rename(folder)
-    watched.wait(lambda: any("is back" in note for note in watched.notes))
+    watched.wait(lambda: any("looked through again" in note for note in watched.notes))
     copyfile(good[0], folder / "0.png")
     watched.wait(lambda: len(watched.entries) == 1)
 

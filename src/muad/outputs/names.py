@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f\ud800-\udfff]')  # by Windows, or no text at all
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|conin\$|conout\$|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?", re.IGNORECASE)
 _WRITTEN = (".png", ".jpg", ".tiff", ".npy")  # a folder that ends so would stand where a file may have to
 _LONGEST = 180  # bytes; file systems allow 255, and an ending and a number come behind
 

@@ -65,7 +65,13 @@ def walk_images(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path]:
     Raises:
         OSError: A folder cannot be listed.
     """
-    for place, folders, files in os.walk(folder, onerror=_raise):
+
+    def refuse(error: OSError) -> None:
+        # A folder inside that went away meanwhile is no fault.
+        if not isinstance(error, FileNotFoundError) or Path(error.filename) == folder:
+            raise error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
         here = Path(place)
         own = {OVERLAYS, MAPS} if {RESULTS_CSV, RESULTS_JSON} <= set(files) else set()
         folders[:] = [
@@ -88,10 +94,6 @@ def _images_below(folder: Path, out: Path | None) -> list[Path]:
             f"folder must be one that can be listed, got {error.filename or folder} ({error.strerror}). "
             "Change its permissions, or name the others."
         ) from None
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _absolute(path: Path) -> Path:

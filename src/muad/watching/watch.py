@@ -156,10 +156,15 @@ class _Line:
             begun = time.monotonic()
             try:
                 ready = arrivals.poll(self._is_done, begun)
-                away = self._say_whether(False, away)
-            except OSError:  # a share that is not there for a while
+                if away:
+                    self._note(f"{self._folder} can be looked through again")
+                away = False
+            except OSError as error:  # a share that is not there for a while, or a folder without permission
                 ready = []
-                away = self._say_whether(True, away)
+                if not away:
+                    what = f"{error.filename or self._folder}: {error.strerror or error}"
+                    self._note(f"{self._folder} cannot be looked through ({what}); it is tried again until it can")
+                away = True
             ready = [file for file in ready if begun - self._tried.get(file.name, -_RETRY_S) >= _RETRY_S]
             for start in range(0, len(ready), batch_size):
                 if stop.is_set():
@@ -177,11 +182,6 @@ class _Line:
         """Close the tables."""
         if self._day is not None:
             self._day.close()
-
-    def _say_whether(self, is_away: bool, was_away: bool) -> bool:
-        if is_away != was_away:
-            self._note(f"{self._folder} is {'away; waiting for it' if is_away else 'back'}")
-        return is_away
 
     def _is_done(self, name: str, facts: Facts) -> bool:
         if not self._ledger.is_done(name, facts):
