@@ -169,7 +169,8 @@ def evaluate(
     """Figures of a run on the test images of a data set that it has not seen.
 
     Images it was trained or calibrated on are left out, under whatever name. The figures are also written to
-    `RUN/evaluation.json`, and the score of every image to `RUN/evaluation.csv`, or into another folder.
+    `RUN/evaluation.json`, the score of every image to `RUN/evaluation.csv`, and how often the product was recognised to
+    `RUN/naming.json`, or into another folder.
 
     Args:
         run: Run folder.

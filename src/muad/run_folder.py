@@ -5,6 +5,8 @@
     RUN/config.toml           the resolved configuration; a recipe in its own right
     RUN/metrics.jsonl         one line per logged step
     RUN/evaluation.json, .csv figures, and the score of every image, once the run was evaluated
+    RUN/products.toml, products.safetensors, naming.json
+                              what it recognises products by, and how often the evaluated ones were named rightly
     RUN/images.json           which images it was trained on, and which it kept for calibration (`run_images`)
     RUN/limits.toml, calibration.json
                               limits, to be edited by hand, and the scores they come from (`limits`)

@@ -15,7 +15,7 @@ from muad.cli.display import progress_bar, say, show_json, show_report
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     data: Annotated[Path, typer.Argument(help="Labelled data set.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and .csv; RUN if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files it writes; RUN if left out.")] = None,
     protocol: Annotated[str, typer.Option(help="dinomaly (as published) or exact.")] = "dinomaly",
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from muad.errors import CheckpointError
 from muad.metrics.conformal import images_needed, limit_rank, p_values
 from muad.recognition.memory import Memory
+from muad.run_folder import write_text
 from muad.run_schema import ProductsFacts, check
+from muad.tensor_files import read_whole_arrays, write_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +33,7 @@ ENCODER = "muad-tiny"
 TENSORS_FILE, FACTS_FILE = "products.safetensors", "products.toml"
 _FORMAT_VERSION = 2
 _COARSEST_RATE = 0.05  # a limit that calls more good photographs unknown than this helps nobody
-# Where other things begin: 1 in 200 photographs of them lies nearer than this to a product that does not look like
+# Where other things begin: 2 in 1,000 photographs of them lie nearer than this to a product that does not look like
 # them. No limit is beyond it. It belongs to the encoder's weights; `benchmarks/recognition.py` measures it.
 _FOREIGN = 0.2
 _TOWARDS = 0.75  # how far, on a logarithmic scale, a limit lies from a product's own distances towards _FOREIGN
@@ -180,10 +182,6 @@ class Products:
         Raises:
             CheckpointError: The disk is full or the folder not writable.
         """
-        # Here, because whoever only recognises needs no torch, and they do.
-        from muad.run_folder import write_text
-        from muad.tensor_files import write_arrays
-
         draft = run / f"{TENSORS_FILE}.partial"
         arrays = {}
         for name, memory in self.memories.items():
@@ -219,8 +217,6 @@ class Products:
         Raises:
             CheckpointError: A file cannot be read, a rate is out of range, or they were learned with another encoder.
         """
-        from muad.tensor_files import read_whole_arrays
-
         facts = read_facts(run)
         if facts.encoder_fingerprint != fingerprint:
             raise CheckpointError(
