@@ -1,7 +1,7 @@
 """A detector of your own: how unlikely is each patch, given the normal patches at its place?
 
     pip install ./examples/own_detector
-    muad train DATA --out RUN --set detector.name=gaussian_patches
+    muad train DATA --out RUN --detector gaussian_patches
 
 Every place of the image has a Gaussian of the features seen there in normal images; the distance from it is
 Mahalanobis's. For parts that always lie alike. After Defard et al., PaDiM, ICPR 2021, arXiv:2011.08785.
