@@ -16,7 +16,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     recipe: Annotated[str | None, typer.Option(help="Name (see `muad recipes list`) or TOML file.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. optim.lr=1e-3.")] = None,
-    detector: Annotated[str | None, typer.Option(help="Name of a detector, e.g. patchcore (docs/detectors.md).")] = None,
+    detector: Annotated[str | None, typer.Option(help="A detector, e.g. patchcore; see docs/detectors.md.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length; as --set schedule.total_steps=.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="As --set training.seed=.", min=0)] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder name, e.g. dinov2-reg-base.")] = None,
