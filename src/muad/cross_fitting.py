@@ -36,6 +36,7 @@ from muad.inference import Predictor
 from muad.recognition.products import FACTS_FILE, TENSORS_FILE
 from muad.run_folder import read_run, write_text
 from muad.run_images import file_digest, read_run_images
+from muad.wording import counted
 
 if TYPE_CHECKING:
     from muad.acceleration import Acceleration
@@ -197,7 +198,7 @@ def _cost(run: Path, folds: int, folder: Path) -> str:
     if not steps:
         return f"cross-fitting trains {folds} detectors like this one, each without a part of its images"
     whole = folds * seconds
-    shown = f"{whole / 3600:.1f} hours" if whole > 5400 else f"{max(1, round(whole / 60))} minutes"
+    shown = f"{whole / 3600:.1f} hours" if whole > 5400 else counted(max(1, round(whole / 60)), "minute")
     return (
         f"cross-fitting trains {folds} more detectors of {steps:.0f} steps, about {shown} at the speed of this run; "
         f"interrupted, it goes on where it stopped ({folder})"

@@ -172,6 +172,14 @@ class CalibrationFacts:
 
 @_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFacts:
+    """`digests.json` of an exported network."""
+
+    digests: Mapping[Name, str]
+
+
+@_checked
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFacts:
     """`probe.json`: which probe the runs of a folder are of."""
 

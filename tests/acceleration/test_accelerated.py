@@ -224,3 +224,23 @@ def test_loading_a_package_does_not_report_to_its_makers(tmp_path, package: str)
     code = f"from muad.acceleration.exports import require_package; require_package({package!r}, 'openvino')"
     subprocess.run([sys.executable, "-c", code], env=os.environ | {"HOME": str(tmp_path)}, check=True)
     assert not (tmp_path / "intel").exists()
+
+
+def test_a_changed_export_is_refused_by_its_name(tmp_path: Path) -> None:
+    from muad.acceleration.exports import _find_or_write
+    from muad.errors import CheckpointError
+
+    def write(draft: Path) -> None:
+        (draft / "network.onnx").write_bytes(b"network")
+
+    place = _find_or_write(tmp_path / "float32", write)
+    assert _find_or_write(tmp_path / "float32", write) == place
+    assert place.stat().st_mode == tmp_path.joinpath("float32").stat().st_mode
+    (place / "network.onnx").write_bytes(b"netwark")
+    with pytest.raises(CheckpointError, match=r"network\.onnx must be as it was written.*Delete .*float32: it is exp"):
+        _find_or_write(tmp_path / "float32", write)
+    (place / "network.onnx").unlink()
+    with pytest.raises(CheckpointError, match=r"network\.onnx must be readable"):
+        _find_or_write(tmp_path / "float32", write)
+    (place / "digests.json").unlink()
+    assert _find_or_write(tmp_path / "float32", write) == place, "of an older release"

@@ -5,6 +5,8 @@
     FOLDER/<key>/int8-openvino-<version>/  the same, quantised on the calibration images of its first use
     FOLDER/<key>/check-*.json              good images computed by a backend and by the detector in float32
 
+    FOLDER/<key>/*/digests.json            of the files beside it: what was changed since is refused
+
 The key covers weights, structure, sizes and the exporter's version. What lies under another key belongs to an earlier
 state of the run and is deleted.
 """
@@ -12,11 +14,13 @@ state of the run and is deleted.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
@@ -27,6 +31,8 @@ import torch
 from torch import nn
 
 from muad.errors import CheckpointError, ConfigError
+from muad.run_schema import ExportFacts, read_json
+from muad.tensor_files import require_whole, whole_digest
 
 if TYPE_CHECKING:
     import nncf
@@ -46,6 +52,7 @@ _FORMAT = 3
 _SMOOTHING = 0.4
 _OPSET = 18
 _DRAFT = ".partial"
+_DIGESTS = "digests.json"
 
 
 class _Stem(nn.Module):
@@ -247,12 +254,16 @@ def require_package(name: str, extra: str) -> None:
 def _find_or_write(place: Path, write: Callable[[Path], None]) -> Path:
     """The folder at that place, filled if it is not there yet; another process doing the same is no harm."""
     if place.is_dir():
+        _require_as_written(place)
         return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=place.name, suffix=_DRAFT, dir=place.parent))
+        draft = place.with_name(f"{place.name}{uuid.uuid4().hex[:8]}{_DRAFT}")
+        draft.mkdir()  # with the rights of any other folder, which a temporary one would not have
         try:
             write(draft)
+            digests = {file.name: whole_digest(file) for file in sorted(draft.iterdir())}
+            (draft / _DIGESTS).write_text(json.dumps({"digests": digests}) + "\n", encoding="utf-8")
             try:
                 draft.rename(place)
             except OSError:
@@ -265,6 +276,23 @@ def _find_or_write(place: Path, write: Callable[[Path], None]) -> Path:
             f"exported networks must be writable, got {place} ({error}). Free disk space or make it writable."
         ) from None
     return place
+
+
+def _require_as_written(place: Path) -> None:
+    """Refuse an exported network that was changed since; what an older release exported is taken as it is.
+
+    Raises:
+        CheckpointError: It was changed.
+    """
+    if not (place / _DIGESTS).is_file():
+        return
+    remedy = f"Delete {place}: it is exported again."
+    facts, _ = read_json(place / _DIGESTS, ExportFacts, remedy)
+    for name, digest in facts.digests.items():
+        try:
+            require_whole(place / name, digest, remedy)
+        except OSError as error:
+            raise CheckpointError(f"{name} must be readable, got {place / name} ({error}). {remedy}") from None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show, show_table
+from muad.wording import counted
 
 if TYPE_CHECKING:
     from muad.checking import DataCheck, Finding
@@ -75,8 +76,8 @@ def _show(found: DataCheck) -> None:
         show(f"proposed: muad train {shlex.quote(str(found.data))} --out RUN {asked}")
     if found.cost is not None:
         cost = found.cost
-        minutes, work = cost.seconds / 60, f"{cost.steps} steps" if cost.steps else "one look at every image"
-        shown = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} minutes"
+        minutes, work = cost.seconds / 60, counted(cost.steps, "step") if cost.steps else "one look at every image"
+        shown = f"{minutes / 60:.1f} hours" if minutes > 90 else counted(max(1, round(minutes)), "minute")
         show(
             f"training: about {shown} and {cost.memory_bytes / 2**30:.1f} GiB beside the program, for {work} "
             f"with {cost.network} at {cost.image_px[0]} x {cost.image_px[1]} px on {cost.device}"

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from muad.progress import progress_bar
+from muad.wording import counted
 
 if TYPE_CHECKING:
     from muad.metrics.report import Report
@@ -61,7 +62,7 @@ def report_table(report: Report, published: PublishedFigures | None = None) -> T
     """The seven metrics per category and their unweighted mean, in [0, 1], above what was published of the mean."""
     from muad.metrics.report import METRIC_NAMES
 
-    table = plain_table(f"{report.images} images, protocol {report.protocol}")
+    table = plain_table(f"{counted(report.images, 'image')}, protocol {report.protocol}")
     table.add_column("category", no_wrap=True)
     for heading in _HEADINGS:
         table.add_column(heading, justify="right")

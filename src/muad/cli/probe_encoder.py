@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from muad.cli.display import progress_bar, quiet_engine, say, show
+from muad.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +58,7 @@ def probe_table(probe: Probe) -> Table:
     from muad.probe import spread
 
     shown = [name for name in METRIC_NAMES if name in ("image_auroc", "pixel_auroc", "pixel_ap", "pixel_aupro")]
-    title = f"{probe.encoder}: {probe.steps} steps, {probe.image_px} px, {len(probe.dinomaly)} seeds, mean ± deviation"
+    title = f"{probe.encoder}: {counted(probe.steps, 'step')}, {probe.image_px} px, {counted(len(probe.dinomaly), 'seed')}, mean ± deviation"
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     table.add_column("category", no_wrap=True)
     table.add_column("detector", no_wrap=True)

@@ -22,6 +22,7 @@ from muad.detectors import DiffusionAdConfig, DinomalyConfig, detector_class
 from muad.detectors.base import FittingDetector
 from muad.nn.denoiser import DenoiserConfig
 from muad.nn.encoder import EncoderConfig
+from muad.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -166,12 +167,12 @@ def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -
     elif isinstance(detector, DiffusionAdConfig):
         network = f"DiffusionAD of width {detector.denoiser.width}"
     one_look = issubclass(detector_class(detector.name), FittingDetector)
-    length = "one look at" if one_look else f"{config.schedule.total_steps} steps of"
+    length = "one look at" if one_look else f"{counted(config.schedule.total_steps, 'step')} of"
     each = ", one detector per category" if config.training.mode == "per_category" else ""
     share = config.training.calibration_share
     kept = f"; about {100 * share:g} % of them kept for calibration (of few up to a third)" if share else ""
     return (
-        f"no recipe named: {length} {'all' if one_look else config.training.batch_size} images at "
-        f"{height} x {width} px ({cropped}), {network}{each}, chosen for {images} good images "
-        f"of {categories} categories on {device.type}{cores}{kept}"
+        f"no recipe named: {length} {'all images' if one_look else counted(config.training.batch_size, 'image')} at "
+        f"{height} x {width} px ({cropped}), {network}{each}, chosen for {counted(images, 'good image')} "
+        f"of {counted(categories, 'category')} on {device.type}{cores}{kept}"
     )

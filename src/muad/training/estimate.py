@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from muad.wording import counted
+
 if TYPE_CHECKING:
     from muad.training.batches import Notice, Progress
 
@@ -34,5 +36,7 @@ class Estimate:
         if done == first + _WATCHED_STEPS and done < total:
             seconds = (time.perf_counter() - since) / _WATCHED_STEPS
             left = seconds * (total - done)
-            shown = f"{left / 3600:.1f} hours" if left > 5400 else f"{max(1, round(left / 60))} minutes"
-            self.note(f"{what}: {seconds:.2f} s a step, so the remaining {total - done} steps take about {shown}")
+            shown = f"{left / 3600:.1f} hours" if left > 5400 else counted(max(1, round(left / 60)), "minute")
+            self.note(
+                f"{what}: {seconds:.2f} s a step, so the remaining {counted(total - done, 'step')} take about {shown}"
+            )

@@ -23,6 +23,7 @@ import torch
 from muad.data.loading import read_ahead
 from muad.device import free_memory_bytes
 from muad.errors import CheckpointError
+from muad.wording import counted
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -125,13 +126,13 @@ def prepare_features(
         _fill(store, detector, fabric, read, indices, batch_size, progress)
 
     if place == "memory":
-        note(f"features of {len(records)} images: {size / 2**20:.0f} MiB in memory, encoded once")
+        note(f"features of {counted(len(records), 'image')}: {size / 2**20:.0f} MiB in memory, encoded once")
         store = torch.empty(count, *first.shape[1:], dtype=first.dtype, device=fabric.device)
         fill(store, range(len(records)))
         return FeatureCache(features=store, place="memory", shapes=shapes)
     folder = cache_root() / _key(detector, records, first.dtype)
     state = "found" if (folder / "features.json").is_file() else "encoded once"
-    note(f"features of {len(records)} images: {size / 2**20:.0f} MiB in {folder}, {state}")
+    note(f"features of {counted(len(records), 'image')}: {size / 2**20:.0f} MiB in {folder}, {state}")
     try:
         stored = _find_or_write(folder, first, len(records), count, fabric, fill)
         return FeatureCache(features=stored, place="disk", shapes=shapes)

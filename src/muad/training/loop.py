@@ -21,6 +21,7 @@ from muad.training.interrupt import StopRequest
 from muad.training.optimizer import build_optimizer, resting, set_learning_rates
 from muad.training.runlog import RunLog
 from muad.types import Losses
+from muad.wording import counted
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -133,7 +134,9 @@ def resume(
         return 0
     newest, total = found[-1], config.schedule.total_steps
     if newest.step > total:
-        raise ConfigError(f"schedule.total_steps must be at least the {newest.step} steps already done, got {total}.")
+        raise ConfigError(
+            f"schedule.total_steps must be at least the {counted(newest.step, 'step')} already done, got {total}."
+        )
     load_weights(newest, detector)
     if average is not None:
         copy_tensors(detector.trainable_state(), average.tensors)
