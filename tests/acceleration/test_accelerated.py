@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +13,9 @@ import torch
 from muad.acceleration import AcceleratedDetector, Acceleration, DeviationError
 from muad.acceleration.accelerated import BACKENDS, MAX_FP32_DEVIATION
 from muad.acceleration.deviation import Compared, Scale, compared
-from muad.acceleration.exports import content_key
+from muad.acceleration.exports import _find_or_write, content_key
 from muad.device import has_fast_bf16
-from muad.errors import ConfigError
+from muad.errors import CheckpointError, ConfigError
 
 COMBINATIONS = [(backend, precision) for backend, precisions in BACKENDS.items() for precision in precisions]
 NEEDED = {"torch": (), "onnx": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino", "onnx", "onnxscript")}
@@ -227,9 +228,6 @@ def test_loading_a_package_does_not_report_to_its_makers(tmp_path, package: str)
 
 
 def test_a_changed_export_is_refused_by_its_name(tmp_path: Path) -> None:
-    from muad.acceleration.exports import _find_or_write
-    from muad.errors import CheckpointError
-
     def write(draft: Path) -> None:
         (draft / "network.onnx").write_bytes(b"network")
 

@@ -58,7 +58,8 @@ def probe_table(probe: Probe) -> Table:
     from muad.probe import spread
 
     shown = [name for name in METRIC_NAMES if name in ("image_auroc", "pixel_auroc", "pixel_ap", "pixel_aupro")]
-    title = f"{probe.encoder}: {counted(probe.steps, 'step')}, {probe.image_px} px, {counted(len(probe.dinomaly), 'seed')}, mean ± deviation"
+    size = f"{counted(probe.steps, 'step')}, {probe.image_px} px, {counted(len(probe.dinomaly), 'seed')}"
+    title = f"{probe.encoder}: {size}, mean ± deviation"
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     table.add_column("category", no_wrap=True)
     table.add_column("detector", no_wrap=True)

@@ -37,6 +37,5 @@ class Estimate:
             seconds = (time.perf_counter() - since) / _WATCHED_STEPS
             left = seconds * (total - done)
             shown = f"{left / 3600:.1f} hours" if left > 5400 else counted(max(1, round(left / 60)), "minute")
-            self.note(
-                f"{what}: {seconds:.2f} s a step, so the remaining {counted(total - done, 'step')} take about {shown}"
-            )
+            rest = f"take about {shown}" if total - done > 1 else f"takes about {shown}"
+            self.note(f"{what}: {seconds:.2f} s a step, so the remaining {counted(total - done, 'step')} {rest}")

@@ -134,9 +134,8 @@ def resume(
         return 0
     newest, total = found[-1], config.schedule.total_steps
     if newest.step > total:
-        raise ConfigError(
-            f"schedule.total_steps must be at least the {counted(newest.step, 'step')} already done, got {total}."
-        )
+        done = counted(newest.step, "step")
+        raise ConfigError(f"schedule.total_steps must be at least the {done} already done, got {total}.")
     load_weights(newest, detector)
     if average is not None:
         copy_tensors(detector.trainable_state(), average.tensors)
