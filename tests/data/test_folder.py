@@ -63,7 +63,7 @@ def test_a_flat_folder_is_one_category_to_train_on(tree) -> None:
     catalog = open_catalog(tree.root)
     assert catalog.categories == ("data",)
     assert [record.split for record in catalog.records] == ["train"] * 3
-    assert any("took all 3 images" in note for note in catalog.notes)
+    assert any("took all 3 images of" in note for note in catalog.notes)
 
 
 def test_a_folder_named_good_takes_its_parents_name(tree) -> None:

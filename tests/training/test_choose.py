@@ -66,4 +66,4 @@ def test_what_is_said_is_what_will_be_done() -> None:
         "20 steps of 16 images at 196 x 196 px (cropped, padded to keep the aspect ratio, 1 x 3 tiles of each image)"
         in said
     )
-    assert "7 good images of 1 categories on cpu" in said
+    assert "7 good images of 1 category on cpu" in said

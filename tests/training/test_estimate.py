@@ -17,7 +17,7 @@ def notes_of(steps: range, total: int, what: str = "train") -> list[str]:
 
 def test_it_is_said_once_with_the_steps_that_remain() -> None:
     (note,) = notes_of(range(1, 101), 100)
-    assert re.fullmatch(r"train: 0\.00 s a step, so the remaining 89 steps take about 1 minutes", note)
+    assert re.fullmatch(r"train: 0\.00 s a step, so the remaining 89 steps take about 1 minute", note)
 
 
 def test_a_resumed_run_is_timed_from_where_it_goes_on() -> None:

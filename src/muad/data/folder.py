@@ -28,7 +28,6 @@ from muad.data.tree import (
 )
 from muad.errors import DataError
 from muad.types import Record
-from muad.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +75,8 @@ def _read_flat(folder: Path, root: Path, notes: list[str]) -> list[Record]:
     images = list_images(folder, notes, recursive=False)
     if folder == root and (inside := [path.name for path in subfolders(folder)]):
         notes.append(f"Left out the folders beside the images: {name_some(inside)}.")
-    notes.append(f"{category}: took {counted(len(images), 'image')} of {folder} for good ones, to train on.")
+    taken = "the only image" if len(images) == 1 else f"all {len(images)} images"
+    notes.append(f"{category}: took {taken} of {folder} for good ones, to train on.")
     return [Record(path=path, category=category, split="train", is_anomalous=False) for path in images]
 
 
