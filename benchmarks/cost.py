@@ -16,10 +16,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from muad.detectors import Detector, DiffusionAd, DiffusionAdConfig, Dinomaly, DinomalyConfig
+from muad.detectors.types import Batch
 from muad.nn.denoiser import DenoiserConfig
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import VitLayout
-from muad.types import Batch
 
 _SMALL = EncoderConfig(name="random-custom", layout=VitLayout(width=384, depth=12, heads=6))
 _BASE = EncoderConfig(name="random-custom", layout=VitLayout(width=768, depth=12, heads=12))

@@ -21,8 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import muad
 from muad.acceleration import AcceleratedDetector, Acceleration
+from muad.detectors.types import Batch
 from muad.device import choose_device, describe_device, has_fast_bf16
-from muad.types import Batch
 
 _SIZES = {"full": ("B", 392, 3629, 10_000, (1, 16, 64)), "quick": ("tiny", 28, 16, 4, (2,))}
 _LAYOUTS = {"B": "{width=768, depth=12, heads=12}", "tiny": "{width=192, depth=12, heads=3}"}

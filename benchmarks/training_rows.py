@@ -17,10 +17,10 @@ from reference_path import ReferencePath
 from torch import Tensor
 
 from muad.detectors import Dinomaly
+from muad.detectors.types import Batch
 from muad.device import has_fast_bf16
 from muad.optim import StableAdamW
 from muad.training.feature_cache import FeatureCache
-from muad.types import Batch
 
 Figures = dict[str, Any]
 REFERENCE = "reference, float32, encodes every step"

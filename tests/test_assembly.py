@@ -10,17 +10,21 @@ import torch
 from muad.assembly import ImageViews, predict_images, view_image
 from muad.data.transforms import Preprocessing
 from muad.detectors.scoring import mean_of_largest
-from muad.types import Prediction
+from muad.detectors.torch_scorer import TorchScorer
+from muad.detectors.types import Prediction
 
 SIZE = {"resize_px": (32, 32), "crop_px": (32, 32), "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
 @dataclasses.dataclass
-class Brightness:
+class Brightness(TorchScorer):
     """Takes brightness for anomaly, and remembers how much it was given at once."""
 
     preprocessing: Preprocessing
-    device = torch.device("cpu")
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
 
     def __post_init__(self) -> None:
         self.batches: list[int] = []

@@ -88,7 +88,7 @@ def test_the_report_is_the_metrics_of_the_maps(detector: Detector, tiny_data: Pa
     report = evaluate_detector(detector, records, protocol="exact", batch_size=4).categories["printed_board"]
     views = np.stack([detector.preprocessing.view(read_image(record.path)) for record in records])
     found = predict_views(detector, views, ["printed_board"] * len(views))
-    maps, scores = found.anomaly_map.numpy(), found.score.numpy()
+    maps, scores = found.maps, found.scores
     masks = [
         np.zeros((56, 56), np.uint8)
         if record.mask_path is None

@@ -8,10 +8,10 @@ from muad.assembly import original_map, predict_images, view_image
 from muad.data.sampling import batch_indices
 from muad.data.transforms import Preprocessing
 from muad.detectors import Dinomaly, DinomalyConfig
+from muad.detectors.types import Batch
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import VitLayout
 from muad.optim import StableAdamW
-from muad.types import Batch
 
 SIDE, PATCH, STEPS = 112, 7, 25
 SIZES = ((224, 224), (160, 400), (420, 170))

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from muad.data.transforms import Preprocessing
 from muad.detectors import DetectorConfig, FittingDetector
+from muad.detectors.types import Batch
 from muad.errors import ConfigError
 from muad.heads import GridHead
 from muad.nn.encoder import EncoderConfig, build_encoder
-from muad.types import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,22 +1,50 @@
-"""Maps and scores of whole images from those of their views: padding left out, tiles put together."""
+"""What scores views of images, and maps and scores of whole images from those of their views.
+
+Plain arrays go in and come out, whatever computes in between.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
-
-from muad.detectors.base import Conditioned
-from muad.types import Prediction
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import Bool, Float, UInt8
 
     from muad.data.transforms import Preprocessing
-    from muad.detectors.base import Scorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewScores:
+    """What a scorer says of some views, in float32.
+
+    Attributes:
+        maps: Anomaly per pixel of each view; higher is more anomalous, unbounded.
+        scores: Anomaly of each view; higher is more anomalous, unbounded.
+        grids: What the maps were enlarged from, where the scorer makes the same maps of them again; else None.
+    """
+
+    maps: Float[np.ndarray, "b h w"]
+    scores: Float[np.ndarray, " b"]
+    grids: Float[np.ndarray, "b m n"] | None = None
+
+
+class Scorer(Protocol):
+    """A trained detector, in whatever runtime, as prediction and evaluation see it."""
+
+    preprocessing: Preprocessing
+
+    def score_views(self, images: Float[np.ndarray, "b 3 H W"], categories: Sequence[str | None]) -> ViewScores:
+        """Maps and scores of normalised images; of some, None for the category, it is not known what they show."""
+
+    def score_maps(self, maps: Float[np.ndarray, "b h w"], inspected: Bool[np.ndarray, "b h w"]) -> np.ndarray:
+        """Scores from the part of maps that counts; asked for only where padding or a region leaves some out."""
+
+    def expand_grids(self, grids: Float[np.ndarray, "b m n"]) -> Float[np.ndarray, "b h w"]:
+        """The maps of grids; asked for only where views were scored with grids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,41 +94,29 @@ def view_image(
     return ImageViews(views=views, size=(image.shape[0], image.shape[1]), category=category)
 
 
-def predict_views(
-    detector: Scorer, views: UInt8[np.ndarray, "b H W 3"], categories: Sequence[str | None]
-) -> Prediction:
-    """What a detector says of preprocessed images of these categories, brought back as float32 on the CPU."""
-    images = torch.from_numpy(detector.preprocessing.normalise(views)).to(detector.device)
-    if isinstance(detector, Conditioned):
-        prediction = detector.predict_of(images, categories)
-    else:
-        prediction = detector.predict(images)
-    return Prediction(
-        anomaly_map=prediction.anomaly_map.float().cpu(),
-        score=prediction.score.float().cpu(),
-        grid=None if prediction.grid is None else prediction.grid.float().cpu(),
-    )
-
-
-def predict_images(detector: Scorer, images: Sequence[ImageViews], batch_size: int) -> list[ImageMaps]:
+def predict_images(scorer: Scorer, images: Sequence[ImageViews], batch_size: int) -> list[ImageMaps]:
     """Maps and scores of images, in order, with at most `batch_size` views in a forward pass."""
     views = np.concatenate([image.views for image in images])
     categories = [image.category for image in images for _ in image.views]
-    predictions = [
-        predict_views(detector, views[start : start + batch_size], categories[start : start + batch_size])
+    found = [
+        predict_views(scorer, views[start : start + batch_size], categories[start : start + batch_size])
         for start in range(0, len(views), batch_size)
     ]
-    maps = torch.cat([prediction.anomaly_map for prediction in predictions])
-    scores = torch.cat([prediction.score for prediction in predictions])
+    maps, scores = np.concatenate([part.maps for part in found]), np.concatenate([part.scores for part in found])
     size = (maps.shape[1], maps.shape[2])
     results, begin = [], 0
     for image in images:
         own = slice(begin, begin + len(image.views))
         begin = own.stop
-        shown = detector.preprocessing.inspected(image.size, size, image.category)
-        own_scores = scores[own] if shown is None else detector.score(maps[own], torch.from_numpy(shown.copy()))
-        results.append(ImageMaps(maps=maps[own].numpy(), score=float(own_scores.max())))
+        shown = scorer.preprocessing.inspected(image.size, size, image.category)
+        own_scores = scores[own] if shown is None else scorer.score_maps(maps[own], shown)
+        results.append(ImageMaps(maps=maps[own], score=float(own_scores.max())))
     return results
+
+
+def predict_views(scorer: Scorer, views: UInt8[np.ndarray, "b H W 3"], categories: Sequence[str | None]) -> ViewScores:
+    """What a scorer says of views that are not yet normalised."""
+    return scorer.score_views(scorer.preprocessing.normalise(views), categories)
 
 
 def original_map(

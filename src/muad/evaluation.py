@@ -10,25 +10,29 @@ from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-import torch
 
-from muad.assembly import ImageViews, images_at_once, original_map, predict_images, predict_views, view_image
+from muad.assembly import (
+    ImageViews,
+    ViewScores,
+    images_at_once,
+    original_map,
+    predict_images,
+    predict_views,
+    view_image,
+)
 from muad.data.images import read_mask, read_pair
 from muad.data.loading import read_ahead
 from muad.data.transforms import Preprocessing
-from muad.detectors.base import Expander
 from muad.errors import ConfigError, DataError
 from muad.metrics.collection import MapCollection
 from muad.metrics.ranking import rank_metrics
 from muad.metrics.region import pixel_metrics_of
 from muad.metrics.report import CategoryReport, Report
-from muad.types import Prediction
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, UInt8
 
-    from muad.detectors.base import Scorer
-    from muad.metrics.collection import Expand
+    from muad.assembly import Scorer
     from muad.types import Record
 
 Progress = Callable[[int, int], None]
@@ -122,14 +126,14 @@ def evaluate_detector(
         done += len(outside)
         known = np.array([not record.is_anomalous or record.mask_path is not None for record in chosen])
         scores: list[float] = []
-        with MapCollection(_expander(detector), partial=not detector.preprocessing.is_plain) as kept:
+        with MapCollection(detector.expand_grids, partial=not detector.preprocessing.is_plain) as kept:
             for images, image_masks in _batches(chosen, detector.preprocessing, batch_size):
                 prediction = _predict(detector, images, batch_size)
-                maps = prediction.anomaly_map.numpy()
+                maps, grids = prediction.maps, prediction.grids
                 rows = known[len(scores) : len(scores) + len(images)]
                 masks = ground_truth(image_masks[rows], maps.shape[1:], rules.defect_pixel)
-                kept.add(maps[rows], masks, None if prediction.grid is None else prediction.grid.numpy()[rows])
-                scores.extend(prediction.score.tolist())
+                kept.add(maps[rows], masks, None if grids is None else grids[rows])
+                scores.extend(prediction.scores.tolist())
                 done += len(images)
                 if progress is not None:
                     progress(done, len(records))
@@ -173,8 +177,8 @@ def _half_covered(defect: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Boo
     return half
 
 
-def _predict(detector: Scorer, images: Sequence[ImageViews], batch_size: int) -> Prediction:
-    """What a detector says of images, in float32 on the CPU: a map of the view where that is the image, else of it."""
+def _predict(detector: Scorer, images: Sequence[ImageViews], batch_size: int) -> ViewScores:
+    """What a detector says of images: a map of the view where that is the image, else of the whole of it."""
     preprocessing = detector.preprocessing
     if preprocessing.is_plain:
         categories = [image.category for image in images for _ in image.views]
@@ -184,8 +188,7 @@ def _predict(detector: Scorer, images: Sequence[ImageViews], batch_size: int) ->
         original_map(preprocessing, image, one, (one.maps.shape[1], one.maps.shape[2]))
         for one, image in zip(found, images, strict=True)
     ]
-    scores = torch.tensor([one.score for one in found])
-    return Prediction(anomaly_map=torch.from_numpy(np.stack(maps)), score=scores)
+    return ViewScores(maps=np.stack(maps), scores=np.array([one.score for one in found], np.float32))
 
 
 def _with_something_to_find(
@@ -205,19 +208,6 @@ def _with_something_to_find(
                 continue
         inside.append(record)
     return inside, outside
-
-
-def _expander(detector: Scorer) -> Expand:
-    """Makes a detector's maps again from the grids it gave with them; a detector without grids is never asked."""
-
-    def expand(grids: Float[np.ndarray, "m h w"]) -> Float[np.ndarray, "m H W"]:
-        if not isinstance(detector, Expander):
-            raise TypeError(f"{type(detector).__name__} gives grids with its predictions and must have expand")
-        maps = detector.expand(torch.from_numpy(grids).to(detector.device))
-        expanded: np.ndarray = maps.float().cpu().numpy()
-        return expanded
-
-    return expand
 
 
 def _batches(

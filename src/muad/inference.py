@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from muad.acceleration import Acceleration
-from muad.assembly import ImageMaps, ImageViews, images_at_once, original_map, predict_images, view_image
+from muad.assembly import ImageMaps, ImageViews, Scorer, images_at_once, original_map, predict_images, view_image
 from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
 from muad.data.images import has_pages, image_to_rgb, values_to_rgb
 from muad.data.loading import read_ahead
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
 
     from muad.data.images import ValueRange
-    from muad.detectors.base import Scorer
 
 Channels = Literal["rgb", "bgr"]
 ImageLike = Path | str | np.ndarray | Image.Image

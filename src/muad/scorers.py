@@ -12,7 +12,7 @@ import torch
 
 from muad.acceleration import AcceleratedDetector, Acceleration
 from muad.acceleration.deviation import Compared, Scale, compared
-from muad.assembly import ImageViews, images_at_once, predict_images, view_image
+from muad.assembly import ImageViews, Scorer, images_at_once, predict_images, view_image
 from muad.checkpoint import load_detector, read_config
 from muad.data.index import open_catalog
 from muad.detectors import Dinomaly
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from muad.data.transforms import Preprocessing
-    from muad.detectors.base import Scorer
     from muad.types import Record
 
 Item = TypeVar("Item")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from muad.detectors.dinomaly import Dinomaly, DinomalyConfig
+from muad.detectors.types import Batch
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import VitLayout
-from muad.types import Batch
 
 SIZE = (56, 42)  # 8 x 6 patches
 

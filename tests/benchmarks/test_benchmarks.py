@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from muad.detectors import Dinomaly, DinomalyConfig
+from muad.detectors.types import Batch
 from muad.metrics.region import pixel_metrics
 from muad.nn.denoiser import DenoiserConfig
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import VitLayout
-from muad.types import Batch
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

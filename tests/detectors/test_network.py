@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from muad.detectors import Detector, DiffusionAd, DiffusionAdConfig, PatchCore, PatchCoreConfig
+from muad.detectors.types import Batch
 from muad.nn.denoiser import DenoiserConfig
 from muad.nn.encoder import EncoderConfig
-from muad.types import Batch
 
 
 def make_diffusion_ad(**changes: object) -> DiffusionAd:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from muad.detectors.patchcore import PatchCore, PatchCoreConfig, greedy_coreset
+from muad.detectors.types import Batch
 from muad.errors import ConfigError
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_families import VitLayout
-from muad.types import Batch
 
 SIZE = (56, 42)  # 8 x 6 patches
 

@@ -17,9 +17,9 @@ from muad.config import OptimConfig, RunConfig, ScheduleConfig
 from muad.data.transforms import Preprocessing
 from muad.detectors import DETECTORS, DetectorConfig, SteppingDetector
 from muad.detectors.base import ParameterGroup
+from muad.detectors.types import Batch, Losses
 from muad.heads import GridHead
 from muad.training.optimizer import JoinedOptimizer, build_optimizer, resting, set_learning_rates
-from muad.types import Batch, Losses
 
 Train = Callable[..., RunConfig]
 

@@ -16,7 +16,7 @@ from muad.checkpoint import build_detector
 from muad.config import load_config
 from muad.data.images import read_image
 from muad.data.index import open_catalog
-from muad.types import Batch
+from muad.detectors.types import Batch
 
 SETTINGS = ("schedule.total_steps=6", "training.save_every_steps=100")
 

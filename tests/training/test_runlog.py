@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from muad.cli.main import run as command_line
+from muad.detectors.types import Losses
 from muad.errors import CheckpointError
 from muad.training.engine import launch
 from muad.training.runlog import RunLog, TrainingError
-from muad.types import Losses
 
 TrainTiny = Callable[..., object]
 

@@ -30,9 +30,10 @@ from muad.acceleration.exports import content_key, export_folder, export_int8, e
 from muad.acceleration.folding import FoldedDinomaly, why_not_foldable
 from muad.acceleration.postprocess import MapMaker
 from muad.detectors import Detector, Dinomaly
+from muad.detectors.torch_scorer import TorchScorer
+from muad.detectors.types import Prediction
 from muad.device import describe_device, has_fast_bf16
 from muad.errors import ConfigError
-from muad.types import Prediction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
+    from muad.assembly import Scorer
     from muad.data.transforms import Preprocessing
-    from muad.detectors.base import Scorer
 
     Comparison = Callable[[Scorer, Scorer], Sequence[Compared]]
     """Images of the run computed by the detector and by its fast version; none where there are none."""
@@ -84,14 +85,18 @@ class Acceleration:
             raise ConfigError(f"compile must be off with backend {self.backend}, got on. Use backend torch.")
 
 
-class _FastScorer:
+class _FastScorer(TorchScorer):
     """A backend with the detector's maps and scores."""
 
     def __init__(
         self, backend: Backend, map_maker: MapMaker, preprocessing: Preprocessing, device: torch.device
     ) -> None:
-        self.preprocessing, self.device = preprocessing, device
+        self.preprocessing, self._device = preprocessing, device
         self.backend, self._map_maker = backend, map_maker
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
 
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
         grid = self.backend(images)
@@ -102,7 +107,7 @@ class _FastScorer:
         return self._map_maker.partial_scores(maps, inspected)
 
 
-class AcceleratedDetector:
+class AcceleratedDetector(TorchScorer):
     """A trained detector's `predict`, faster.
 
     When the first images come, the backend is compared with the detector in float32, and refused where it is too far
@@ -122,7 +127,6 @@ class AcceleratedDetector:
 
     Attributes:
         preprocessing: The detector's.
-        device: Where images must be.
         deviation: Largest deviation found from the float32 map; None until the first images, or if not computed anew.
         judgement: What was found in a lower precision; None until the first images, and in fp32.
 
@@ -143,7 +147,7 @@ class AcceleratedDetector:
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.preprocessing = detector.preprocessing
-        self.device = next(detector.parameters()).device
+        self._device = next(detector.parameters()).device
         self.deviation: float | None = None
         self.judgement: Judgement | None = None
         self._detector: Dinomaly | None = detector
@@ -152,6 +156,11 @@ class AcceleratedDetector:
         self._calibration, self._comparison, self._scales, self._note = calibration, comparison, scales, note
         self._map_maker = MapMaker(detector)
         _require_fit(detector, options, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where images must be."""
+        return self._device
 
     @torch.no_grad()
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:

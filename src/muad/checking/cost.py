@@ -11,16 +11,16 @@ import torch
 from muad.checking.findings import Cost
 from muad.checkpoint import build_detector
 from muad.detectors.base import FittingDetector
+from muad.detectors.types import Batch
 from muad.device import describe_device
 from muad.training.engine import resolve_precision
-from muad.types import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from muad.config import RunConfig
     from muad.detectors.base import Detector, LearningDetector
-    from muad.types import Features, Losses
+    from muad.detectors.types import Features, Losses
 
 _MEASURED_IMAGES = 4  # of a step; time and memory grow in proportion
 _OPTIMIZER_COPIES = 4  # gradient, two moments, the largest second moment

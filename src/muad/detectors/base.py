@@ -17,24 +17,25 @@ A checkpoint holds `trainable_state()`. `docs/detectors.md` adds one step by ste
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, Protocol, TypeAlias, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypeAlias, TypedDict
 
 import torch
 from torch import nn
 
-from muad.types import Prediction
+from muad.detectors.torch_scorer import TorchScorer
+from muad.detectors.types import Prediction
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
     from muad.data.transforms import Preprocessing
+    from muad.detectors.types import Batch, Features, Losses
     from muad.heads import Head
-    from muad.types import Batch, Features, Losses
 
 
 # ------------------------------------------------------------------------------------------------------ settings
@@ -70,45 +71,10 @@ class DetectorConfig:
         return {}
 
 
-# -------------------------------------------------------------------------------------------------- what is asked
-
-
-class Scorer(Protocol):
-    """What evaluation needs: how to prepare photographs, and what is anomalous in them."""
-
-    preprocessing: Preprocessing
-
-    def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
-        """Anomaly maps and scores of normalised images."""
-
-    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-        """Scores from the part of maps that counts; asked for only where padding or a region leaves some out."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where images must be."""
-
-
-@runtime_checkable
-class Expander(Protocol):
-    """A scorer that makes its maps again from the grids in its predictions, which are all that has to be kept."""
-
-    def expand(self, grids: Float[Tensor, "b h w"]) -> Float[Tensor, "b H W"]:
-        """Anomaly maps of grids, on any device."""
-
-
-@runtime_checkable
-class Conditioned(Protocol):
-    """A scorer that does better when it is told what images show."""
-
-    def predict_of(self, images: Float[Tensor, "b 3 H W"], categories: Sequence[str | None]) -> Prediction:
-        """As `predict`; None for an image of which it is not known."""
-
-
 # ------------------------------------------------------------------------------------------------------ detectors
 
 
-class Detector(nn.Module, ABC):
+class Detector(TorchScorer, nn.Module):
     """A network that scores images after it has seen normal ones. Derive from one of the two kinds below.
 
     Attributes:

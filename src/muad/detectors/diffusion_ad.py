@@ -36,6 +36,7 @@ from muad.data.synthesis import Synthesis, SynthesisConfig
 from muad.data.transforms import Preprocessing
 from muad.detectors.base import DetectorConfig, SteppingDetector, evaluating
 from muad.detectors.scoring import mean_of_largest
+from muad.detectors.types import Batch, Losses, Prediction
 from muad.diffusion import (
     TIMESTEPS,
     add_noise,
@@ -50,7 +51,6 @@ from muad.heads import GridHead
 from muad.nn.denoiser import Denoiser, DenoiserConfig
 from muad.nn.segmenter import DIVISOR_PX, Segmenter
 from muad.optim import cosine_swing_rate
-from muad.types import Batch, Losses, Prediction
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int

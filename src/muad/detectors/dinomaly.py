@@ -32,11 +32,11 @@ from torch import nn
 from muad.data.transforms import Preprocessing
 from muad.detectors.base import DetectorConfig, SteppingDetector
 from muad.detectors.scoring import mean_of_largest
+from muad.detectors.types import Losses, Prediction
 from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
 from muad.heads import GridHead
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
 from muad.nn.encoder import EncoderConfig, build_encoder
-from muad.types import Losses, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from muad.detectors.base import ParameterGroup
-    from muad.types import Batch
+    from muad.detectors.types import Batch
 
 Mixer = Literal["linear", "softmax", "conv3", "conv5", "conv7"]
 Grouping = Literal["two_groups", "one_group", "layer_to_layer", "every_second", "every_fourth", "concatenation"]

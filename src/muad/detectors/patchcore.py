@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from muad.types import Batch, Features
+    from muad.detectors.types import Batch, Features
 
 _PROJECTED_WIDTH = 64
 _NEIGHBOURHOOD = 3

@@ -12,9 +12,10 @@ import torch
 
 from muad.data.loading import ViewCache, read_ahead
 from muad.data.sampling import batch_indices, image_seed, share_of
+from muad.detectors.types import Batch
 from muad.errors import DataError
 from muad.training.feature_cache import FeatureCache, prepare_features
-from muad.types import Batch, Record
+from muad.types import Record
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from muad.detectors.base import Detector
-    from muad.types import Features, Record
+    from muad.detectors.types import Features
+    from muad.types import Record
 
 CacheMode = Literal["auto", "off", "memory", "disk"]
 Reader = Callable[[int], np.ndarray]

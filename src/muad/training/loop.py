@@ -12,6 +12,7 @@ import torch
 
 from muad.checkpoint import build_detector, copy_tensors, load_latest, load_optimizer, load_weights, save_checkpoint
 from muad.detectors.base import FittingDetector
+from muad.detectors.types import Losses
 from muad.errors import ConfigError
 from muad.optim import WeightAverage
 from muad.run_folder import checkpoints
@@ -20,7 +21,6 @@ from muad.training.fitting import fit_detector
 from muad.training.interrupt import StopRequest
 from muad.training.optimizer import build_optimizer, resting, set_learning_rates
 from muad.training.runlog import RunLog
-from muad.types import Losses
 from muad.wording import counted
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from muad.config import RunConfig
     from muad.detectors.base import Detector
-    from muad.types import Batch, Record
+    from muad.detectors.types import Batch
+    from muad.types import Record
 
 
 def train_detector(

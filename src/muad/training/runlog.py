@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
 
-    from muad.types import Losses
+    from muad.detectors.types import Losses
 
 
 class TrainingError(MuadError):

@@ -1,0 +1,70 @@
+"""Where tensors end: a network in torch as a scorer that takes and gives arrays, like one in any other runtime."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from muad.assembly import ViewScores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Bool, Float
+    from torch import Tensor
+
+    from muad.data.transforms import Preprocessing
+    from muad.detectors.types import Prediction
+
+
+class TorchScorer(ABC):
+    """A network that scores normalised images, and how those who know nothing of torch ask it: by arrays.
+
+    Attributes:
+        preprocessing: How photographs become the images it takes.
+    """
+
+    preprocessing: Preprocessing
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where images must be."""
+
+    @abstractmethod
+    def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
+        """Anomaly maps and scores; the same images give the same result, whatever was done before."""
+
+    @abstractmethod
+    def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Scores as `predict` gives them, from the inspected part of maps; minus infinity where nothing is."""
+
+    def predict_of(self, images: Float[Tensor, "b 3 H W"], categories: Sequence[str | None]) -> Prediction:  # noqa: ARG002
+        """As `predict`, for one that does better when told what images show; None where it is not known."""
+        return self.predict(images)
+
+    def expand(self, grids: Float[Tensor, "b h w"]) -> Float[Tensor, "b H W"]:
+        """Maps made again from the grids in predictions, on any device; for one that gives grids."""
+        raise NotImplementedError(f"{type(self).__name__} gives no grids with its predictions")
+
+    def score_views(self, images: Float[np.ndarray, "b 3 H W"], categories: Sequence[str | None]) -> ViewScores:
+        """Maps and scores of normalised images; of some, None for the category, it is not known what they show."""
+        found = self.predict_of(torch.from_numpy(images).to(self.device), categories)
+        grids = None if found.grid is None else found.grid.float().cpu().numpy()
+        return ViewScores(
+            maps=found.anomaly_map.float().cpu().numpy(), scores=found.score.float().cpu().numpy(), grids=grids
+        )
+
+    def score_maps(
+        self, maps: Float[np.ndarray, "b h w"], inspected: Bool[np.ndarray, "b h w"]
+    ) -> Float[np.ndarray, " b"]:
+        """Scores from the part of maps that counts."""
+        scores: np.ndarray = self.score(torch.from_numpy(maps), torch.from_numpy(inspected.copy())).numpy()
+        return scores
+
+    def expand_grids(self, grids: Float[np.ndarray, "b m n"]) -> Float[np.ndarray, "b h w"]:
+        """The maps of grids."""
+        maps: np.ndarray = self.expand(torch.from_numpy(grids).to(self.device)).float().cpu().numpy()
+        return maps
