@@ -30,6 +30,7 @@ ZERO_MEANS = {
     "detector.encoder.layout.registers", "detector.category_dropout", "detector.guidance_weight",
     "detector.noise_weight", "detector.focal_weight", "detector.smooth_l1_weight", "detector.segmenter_swing_steps",
     "detector.noise_seed", "detector.denoiser.attention_levels", "detector.synthesis.probability",
+    "optim.momentum", "schedule.drop_at",
     "detector.synthesis.self_probability", "detector.synthesis.max_cells_exponent", "detector.synthesis.threshold",
 }  # fmt: skip
 
@@ -38,7 +39,8 @@ def _numbers(kind: type, prefix: str, name: str) -> Iterator[tuple[str, type]]:
     """Every field of one number, by its path."""
     hints = typing.get_type_hints(kind)
     for entry in dataclasses.fields(kind):
-        choices = (hints[entry.name], *typing.get_args(hints[entry.name]))
+        hint = _detector_kind(name) if entry.name == "detector" else hints[entry.name]
+        choices = (hint, *typing.get_args(hint))
         nested = [choice for choice in choices if dataclasses.is_dataclass(choice)]
         nested = [one for one in nested if len(nested) == 1 or one.name == name or _named(one) == name]  # type: ignore
         for inner in nested:
@@ -46,6 +48,10 @@ def _numbers(kind: type, prefix: str, name: str) -> Iterator[tuple[str, type]]:
         for number in (int, float):
             if not nested and number in choices:
                 yield prefix + entry.name, number
+
+
+def _detector_kind(name: str) -> type:
+    return type(parse_config(override({}, BASES[name])).detector)
 
 
 def _named(kind: Any) -> object:
