@@ -20,6 +20,12 @@ BASES: dict[str, list[str]] = {
         "detector.encoder.tap_layers=[0, 1, 2, 3]",
     ],
     "diffusion_ad": ['detector.name="diffusion_ad"'],
+    "patchcore": [
+        'detector.name="patchcore"',
+        'detector.encoder.name="random-custom"',
+        "detector.encoder.layout={width=32, depth=4, heads=2}",
+        "detector.encoder.tap_layers=[0, 1, 2, 3]",
+    ],
 }
 # Where 0 says something: none, off, the first, from the start.
 ZERO_MEANS = {
