@@ -20,9 +20,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from muad.config import RunConfig
+from muad.config import settings_tree
 from muad.config_faults import closest
-from muad.detectors import DETECTORS
+from muad.detectors.registry import detector_names
 from muad.errors import ConfigError
 
 _WORDS = {int: "whole number", float: "number", str: "text", Path: "path", bool: "true or false"}
@@ -58,17 +58,16 @@ def find_settings(pattern: str | None = None, detector: str | None = None) -> tu
     Raises:
         ConfigError: No such detector, or no setting like that.
     """
-    if detector is not None and detector not in DETECTORS:
-        raise ConfigError(
-            f"detector must be one of {', '.join(DETECTORS)}, got {detector!r}.{closest(detector, DETECTORS)}"
-        )
+    names = detector_names()
+    if detector is not None and detector not in names:
+        raise ConfigError(f"detector must be one of {', '.join(names)}, got {detector!r}.{closest(detector, names)}")
     known = [setting for setting in _all() if detector is None or setting.detector in (None, detector)]
     if pattern is None:
         return tuple(known)
     found = [setting for setting in known if _matches(setting, pattern)]
     if not found:
-        names = {setting.path.rpartition(".")[2]: setting.path for setting in known}
-        paths = [*names, *names.values()]
+        short = {setting.path.rpartition(".")[2]: setting.path for setting in known}
+        paths = [*short, *short.values()]
         raise ConfigError(
             f"pattern must be part of a setting's path or meaning, got {pattern!r}.{closest(pattern, paths)}"
         )
@@ -83,18 +82,19 @@ def _matches(setting: Setting, pattern: str) -> bool:
 
 @cache
 def _all() -> tuple[Setting, ...]:
-    return tuple(_settings_of(RunConfig, "", None))
+    return tuple(_settings_of(settings_tree(), "", None))
 
 
 def _settings_of(kind: type, prefix: str, detector: str | None) -> Iterator[Setting]:
     """The settings of a dataclass and of those inside it."""
-    hints, meanings = typing.get_type_hints(kind), meanings_of(kind)
+    hints = typing.get_type_hints(kind)
+    meanings = {name: text for base in reversed(kind.__mro__) for name, text in meanings_of(base).items()}
     for entry in dataclasses.fields(kind):
         path, hint = prefix + entry.name, hints[entry.name]
         inside = [part for part in _parts(hint) if isinstance(part, type) and dataclasses.is_dataclass(part)]
         for part in inside:
-            own = typing.get_type_hints(part).get("name")
-            of_detector = typing.get_args(own)[0] if len(inside) > 1 else detector
+            own = next((entry.default for entry in dataclasses.fields(part) if entry.name == "name"), None)
+            of_detector = str(own) if len(inside) > 1 else detector
             yield from _settings_of(part, f"{path}.", of_detector)
         if not inside:
             yield Setting(

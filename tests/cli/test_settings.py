@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from muad.config import RunConfig, load_config
+from muad.config import load_config, settings_tree
 from muad.config_faults import key_paths
 from muad.settings import find_settings
 
 
 def test_every_setting_there_is_is_listed_with_its_meaning() -> None:
     found = find_settings()
-    assert {setting.path for setting in found} == set(key_paths(RunConfig))
+    assert {setting.path for setting in found} == set(key_paths(settings_tree()))
     assert [setting.path for setting in found if not setting.meaning] == []
 
 
@@ -35,7 +35,7 @@ def test_defaults_are_those_of_the_configuration() -> None:
         ("images.tiles", "list of 2 whole numbers; rows and columns of at least 1 and at most 64 tiles"),
         ("images.roi_dir", "path, or left out"),
         ("training.skip_bad", "true or false"),
-        ("optim.lr", "number; above 0"),
+        ("optim.lr", "number; above 0 and at most 100"),
     ],
 )
 def test_what_a_setting_may_be_is_what_its_own_check_says(path: str, allowed: str) -> None:
@@ -49,7 +49,7 @@ def test_settings_are_found_by_part_meaning_and_star_and_by_detector(muad: Calla
     assert "without" in shown.err.lower()
     listed = json.loads(muad("settings", "schedule.*", "--json").out)
     assert [entry["path"] for entry in listed] == [
-        "schedule.kind", "schedule.total_steps", "schedule.warmup_steps", "schedule.final_lr",
+        "schedule.kind", "schedule.total_steps", "schedule.warmup_steps", "schedule.final_lr", "schedule.drop_at",
     ]  # fmt: skip
     others = json.loads(muad("settings", "--detector", "diffusion_ad", "--json").out)
     assert {entry["detector"] for entry in others} == {None, "diffusion_ad"}
