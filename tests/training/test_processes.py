@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,3 +86,30 @@ def test_the_threshold_of_half_a_batch_is_another(tiny_recipe: Path, photos: Pat
 
     whole, halves = gradient(slice(4)), (gradient(slice(2)) + gradient(slice(2, 4))) / 2
     assert float((whole - halves).norm() / whole.norm()) > 1e-2
+
+
+def test_phases_are_the_same_in_two_processes(photos: Path, tmp_path: Path) -> None:
+    """What rests in a step has no gradient, for which other processes would wait for ever."""
+    info = tmp_path / "package" / "in_turns-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: in_turns\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[muad.detectors]\nin_turns = in_turns:InTurns\n", encoding="utf-8")
+    shutil.copy(Path(__file__).with_name("test_phases.py"), tmp_path / "package" / "in_turns.py")
+    settings = ("detector.name=in_turns", "detector.first_steps=3", "optim.kind=adamw", "training.batch_size=4",
+                "training.precision=32-true", *SETTINGS)  # fmt: skip
+    train = ["-m", "muad", "train", str(photos), "--device", "cpu"]
+    train += [part for setting in settings for part in ("--set", setting)]
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    paths = os.pathsep.join(filter(None, [str(tmp_path / "package"), os.environ.get("PYTHONPATH")]))
+    for name, command in {"two": [*together, *train], "one": train}.items():
+        done = subprocess.run(
+            [sys.executable, *command, "--out", str(tmp_path / name)], capture_output=True, text=True, timeout=240,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+    ours, expected = (
+        load_file(tmp_path / name / "checkpoints/00000006/weights.safetensors") for name in ("two", "one")
+    )
+    for name, tensor in expected.items():
+        if "running" not in name:  # each process has the statistics of its own images
+            assert torch.allclose(ours[name].float(), tensor.float(), rtol=1e-3, atol=1e-4), name
