@@ -255,7 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--strangers", nargs="*", default=[], help="categories that are never products")
-    parser.add_argument("--kept-apart", nargs="*", default=[], help="categories that no constant was chosen on")
+    parser.add_argument("--kept-apart", nargs="*", default=[], help="categories of a second table alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     encoder = product_encoder(torch.device("cpu"))
