@@ -16,10 +16,10 @@ from muad.config import RunConfig
 from muad.data.transforms import Preprocessing
 from muad.detectors import DETECTORS, DetectorConfig, SteppingDetector
 from muad.detectors.base import ParameterGroup
+from muad.detectors.types import Batch, Losses
 from muad.heads import GridHead
 from muad.nn.encoder import EncoderConfig
 from muad.nn.encoder_pyramids import build_pyramid
-from muad.types import Batch, Losses
 
 Train = Callable[..., RunConfig]
 
