@@ -216,7 +216,7 @@ def photographs(
 def main() -> None:
     """Draw, calibrate, count, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--image-px", type=int, default=112)

@@ -69,7 +69,7 @@ def test_every_image_is_scored_by_a_detector_that_had_not_seen_it_and_limits_cou
     kept = read_run_images(run)
     assert kept is not None
     found = cross_fit(run, 3, device="cpu", note=said.append)
-    assert any("cross-fitting trains 3 more detectors of 12 steps, about 1 minutes" in text for text in said)
+    assert any("cross-fitting trains 3 more detectors of 12 steps, about 1 minute" in text for text in said)
     assert set(found) == {"bolt"}  # all nuts are one
     (folder,) = (run / "cross_fit").iterdir()
     scored: set[str] = set()
