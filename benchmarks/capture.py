@@ -1,5 +1,8 @@
 """How often photographs are flagged, good, bad and taken wrongly: `python benchmarks/capture.py DATA... [--each 25]`.
 
+Last, whether the promise holds: so many good photographs of each category, drawn 20 times, set limits, and up to 40
+others are held against them.
+
 How a product is photographed is learned from the training images of every category, as `muad train` does. Then all its
 test images are looked at as they are, and some good ones as a failing lamp, lens, camera or hand would have made them;
 last, frames that show nothing, and good photographs of the other categories. Nothing of the detector or of recognition
@@ -19,7 +22,7 @@ import numpy as np
 from muad.capture import Capture, CaptureLimits, measure
 from muad.capture.learning import learn_category
 from muad.capture.limits import CAPTURE_RATE
-from muad.capture.setting import Learned
+from muad.capture.setting import Learned, learn_limits
 from muad.data.images import read_image
 from muad.data.index import open_catalog
 from muad.data.loading import read_ahead
@@ -27,6 +30,7 @@ from muad.types import Record
 
 NOISE_LEVELS = 1.5  # of the sensor, added again where a lens blurs: it blurs the part, not the noise
 FRAME = (1024, 1280)
+COUNTS = (11, 20, 45, 110)  # of good photographs that set limits
 
 
 def with_noise(image: np.ndarray, deviation: float, random: np.random.Generator) -> np.ndarray:
@@ -113,6 +117,24 @@ def row(*cells: object) -> None:
     print("| " + " | ".join(map(str, cells)) + " |")
 
 
+def promise(captured: Mapping[str, list[Capture]]) -> None:
+    """Print how many of further good photographs are flagged, by how many set the limits."""
+    row("good to learn from", "rate, at most", *captured)
+    row(*["---"] * (len(captured) + 2))
+    for count in COUNTS:
+        random, cells = np.random.default_rng(0), []
+        for found in captured.values():
+            flagged = []
+            for _ in range(20 if len(found) >= count + 9 else 0):
+                order = random.permutation(len(found))
+                learned = learn_limits([found[place] for place in order[:count]], [], CAPTURE_RATE)
+                if learned is not None:
+                    limits = CaptureLimits(rate=CAPTURE_RATE, categories={"": learned.bounds})
+                    flagged += [bool(limits.reasons("", found[place])) for place in order[count : count + 40]]
+            cells.append(share(flagged))
+        row(count, f"{100 * max(CAPTURE_RATE, 1 / (count + 1)):.2g}", *cells)
+
+
 def cost() -> None:
     """Processor time of one photograph, best of 12, on one thread."""
     cv2.setNumThreads(1)
@@ -138,6 +160,9 @@ def main() -> None:
     def chosen(name: str, split: str, *, bad: bool = False) -> list[Record]:
         return [each for each in records if (each.category, each.split, each.is_anomalous) == (name, split, bad)]
 
+    def look(record: Record) -> Capture:
+        return measure(read_image(record.path))
+
     known: dict[str, Learned] = {}
     for name in names:
         learned = learn_category(name, [each.path for each in chosen(name, "train")], CAPTURE_RATE)
@@ -148,9 +173,6 @@ def main() -> None:
 
     def flags(name: str | None, found: list[Capture]) -> list[bool]:
         return [bool(limits.reasons(name, each)) for each in found]
-
-    def look(record: Record) -> Capture:
-        return measure(read_image(record.path))
 
     seen = {name: list(read_ahead(look, chosen(name, "test"))) for name in names}
     row(
@@ -187,6 +209,8 @@ def main() -> None:
     row("another product", *(
         share([flag for other in names if other != name for flag in flags(name, seen[other])]) for name in names
     ))  # fmt: skip
+    print()
+    promise({name: list(read_ahead(look, chosen(name, "train")[:240])) for name in names})
     print()
     cost()
 

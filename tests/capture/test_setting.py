@@ -41,7 +41,7 @@ def _flagged(learned: Learned, captured: Capture) -> list[str]:
     return [reason.what for reason in limits.reasons("bolt", captured)]
 
 
-@pytest.mark.parametrize(("count", "rate"), [(12, 0.005), (40, 0.005), (60, 0.05)])
+@pytest.mark.parametrize(("count", "rate"), [(12, 0.005), (40, 0.005), (80, 0.005), (60, 0.05)])
 def test_good_photographs_are_flagged_no_more_often_than_promised(count: int, rate: float) -> None:
     random, flagged, tried = np.random.default_rng(5), 0, 0
     for _ in range(120):
@@ -67,6 +67,16 @@ def test_photographs_that_repeat_each_other_count_once() -> None:
         for side in ("at_least", "at_most"):
             value = getattr(bounds, side)
             assert value is None or getattr(learned.bounds[name], side) == pytest.approx(value, rel=0.1)
+
+
+def test_one_odd_photograph_loosens_only_the_limit_it_is_odd_in() -> None:
+    photographs = _photographs(np.random.default_rng(3), 60)
+    odd = dataclasses.replace(_USUAL, structure=5.0)
+    before, after = learn_limits(photographs, [], 0.005), learn_limits([*photographs, odd], [], 0.005)
+    assert before is not None
+    assert after is not None
+    assert (after.bounds["structure"].at_least or 0) < 5 < (before.bounds["structure"].at_least or 0)
+    assert (after.bounds["brightness"].at_least or 0) > 0.6 * (before.bounds["brightness"].at_least or 0)
 
 
 def test_too_few_photographs_set_no_limits() -> None:

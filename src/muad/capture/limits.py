@@ -32,12 +32,12 @@ NOT_CHECKED = (
     f"{CAPTURE_FILE}. muad calibrate RUN or muad.learn_capture adds it where the training images still are"
 )
 QUANTITIES: Mapping[str, tuple[str | None, str | None]] = {
-    "structure": (NO_CONTENT, None),
-    "blank": (None, NO_CONTENT),
     "brightness": ("too dark", "too bright"),
     "highlights": ("too dark", None),
     "dark": (None, "too dark"),
     "bright": (None, "too bright"),
+    "structure": (NO_CONTENT, None),
+    "blank": (None, NO_CONTENT),
     "contrast": ("low contrast", None),
     "sharpness": ("blurred", None),
     "grain": ("blurred", "noisy"),
@@ -70,9 +70,11 @@ class CaptureLimits:
         """Why a photograph must not pass, each kind of fault once; of an unknown category only what needs no limit."""
         found = {reason.what: reason for reason in content_reasons(captured)}
         known = self.categories.get(category, {}) if category is not None else {}
-        # Of a frame that shows nothing, sharpness says nothing.
-        judged = [name for name in QUANTITIES if name in known and (not found or name in _OF_LIGHT)]
-        for name in judged:
+        empty = bool(found)
+        for name in (name for name in QUANTITIES if name in known):
+            # Of a frame that shows nothing, sharpness says nothing; in other light there is another structure.
+            if (empty and name not in _OF_LIGHT) or (name == "structure" and found):
+                continue
             value, bounds, (low, high) = getattr(captured, name), known[name], QUANTITIES[name]
             if low is not None and bounds.at_least is not None and value < bounds.at_least:
                 found.setdefault(low, Reason(what=low, quantity=name, value=value, limit=bounds.at_least))

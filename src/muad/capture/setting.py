@@ -5,9 +5,9 @@ farthest, each counted by how far good photographs spread to that side. Each goo
 among the others, because a new one has no part in it either, and the rank of those distances sets the limit as it does
 for scores (metrics/conformal.py). Photographs that repeat each other count once, with the farthest of them.
 
-One odd photograph among few would set that distance for every quantity. So no limit lies more than twice as far as any
-good photograph does in that quantity. What this adds to the rate is not proven but simulated
-(tests/capture/test_setting.py): it is next to nothing.
+One odd photograph would set that distance for every quantity. So with 50 photographs or more no limit lies more than
+twice as far as any good photograph does in that quantity. What this adds to the rate is not proven but measured
+(docs/capture.md): little of photographs of all sorts, nothing of those of a fixture.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _SCALES: Mapping[str, tuple[float, float, float, float]] = {
     "sharpness": (0, 0.03, math.log(1.15), 0),
     "grain": (0, 0.03, math.log(1.15), math.log(1.5)),
 }
-_REACH = (
-    2  # times as far as any good photograph lies, a limit is never farther: one odd photograph loosens only its own
-)
+# Times as far as any good photograph lies, a limit is never farther: one odd photograph loosens only its own. Of fewer
+# photographs than this the farthest says too little.
+_REACH, _REACH_FROM = 2, 50
 _MOST = {"brightness": 255.0, "blank": 1.0, "dark": 1.0, "bright": 1.0}
 _NAMES = tuple(QUANTITIES)
 _OFFSETS, _FLOORS, _LEAST_BELOW, _LEAST_ABOVE = np.array([_SCALES[name] for name in _NAMES]).T
@@ -91,7 +91,8 @@ def learn_limits(captured: Sequence[Capture], groups: Sequence[Sequence[int]], r
     places = np.log(values + _OFFSETS)
     distances = [_distance(places[unit], _usual(np.delete(places, unit, axis=0))) for unit in units]
     rank = limit_rank(len(units), rate) or len(units)
-    low, high = _ends(places, float(np.sort(distances)[rank - 1]))
+    reach = _REACH if len(units) >= _REACH_FROM else math.inf
+    low, high = _ends(places, float(np.sort(distances)[rank - 1]), reach)
     seen = np.quantile(values, [0, 0.5, 1], axis=0).T
     return Learned(
         photographs=len(captured),
@@ -124,11 +125,13 @@ def _distance(places: Float[np.ndarray, "m q"], usual: _Usual) -> float:
     return float(max(low.max(), high.max(), 0))
 
 
-def _ends(places: Float[np.ndarray, "n q"], distance: float) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
-    """The values at that distance on both sides, or nearer where no good photograph comes near them."""
+def _ends(
+    places: Float[np.ndarray, "n q"], distance: float, reach: float
+) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
+    """The values at that distance on both sides, or nearer where good photographs times the reach are."""
     middle, below, above = _usual(places)
-    down = np.minimum(distance * below, _REACH * np.maximum(middle - places.min(axis=0), below))
-    up = np.minimum(distance * above, _REACH * np.maximum(places.max(axis=0) - middle, above))
+    down = np.minimum(distance * below, reach * np.maximum(middle - places.min(axis=0), below))
+    up = np.minimum(distance * above, reach * np.maximum(places.max(axis=0) - middle, above))
     low = np.exp(middle - np.maximum(down, _LEAST_BELOW)) - _OFFSETS
     high = np.exp(middle + np.maximum(up, _LEAST_ABOVE)) - _OFFSETS
     return low, high
