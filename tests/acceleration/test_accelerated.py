@@ -183,6 +183,8 @@ def test_other_weights_are_exported_and_checked_anew(make_detector, make_images,
         assert fast.deviation is not None
         keys.append(content_key(detector))
     assert keys[0] != keys[1]
+    (network,) = tmp_path.glob("*/float32")
+    assert network.stat().st_mode == network.parent.stat().st_mode, "others may read it as they may the run"
     assert [entry.name for entry in tmp_path.iterdir()] == [keys[1]], "the export of earlier weights is deleted"
 
 
