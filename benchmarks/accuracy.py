@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from muad.acceleration import AcceleratedDetector, Acceleration, DeviationError
-from muad.checkpoint import load_detector, read_config
-from muad.data.images import read_image
-from muad.data.index import open_catalog
-from muad.evaluation import evaluate_detector
+from muad.checkpoints.checkpoint import load_detector, read_config
+from muad.datasets.index import open_catalog
+from muad.evaluation.figures import evaluate_detector
+from muad.images.reading import read_image
 from muad.metrics.report import METRIC_NAMES
 from muad.types import Catalog
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from muad.acceleration import Acceleration, DeviationError
-from muad.checkpoint import read_config
+from muad.checkpoints.checkpoint import read_config
+from muad.checkpoints.scorers import load_scorer
 from muad.device import choose_device
-from muad.scorers import load_scorer
 from muad.threads import prepare_threads
 
 VARIANTS = ("torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "openvino int8", "onnx fp32", "onnx int8")

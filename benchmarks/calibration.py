@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import betabinom
 
-from muad.data.images import read_image
-from muad.data.index import open_catalog
-from muad.inference import Predictor
-from muad.limits import read_calibration
-from muad.metrics.conformal import binomial_interval, limit_rank, p_values
+from muad.datasets.index import open_catalog
+from muad.decisions.conformal import binomial_interval, limit_rank, p_values
+from muad.decisions.limits import read_calibration
+from muad.images.reading import read_image
+from muad.runtime.predictor import Predictor
 from muad.types import Record
 
 RATES = (0.05, 0.1, 0.2)

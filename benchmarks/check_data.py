@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from muad.checking import DataCheck, check_data
-from muad.data.images import read_image, read_pair
-from muad.data.index import open_catalog
+from muad.datasets.index import open_catalog
+from muad.images.reading import read_image, read_pair
 from muad.types import Record
 
 FITTING = {

@@ -17,9 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from muad.detectors import Detector, DiffusionAd, DiffusionAdConfig, Dinomaly, DinomalyConfig
 from muad.detectors.types import Batch
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.families import VitLayout
 from muad.nn.denoiser import DenoiserConfig
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
 
 _SMALL = EncoderConfig(name="random-custom", layout=VitLayout(width=384, depth=12, heads=6))
 _BASE = EncoderConfig(name="random-custom", layout=VitLayout(width=768, depth=12, heads=12))

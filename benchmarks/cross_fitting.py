@@ -18,13 +18,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from muad.calibration_scores import Scored
-from muad.data.alike import alike_groups
-from muad.data.calibration_share import groups_to_keep
-from muad.data.index import open_catalog
+from muad.calibration.share import groups_to_keep
+from muad.datasets.alike import alike_groups
+from muad.datasets.index import open_catalog
+from muad.decisions.calibration_scores import Scored
+from muad.decisions.limit_setting import CategoryResult, Limit, results_of
+from muad.decisions.limits import Calibration, Rates
 from muad.detectors import PatchCore, PatchCoreConfig
-from muad.limit_setting import CategoryResult, Limit, results_of
-from muad.limits import Calibration, Rates
 
 COUNTS = (10, 48, 120, 200, 1000)
 FOLDS, SHARE = 5, 0.2

@@ -19,9 +19,9 @@ from torchvision.transforms import v2
 
 import muad
 from muad.acceleration import AcceleratedDetector, Acceleration
-from muad.data.index import open_catalog
-from muad.data.loading import ViewCache, read_ahead
-from muad.evaluation import evaluate_detector
+from muad.datasets.index import open_catalog
+from muad.evaluation.figures import evaluate_detector
+from muad.images.loading import ViewCache, read_ahead
 from muad.outputs import find_images, write_predictions
 
 Figures = dict[str, Any]

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from muad.checkpoint import copy_tensors
+from muad.checkpoints.checkpoint import copy_tensors
 from muad.detectors import Dinomaly, DinomalyConfig
 from muad.detectors.types import Batch
 from muad.device import has_fast_bf16
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.families import VitLayout
 
 ENCODERS = {
     "tiny": EncoderConfig(name="random-vit-tiny"),

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from measure import time_call
 
-from muad.data.images import read_image
-from muad.data.index import open_catalog
-from muad.metrics.conformal import p_values
+from muad.datasets.index import open_catalog
+from muad.decisions.conformal import p_values
+from muad.images.reading import read_image
 from muad.recognition import COPIES, Appearance, ProductEncoder, Products, look_at, product_encoder, shrink
 from muad.types import Record
 

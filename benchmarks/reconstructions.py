@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from muad.checkpoint import load_detector
-from muad.data.images import read_pair
-from muad.data.index import open_catalog
+from muad.checkpoints.checkpoint import load_detector
+from muad.datasets.index import open_catalog
 from muad.detectors import DiffusionAd
+from muad.images.reading import read_pair
 from muad.types import Record
 
 CELL_PX = 112

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 if TYPE_CHECKING:
-    from muad.config import RunConfig
+    from muad.configuration.run_config import RunConfig
 
 torch.set_num_threads(1)
 
@@ -118,7 +118,7 @@ def train_tiny(tiny_recipe: Path, photos: Path) -> Callable[..., RunConfig]:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two products of the toy factory, 64 px wide; not to be changed."""
-    from muad.data.toy_factory import write_toy_factory
+    from muad.toy_factory import write_toy_factory
 
     folder = tmp_path_factory.mktemp("toy") / "data"
     categories = ("pill_blister", "printed_board")

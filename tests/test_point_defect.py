@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from muad.assembly import original_map, predict_images, view_image
-from muad.data.sampling import batch_indices
-from muad.data.transforms import Preprocessing
 from muad.detectors import Dinomaly, DinomalyConfig
 from muad.detectors.types import Batch
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.families import VitLayout
+from muad.images.preprocessing import Preprocessing
 from muad.optim import StableAdamW
+from muad.runtime.views import original_map, predict_images, view_image
+from muad.training.sampling import batch_indices
 
 SIDE, PATCH, STEPS = 112, 7, 25
 SIZES = ((224, 224), (160, 400), (420, 170))

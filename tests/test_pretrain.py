@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from muad.nn.encoder import EncoderConfig, build_encoder
+from muad.encoders.encoder import EncoderConfig, build_encoder
 
 SCRIPTS = Path(__file__).parents[1] / "pretrain"
 

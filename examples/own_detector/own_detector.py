@@ -16,12 +16,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from muad.data.transforms import Preprocessing
 from muad.detectors import DetectorConfig, FittingDetector
 from muad.detectors.types import Batch
+from muad.encoders.encoder import EncoderConfig, build_encoder
 from muad.errors import ConfigError
-from muad.heads import GridHead
-from muad.nn.encoder import EncoderConfig, build_encoder
+from muad.images.preprocessing import Preprocessing
+from muad.runtime.heads import GridHead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,33 +14,33 @@ from muad.threads import prepare_threads
 
 if TYPE_CHECKING:
     from muad.api import evaluate, train
-    from muad.calibration import calibrate
+    from muad.calibration.calibrate import calibrate
     from muad.capture.learning import learn_capture
     from muad.checking import check_data
-    from muad.config import RunConfig, load_config
-    from muad.data.index import open_catalog
+    from muad.checkpoints.official import import_official
+    from muad.configuration.run_config import RunConfig, load_config
+    from muad.datasets.index import open_catalog
     from muad.errors import MuadError
-    from muad.inference import Predictor
     from muad.metrics.report import Report
-    from muad.official import import_official
-    from muad.prediction import ImagePrediction
     from muad.recognition import learn_products
     from muad.reporting import report
+    from muad.runtime.prediction import ImagePrediction
+    from muad.runtime.predictor import Predictor
 
 _HOMES = {
-    "ImagePrediction": "muad.prediction",
+    "ImagePrediction": "muad.runtime.prediction",
     "MuadError": "muad.errors",
-    "Predictor": "muad.inference",
+    "Predictor": "muad.runtime.predictor",
     "Report": "muad.metrics.report",
-    "RunConfig": "muad.config",
-    "calibrate": "muad.calibration",
+    "RunConfig": "muad.configuration.run_config",
+    "calibrate": "muad.calibration.calibrate",
     "check_data": "muad.checking",
     "evaluate": "muad.api",
-    "import_official": "muad.official",
+    "import_official": "muad.checkpoints.official",
     "learn_capture": "muad.capture.learning",
     "learn_products": "muad.recognition",
-    "load_config": "muad.config",
-    "open_catalog": "muad.data.index",
+    "load_config": "muad.configuration.run_config",
+    "open_catalog": "muad.datasets.index",
     "report": "muad.reporting",
     "train": "muad.api",
 }

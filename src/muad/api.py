@@ -9,27 +9,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muad.calibration import calibrate_trained
+from muad.calibration.calibrate import calibrate_trained
+from muad.calibration.split import run_records
 from muad.capture import has_capture
 from muad.capture.learning import learn_capture
-from muad.checkpoint import create_run, read_config
-from muad.config import RunConfig, config_to_dict, load_config, override, parse_config
-from muad.data.content_hash import content_hash
-from muad.data.index import open_catalog
-from muad.data.roi import copy_masks
+from muad.checkpoints.checkpoint import create_run, read_config
+from muad.checkpoints.scorers import load_scorer
+from muad.configuration.run_config import RunConfig, config_to_dict, load_config, override, parse_config
+from muad.datasets.content_hash import content_hash
+from muad.datasets.index import open_catalog
 from muad.detectors import DiffusionAdConfig
 from muad.device import DeviceName, choose_device
 from muad.errors import CheckpointError, ConfigError, DataError
-from muad.evaluation import ProtocolName, evaluate_detector, find_protocol
+from muad.evaluation.figures import ProtocolName, evaluate_detector, find_protocol
+from muad.evaluation.unseen import select_unseen
+from muad.images.roi import copy_masks
 from muad.metrics.report import CategoryReport, Report
 from muad.progress import shows_progress
 from muad.recognition import has_products, learn_products
 from muad.recognition.naming import measure_names, write_names
-from muad.run_folder import ROI_FOLDER, category_folder, make_folder, read_run, unfinished, usable_folder, write_text
-from muad.scorers import load_scorer
-from muad.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
+from muad.runs.folder import ROI_FOLDER, category_folder, make_folder, read_run, unfinished, usable_folder, write_text
+from muad.runs.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
 from muad.training import train_detector
-from muad.training.calibration_split import run_records
 from muad.training.choose import adapt_config, describe_choice
 from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
@@ -37,7 +38,6 @@ from muad.training.failed_start import nothing_left_of_a_failed_start
 from muad.training.images import settle_categories, settle_images
 from muad.training.map_scale import map_scale
 from muad.training.reproducibility import describe_detector, environment
-from muad.unseen import select_unseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,10 +10,10 @@ import torch
 
 from muad.detectors import Dinomaly, DinomalyConfig
 from muad.detectors.types import Batch
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.families import VitLayout
 from muad.metrics.region import pixel_metrics
 from muad.nn.denoiser import DenoiserConfig
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -14,12 +14,12 @@ from PIL import Image
 
 from muad import Predictor, calibrate, learn_capture
 from muad.capture import CAPTURE_FILE, NOT_CHECKED, has_capture
-from muad.checkpoint import create_run, read_config
-from muad.data.images import read_image
-from muad.data.index import open_catalog
-from muad.data.toy_factory import write_toy_factory
+from muad.checkpoints.checkpoint import create_run, read_config
+from muad.datasets.index import open_catalog
 from muad.errors import ConfigError, DataError
-from muad.run_folder import read_run
+from muad.images.reading import read_image
+from muad.runs.folder import read_run
+from muad.toy_factory import write_toy_factory
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from muad import Predictor, learn_products
-from muad.data.images import read_image
-from muad.data.index import open_catalog
-from muad.data.toy_factory import write_toy_factory
+from muad.datasets.index import open_catalog
+from muad.images.reading import read_image
 from muad.outputs import find_images, write_predictions
+from muad.toy_factory import write_toy_factory
 
 _ALL = {"pass": "review = 1e9", "review": "review = -1e9\nreject = 1e9", "reject": "reject = -1e9"}
 

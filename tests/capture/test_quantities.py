@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from muad.capture import NO_CONTENT, content_reasons, measure
-from muad.data.images import read_image
+from muad.images.reading import read_image
 
 
 def _noise(level: float, deviation: float, size: tuple[int, int] = (512, 640)) -> np.ndarray:

@@ -15,10 +15,10 @@ from muad.checking.outliers import long_parts, odd_exposure, odd_sizes, robust_l
 from muad.checking.reading import Seen
 from muad.checking.repeats import find_repeats
 from muad.checking.suspicion import leave_one_out
-from muad.config import RunConfig, load_config
-from muad.data.index import open_catalog
-from muad.data.near_duplicates import appearance
-from muad.data.transforms import Preprocessing
+from muad.configuration.run_config import RunConfig, load_config
+from muad.datasets.index import open_catalog
+from muad.images.near_duplicates import appearance
+from muad.images.preprocessing import Preprocessing
 from muad.types import Record
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from muad.data.foreground import Foregrounds
-from muad.data.images import read_image
-from muad.data.transforms import Preprocessing
+from muad.images.preprocessing import Preprocessing
+from muad.images.reading import read_image
+from muad.synthesis.foreground import Foregrounds
 
 SMALL = ("--set", "detector.resize_px=[64, 64]")
 

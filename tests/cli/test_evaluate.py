@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from muad.metrics.ranking import rank_metrics
-from muad.scores import read_scores
+from muad.runs.scores import read_scores
 
 METRICS = ["image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro"]
 

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from muad import Predictor, load_config
-from muad.checkpoint import build_detector
-from muad.config import recipe_names, recipe_text
-from muad.official import official_name
+from muad.checkpoints.checkpoint import build_detector
+from muad.checkpoints.official import official_name
+from muad.configuration.run_config import recipe_names, recipe_text
 
 
 def test_recipes_list_names_every_recipe_in_full(muad: Callable[..., Any]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from muad.config import load_config, settings_tree
-from muad.config_faults import key_paths
-from muad.settings import find_settings
+from muad.configuration.listing import find_settings
+from muad.configuration.run_config import load_config, settings_tree
+from muad.runs.faults import key_paths
 
 
 def test_every_setting_there_is_is_listed_with_its_meaning() -> None:

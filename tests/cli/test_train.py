@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from muad.config import load_config
+from muad.configuration.run_config import load_config
 
 
 def _copy(data: Path, out: Path) -> Path:

@@ -7,8 +7,8 @@ import torch
 
 from muad.detectors.dinomaly import Dinomaly, DinomalyConfig
 from muad.detectors.types import Batch
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.families import VitLayout
 
 SIZE = (56, 42)  # 8 x 6 patches
 

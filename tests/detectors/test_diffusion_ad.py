@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from muad.data.synthesis import SynthesisConfig
 from muad.detectors.diffusion_ad import DiffusionAd, DiffusionAdConfig, focal_loss, normal_mean, top_mean
 from muad.detectors.types import Batch, Losses
-from muad.diffusion import add_noise, one_step
 from muad.errors import ConfigError
 from muad.nn.denoiser import DenoiserConfig
+from muad.nn.diffusion import add_noise, one_step
 from muad.optim import StableAdamW
+from muad.synthesis import SynthesisConfig
 
 TINY = DenoiserConfig(width=8, multipliers=(1, 1, 2), blocks_per_level=1, attention_levels=1, heads=2)
 SYNTHESIS = SynthesisConfig(max_cells_exponent=2, foreground="whole_image")

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from muad.detectors.dinomaly import Bottleneck, DecoderBlock, Grouping, Mixer, layer_groups
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.families import VitLayout
 from muad.errors import ConfigError
 from muad.nn.attention import LinearAttention
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
 from muad.optim import StableAdamW
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from muad.detectors.dinomaly import Dinomaly, top_mean
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.families import VitLayout
 
 # Distances of one image of 112 x 112 px at its 8 x 8 patches, from features recorded from the authors' code.
 RECORDED_DISTANCE = [

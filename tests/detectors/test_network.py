@@ -8,8 +8,8 @@ import torch
 
 from muad.detectors import Detector, DiffusionAd, DiffusionAdConfig, PatchCore, PatchCoreConfig
 from muad.detectors.types import Batch
+from muad.encoders.encoder import EncoderConfig
 from muad.nn.denoiser import DenoiserConfig
-from muad.nn.encoder import EncoderConfig
 
 
 def make_diffusion_ad(**changes: object) -> DiffusionAd:

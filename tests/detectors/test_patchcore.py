@@ -7,9 +7,9 @@ import torch
 
 from muad.detectors.patchcore import PatchCore, PatchCoreConfig, greedy_coreset
 from muad.detectors.types import Batch
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.families import VitLayout
 from muad.errors import ConfigError
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
 
 SIZE = (56, 42)  # 8 x 6 patches
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from muad.config import load_config
+from muad.configuration.run_config import load_config
 from muad.detectors import DETECTORS, detector_class, detector_names
 from muad.errors import ConfigError
 
@@ -52,7 +52,7 @@ def test_names_are_listed_without_importing_a_method() -> None:
 
 def test_settings_of_one_detector_do_not_import_the_others() -> None:
     code = (
-        "import sys; from muad.config import load_config; load_config('dinomaly-mvtec'); "
+        "import sys; from muad.configuration.run_config import load_config; load_config('dinomaly-mvtec'); "
         "assert not {'muad.detectors.diffusion_ad', 'muad.detectors.patchcore'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

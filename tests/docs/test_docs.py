@@ -20,11 +20,11 @@ import pytest
 import typer
 
 from muad.cli.main import app
-from muad.config import load_config, parse_config, recipe_names
-from muad.data.index import LAYOUTS
-from muad.evaluation import PROTOCOLS
+from muad.configuration.run_config import load_config, parse_config, recipe_names
+from muad.datasets.index import LAYOUTS
+from muad.encoders.families import FAMILIES
+from muad.evaluation.figures import PROTOCOLS
 from muad.metrics.report import METRIC_NAMES
-from muad.nn.encoder_families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -161,8 +161,8 @@ def test_examples_run_and_are_short(example: Path, demo: Path) -> None:
     assert ast.get_docstring(ast.parse(text))
     quick = ["schedule.total_steps=2", "schedule.warmup_steps=1", "training.batch_size=2"]
     arguments = {
-        "train.py": ["demo/data", "mine", *quick, "detector.resize_px=[56,56]", "detector.crop_px=[56,56]"],
-        "predict.py": ["demo/run", "demo/data/printed_board/test"],
+        "train.py": ["experiments/demo/data", "mine", *quick, "detector.resize_px=[56,56]", "detector.crop_px=[56,56]"],
+        "predict.py": ["experiments/demo/run", "experiments/demo/data/printed_board/test"],
     }[example.name]
     done = subprocess.run(
         [sys.executable, str(example), *arguments], capture_output=True, text=True, timeout=200, check=False

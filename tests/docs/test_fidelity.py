@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from muad.config import load_config
+from muad.configuration.run_config import load_config
 from muad.detectors.dinomaly import Grouping, Mixer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,9 +30,9 @@ def test_every_deviation_in_the_code_has_its_line() -> None:
             "| to-concatenation |",
             "| dropout | one global stream",
         ],
-        "data/synthesis/anomalies.py": ["| anomalies of a texture |", "| foreground of an object |"],
-        "data/synthesis/augment.py": ["| brightness augmentation |"],
-        "data/synthesis/sources.py": ["| texture images as anomaly source |"],
+        "synthesis/anomalies.py": ["| anomalies of a texture |", "| foreground of an object |"],
+        "synthesis/augment.py": ["| brightness augmentation |"],
+        "synthesis/sources.py": ["| texture images as anomaly source |"],
         "detectors/diffusion_ad.py": [
             "| randomness in training |",
             "| noise at prediction |",
@@ -40,7 +40,7 @@ def test_every_deviation_in_the_code_has_its_line() -> None:
         ],
         "detectors/patchcore.py": ["| patch distance |"],
         "nn/attention.py": ["| neighbour mask with linear attention |"],
-        "nn/encoder_families.py": ["| normalisation of BEiT |"],
+        "encoders/families.py": ["| normalisation of BEiT |"],
     }
     found = {
         path.relative_to(ROOT / "src" / "muad").as_posix(): len(

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from muad import Predictor
+from muad.decisions.regions import find_regions
 from muad.errors import ConfigError
 from muad.outputs import earlier_results, find_images, write_png, write_predictions, write_tiff
 from muad.outputs.maps import small_map
-from muad.regions import find_regions
 
 
 def test_a_written_map_is_the_predicted_one(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:

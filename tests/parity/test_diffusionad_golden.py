@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from muad.detectors.diffusion_ad import focal_loss, normal_mean
-from muad.diffusion import add_noise, linear_alphas_cumprod, norm_guided, one_step
 from muad.nn.denoiser import Denoiser, DenoiserConfig
+from muad.nn.diffusion import add_noise, linear_alphas_cumprod, norm_guided, one_step
 from muad.nn.segmenter import Segmenter, from_official_names
 
 Golden = dict[str, torch.Tensor]

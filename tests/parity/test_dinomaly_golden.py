@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from muad.config import OptimConfig, RunConfig, ScheduleConfig
+from muad.checkpoints.official import load_official_weights, official_name
+from muad.configuration.run_config import OptimConfig, RunConfig, ScheduleConfig
 from muad.detectors.dinomaly import Dinomaly, DinomalyConfig, hard_mined_cosine_loss, top_mean
 from muad.detectors.types import Batch
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_families import VitLayout
-from muad.official import load_official_weights, official_name
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.families import VitLayout
 from muad.optim import warmup_cosine_rate
 from muad.training.optimizer import build_optimizer, set_learning_rates
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from muad.checkpoint import load_detector
-from muad.config import load_config
+from muad.checkpoints.checkpoint import load_detector
+from muad.checkpoints.official import import_official
+from muad.configuration.run_config import load_config
 from muad.errors import CheckpointError
-from muad.official import import_official
 
 Golden = dict[str, torch.Tensor]
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from muad.data.images import read_image
-from muad.data.toy_factory import PRODUCTS, render
+from muad.images.reading import read_image
 from muad.recognition import Appearance, product_encoder, shrink
 from muad.recognition.appearance import copies_of
+from muad.toy_factory import PRODUCTS, render
 
 _REMEMBERED, _SHOWN = 20, 6
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from muad import learn_products
-from muad.checkpoint import create_run, read_config
-from muad.data.images import read_image
-from muad.data.index import open_catalog
-from muad.data.toy_factory import write_toy_factory
+from muad.checkpoints.checkpoint import create_run, read_config
+from muad.datasets.index import open_catalog
 from muad.errors import DataError
+from muad.images.reading import read_image
 from muad.recognition import COPIES, Recogniser, has_products, look_at, product_encoder, shrink
-from muad.run_folder import read_run
+from muad.runs.folder import read_run
+from muad.toy_factory import write_toy_factory
 
 CPU = torch.device("cpu")
 

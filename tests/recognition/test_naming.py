@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from muad import api, learn_products, report
-from muad.data.index import open_catalog
-from muad.data.toy_factory import write_toy_factory
+from muad.datasets.index import open_catalog
 from muad.errors import CheckpointError
 from muad.recognition.naming import Naming, measure_names, read_names, write_names
+from muad.toy_factory import write_toy_factory
 
 
 @pytest.fixture(scope="module")

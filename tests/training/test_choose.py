@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from muad.data.settings import ImagesConfig
 from muad.errors import ConfigError
+from muad.images.settings import ImagesConfig
 from muad.training.choose import adapt_config, choose_config, describe_choice
 from muad.types import Catalog, Record
 

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 from muad import api
-from muad.checkpoint import load_detector
-from muad.config import RunConfig, load_config
-from muad.data.images import read_image
-from muad.data.toy_factory import write_toy_factory
+from muad.checkpoints.checkpoint import load_detector
+from muad.configuration.run_config import RunConfig, load_config
 from muad.errors import ConfigError
-from muad.inference import Predictor
-from muad.run_folder import read_run
+from muad.images.reading import read_image
+from muad.runs.folder import read_run
+from muad.runtime.predictor import Predictor
+from muad.toy_factory import write_toy_factory
 
 RECIPE = """
 [detector]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from muad.checkpoint import load_detector
+from muad.checkpoints.checkpoint import load_detector
 from muad.cli.main import app
-from muad.config import RunConfig
+from muad.configuration.run_config import RunConfig
 from muad.errors import CheckpointError
 from muad.training.feature_cache import cached_sets
 

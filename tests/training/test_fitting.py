@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import muad
-from muad.checkpoint import load_detector
-from muad.config import RunConfig
-from muad.data.index import open_catalog
+from muad.checkpoints.checkpoint import load_detector
+from muad.configuration.run_config import RunConfig
+from muad.datasets.index import open_catalog
 from muad.detectors import PatchCore
 from muad.errors import CheckpointError, ConfigError, DataError
-from muad.run_folder import checkpoints
+from muad.runs.folder import checkpoints
 
 SMALL = (
     "detector.name=patchcore", "detector.encoder.name=random-vit-tiny", "detector.resize_px=[56, 56]",

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from muad import Predictor
-from muad.checkpoint import load_detector, read_config
-from muad.config import RunConfig
+from muad.checkpoints.checkpoint import load_detector, read_config
+from muad.configuration.run_config import RunConfig
 from muad.errors import ConfigError
 from muad.recognition.products import FACTS_FILE
 

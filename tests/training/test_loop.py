@@ -12,11 +12,11 @@ import pytest
 from safetensors.torch import load_file
 
 from muad import api
-from muad.checkpoint import load_detector
+from muad.checkpoints.checkpoint import load_detector
 from muad.errors import CheckpointError, DataError
-from muad.inference import Predictor
 from muad.optim import warmup_cosine_rate
-from muad.run_folder import read_run
+from muad.runs.folder import read_run
+from muad.runtime.predictor import Predictor
 
 TrainTiny = Callable[..., object]
 BAD = {"bolt/train/good/001.png": b"", "bolt/train/good/003.png": None, "cloth/train/good/000.png": b"just text\n"}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from muad.config import OptimConfig, RunConfig, ScheduleConfig, parse_config
+from muad.configuration.run_config import OptimConfig, RunConfig, ScheduleConfig, parse_config
 from muad.detectors import DiffusionAd, DiffusionAdConfig
 from muad.nn.denoiser import DenoiserConfig
 from muad.optim import StableAdamW

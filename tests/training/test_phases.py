@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import muad
-from muad.checkpoint import load_detector
-from muad.config import OptimConfig, RunConfig, ScheduleConfig
-from muad.data.transforms import Preprocessing
+from muad.checkpoints.checkpoint import load_detector
+from muad.configuration.run_config import OptimConfig, RunConfig, ScheduleConfig
 from muad.detectors import DETECTORS, DetectorConfig, SteppingDetector
 from muad.detectors.base import ParameterGroup
 from muad.detectors.types import Batch, Losses
-from muad.heads import GridHead
+from muad.images.preprocessing import Preprocessing
+from muad.runtime.heads import GridHead
 from muad.training.optimizer import JoinedOptimizer, build_optimizer, resting, set_learning_rates
 
 Train = Callable[..., RunConfig]

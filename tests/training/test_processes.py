@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from muad.checkpoint import build_detector
-from muad.config import load_config
-from muad.data.images import read_image
-from muad.data.index import open_catalog
+from muad.checkpoints.checkpoint import build_detector
+from muad.configuration.run_config import load_config
+from muad.datasets.index import open_catalog
 from muad.detectors.types import Batch
+from muad.images.reading import read_image
 
 SETTINGS = ("schedule.total_steps=6", "training.save_every_steps=100")
 

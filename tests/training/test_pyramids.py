@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import muad
-from muad.checkpoint import load_detector
-from muad.config import RunConfig
-from muad.data.transforms import Preprocessing
+from muad.checkpoints.checkpoint import load_detector
+from muad.configuration.run_config import RunConfig
 from muad.detectors import DETECTORS, DetectorConfig, SteppingDetector
 from muad.detectors.base import ParameterGroup
 from muad.detectors.types import Batch, Losses
-from muad.heads import GridHead
-from muad.nn.encoder import EncoderConfig
-from muad.nn.encoder_pyramids import build_pyramid
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.pyramids import build_pyramid
+from muad.images.preprocessing import Preprocessing
+from muad.runtime.heads import GridHead
 
 Train = Callable[..., RunConfig]
 

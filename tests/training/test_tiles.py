@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from muad import Predictor, evaluate
-from muad.checkpoint import load_detector, read_config
-from muad.config import RunConfig
+from muad.checkpoints.checkpoint import load_detector, read_config
+from muad.configuration.run_config import RunConfig
 from muad.errors import ConfigError
 from muad.training.feature_cache import cached_sets
 

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
-    from muad.assembly import Scorer
-    from muad.data.transforms import Preprocessing
+    from muad.images.preprocessing import Preprocessing
+    from muad.runtime.views import Scorer
 
     Comparison = Callable[[Scorer, Scorer], Sequence[Compared]]
     """Images of the run computed by the detector and by its fast version; none where there are none."""

@@ -32,8 +32,8 @@ import torch
 from torch import nn
 
 from muad.errors import CheckpointError, ConfigError
-from muad.run_schema import ExportFacts, read_json
-from muad.tensor_files import require_whole, whole_digest
+from muad.runs.schema import ExportFacts, read_json
+from muad.runs.tensor_files import require_whole, whole_digest
 
 if TYPE_CHECKING:
     import nncf

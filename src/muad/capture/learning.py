@@ -13,18 +13,18 @@ import tomli_w
 from muad.capture.limits import CAPTURE_FILE, CAPTURE_RATE, CaptureLimits, checked_rate, read_capture
 from muad.capture.quantities import Capture, measure
 from muad.capture.setting import Learned, learn_limits, least_photographs
-from muad.checkpoint import read_config
-from muad.data.images import read_image
-from muad.data.index import open_catalog
-from muad.data.loading import read_ahead
-from muad.data.near_duplicates import Appearance, appearance, near_duplicate_groups
-from muad.data.roi import InterestMasks
+from muad.checkpoints.checkpoint import read_config
+from muad.datasets.index import open_catalog
+from muad.decisions.conformal import images_needed
 from muad.errors import ConfigError, DataError
-from muad.metrics.conformal import images_needed
-from muad.run_folder import read_run, write_text
+from muad.images.loading import read_ahead
+from muad.images.near_duplicates import Appearance, appearance, near_duplicate_groups
+from muad.images.reading import read_image
+from muad.images.roi import InterestMasks
+from muad.runs.folder import read_run, write_text
 
 if TYPE_CHECKING:
-    from muad.data.images import ValueRange
+    from muad.images.reading import ValueRange
     from muad.types import Record
 
 _MOST_PHOTOGRAPHS = 1000  # of a product; five times as many as the rate needs

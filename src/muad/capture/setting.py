@@ -3,7 +3,7 @@
 All limits of a product are one: how far a photograph lies from the usual one, in the quantity in which it lies
 farthest, each counted by how far good photographs spread to that side. Each good photograph is counted by what is usual
 among the others, because a new one has no part in it either, and the rank of those distances sets the limit as it does
-for scores (metrics/conformal.py). Photographs that repeat each other count once, with the farthest of them.
+for scores (decisions/conformal.py). Photographs that repeat each other count once, with the farthest of them.
 
 One odd photograph would set that distance for every quantity. So with 50 photographs or more no limit lies more than
 twice as far as any good photograph does in that quantity. What this adds to the rate is not proven but measured
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from muad.capture.limits import COARSEST_RATE, QUANTITIES, Bounds
-from muad.metrics.conformal import images_needed, limit_rank
+from muad.decisions.conformal import images_needed, limit_rank
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -18,14 +18,14 @@ from muad.checking.outliers import long_parts, odd_exposure, odd_sizes
 from muad.checking.reading import Seen, look_at
 from muad.checking.repeats import find_repeats
 from muad.checking.suspicion import Describer, suspicious
-from muad.config import RunConfig, load_config
-from muad.data.content_hash import content_hash
-from muad.data.holdout import moved_records
-from muad.data.index import open_catalog
-from muad.data.loading import read_ahead
-from muad.data.transforms import Preprocessing
+from muad.configuration.run_config import RunConfig, load_config
+from muad.datasets.content_hash import content_hash
+from muad.datasets.holdout import moved_records
+from muad.datasets.index import open_catalog
 from muad.device import DeviceName, choose_device
-from muad.nn.encoder import EncoderConfig
+from muad.encoders.encoder import EncoderConfig
+from muad.images.loading import read_ahead
+from muad.images.preprocessing import Preprocessing
 from muad.progress import shows_progress
 from muad.training.choose import choose_config
 from muad.training.images import settle_categories

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from muad.checking.findings import Cost
-from muad.checkpoint import build_detector
+from muad.checkpoints.checkpoint import build_detector
 from muad.detectors.base import FittingDetector
 from muad.detectors.types import Batch
 from muad.device import describe_device
@@ -18,7 +18,7 @@ from muad.training.engine import resolve_precision
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from muad.config import RunConfig
+    from muad.configuration.run_config import RunConfig
     from muad.detectors.base import Detector, LearningDetector
     from muad.detectors.types import Features, Losses
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muad.advice import LEAST_PATCHES
+from muad.advice.sentences import LEAST_PATCHES
 from muad.checking.findings import Finding
 from muad.checking.reading import defect_areas
-from muad.data.images import read_mask
-from muad.data.settings import ImagesConfig
-from muad.data.tiling import magnification, tiles_for
 from muad.errors import DataError
+from muad.images.reading import read_mask
+from muad.images.settings import ImagesConfig
+from muad.images.tiling import magnification, tiles_for
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
     from muad.checking.reading import Seen
-    from muad.data.transforms import Preprocessing
+    from muad.images.preprocessing import Preprocessing
     from muad.types import Record
 
 _MOST_MASKS = 50  # of a category that are read where only the sizes of defects are wanted

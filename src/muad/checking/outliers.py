@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from muad.checking.findings import Finding
-from muad.data.tiling import LONG, square_tiles
+from muad.images.tiling import LONG, square_tiles
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
     from muad.checking.reading import Seen
-    from muad.data.transforms import Preprocessing
+    from muad.images.preprocessing import Preprocessing
 
 LEAST_IMAGES = 8
 """Of fewer images nothing is said: what is usual cannot be told."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from muad.data.images import read_pair
-from muad.data.near_duplicates import Appearance, appearance
-from muad.data.transforms import MIN_SIDE_PX
 from muad.errors import DataError
+from muad.images.near_duplicates import Appearance, appearance
+from muad.images.preprocessing import MIN_SIDE_PX
+from muad.images.reading import read_pair
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
-    from muad.data.transforms import Preprocessing
+    from muad.images.preprocessing import Preprocessing
     from muad.types import Record
 
 _SHARPNESS_PX = 512  # longer side at which sharpness is measured

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from muad.checking.findings import Finding, Kind
-from muad.data.alike import joined
-from muad.data.holdout import keep_together
-from muad.data.near_duplicates import near_duplicate_groups
+from muad.datasets.alike import joined
+from muad.datasets.holdout import keep_together
+from muad.images.near_duplicates import near_duplicate_groups
 
 if TYPE_CHECKING:
     from pathlib import Path

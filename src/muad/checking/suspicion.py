@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from muad.checking.reading import Seen
-    from muad.data.transforms import Preprocessing
+    from muad.images.preprocessing import Preprocessing
 
 VIEW_PX = 224
 _SIMILAR = 8  # images in which a patch's like is looked for

@@ -15,9 +15,9 @@ def say_what_next(run: Path, results: Path | None = None) -> None:
         run: Run folder.
         results: The `results.json` that prediction just wrote; None after anything else.
     """
-    from muad.advice import advise
+    from muad.advice.sentences import advise
+    from muad.advice.standing import run_standing
     from muad.errors import MuadError
-    from muad.run_standing import run_standing
 
     try:
         rows = [] if results is None else json.loads(results.read_text(encoding="utf-8"))

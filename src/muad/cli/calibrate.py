@@ -16,7 +16,7 @@ from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from muad.limit_setting import CategoryResult, Limit
+    from muad.decisions.limit_setting import CategoryResult, Limit
 
 
 IN_FORCE = "as in force, {} at first"
@@ -64,14 +64,14 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
     """Set limits for pass, review and reject from good images alone; written to RUN/limits.toml."""
-    from muad.calibration import calibrate
-    from muad.limit_setting import NOT_COVERED
+    from muad.calibration.calibrate import calibrate
+    from muad.decisions.limit_setting import NOT_COVERED
 
     acceleration, cross_fitted = acceleration_of(backend, precision, False), None
     with progress_bar() as update:
         try:
             if folds is not None:
-                from muad.cross_fitting import cross_fit
+                from muad.training.cross_fitting import cross_fit
 
                 quiet_engine()
                 cross_fitted = cross_fit(

@@ -88,7 +88,7 @@ def _show(found: DataCheck) -> None:
 
 def _line(finding: Finding, root: Path) -> str:
     """A finding with the first of its images, named from the data set's folder."""
-    from muad.data.content_hash import relative_name
+    from muad.datasets.content_hash import relative_name
 
     names = [relative_name(path, root) for path in finding.images[:3] if str(path) not in finding.text]
     more = f" and {len(finding.images) - 3} more" if len(finding.images) > 3 else ""

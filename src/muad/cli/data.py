@@ -30,8 +30,8 @@ def summary(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Count images per category and split, and compare with the published release."""
-    from muad.data.index import open_catalog
-    from muad.data.summary import summarise
+    from muad.datasets.index import open_catalog
+    from muad.datasets.summary import summarise
 
     found = summarise(open_catalog(path, layout, for_training=False), check_files=check_files)
     if as_json:
@@ -66,7 +66,7 @@ def foreground(
 ) -> None:
     """Write a mask of the object in every training image, for DiffusionAD to keep its anomalies on."""
     from muad.cli.display import progress_bar
-    from muad.preparation import write_foreground_masks
+    from muad.experiments.preparation import write_foreground_masks
 
     with progress_bar() as update:
         config, found = write_foreground_masks(
@@ -99,7 +99,7 @@ def preview(
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's name as JSON.")] = False,
 ) -> None:
     """Draw the synthetic anomalies DiffusionAD would learn from: original, mask, anomaly, overlay."""
-    from muad.preparation import preview_synthesis
+    from muad.experiments.preparation import preview_synthesis
 
     preview_synthesis(path, out, recipe=recipe, overrides=settings or [], layout=layout, seed=seed)
     if as_json:

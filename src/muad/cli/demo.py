@@ -17,7 +17,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print figures and paths as JSON.")] = False,
 ) -> None:
     """The main job in minutes: render a toy factory, train one detector for all products, evaluate, draw, report."""
-    from muad.demo import run_demo
+    from muad.experiments.demo import run_demo
 
     quiet_engine()
     try:

@@ -17,7 +17,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write the toy factory: rendered products with exact defect masks, in MVTec AD's layout."""
-    from muad.data.toy_factory import write_toy_factory
+    from muad.toy_factory import write_toy_factory
 
     with progress_bar() as update:
         write_toy_factory(

@@ -14,8 +14,8 @@ from muad.progress import progress_bar
 from muad.wording import counted
 
 if TYPE_CHECKING:
+    from muad.evaluation.published_figures import PublishedFigures
     from muad.metrics.report import Report
-    from muad.published_figures import PublishedFigures
 
 __all__ = ["plain_table", "progress_bar", "quiet_engine", "report_table", "say", "show", "show_report", "show_table"]
 

@@ -17,7 +17,7 @@ def command(
     import torch
 
     from muad.device import choose_device, describe_device, free_memory_bytes, has_fast_bf16
-    from muad.nn.encoder_hub import hub_reachable
+    from muad.encoders.hub import hub_reachable
     from muad.threads import describe_threads, usable_cores
     from muad.training.engine import resolve_precision
     from muad.training.reproducibility import environment

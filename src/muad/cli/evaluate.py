@@ -29,9 +29,9 @@ def command(
 ) -> None:
     """Measure a run on labelled test images; also written to RUN/evaluation.json and .csv."""
     from muad import api
-    from muad.checkpoint import read_config
-    from muad.published_figures import published_figures
-    from muad.run_folder import read_run
+    from muad.checkpoints.checkpoint import read_config
+    from muad.evaluation.published_figures import published_figures
+    from muad.runs.folder import read_run
 
     with progress_bar() as update:
         report = api.evaluate(

@@ -16,7 +16,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print name, file and size as JSON.")] = False,
 ) -> None:
     """Download an encoder's weights to a file that another, offline machine can use."""
-    from muad.nn.encoder_hub import fetch_encoder
+    from muad.encoders.hub import fetch_encoder
 
     fetch_encoder(name, to)
     if as_json:

@@ -20,9 +20,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print what RUN/run.json says as JSON.")] = False,
 ) -> None:
     """Turn a checkpoint of the authors' code into a run folder."""
-    from muad.config import load_config
-    from muad.official import import_official
-    from muad.run_folder import read_run
+    from muad.checkpoints.official import import_official
+    from muad.configuration.run_config import load_config
+    from muad.runs.folder import read_run
 
     config = load_config(recipe, settings or [])
     import_official(file, out, config, heads=heads, encoder_weights=encoder_weights)

@@ -18,7 +18,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
     """Show the limits in force, and what they promise; writes nothing."""
-    from muad.limit_setting import NOT_COVERED, limits_in_force
+    from muad.decisions.limit_setting import NOT_COVERED, limits_in_force
 
     results = limits_in_force(run)
     if as_json:

@@ -43,10 +43,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Also print the results as JSON.")] = False,
 ) -> None:
     """Score images and draw where they are anomalous, in their own pixels."""
+    from muad.decisions.limits import NO_LIMITS
     from muad.errors import ConfigError
-    from muad.inference import Predictor
-    from muad.limits import NO_LIMITS
     from muad.outputs import earlier_results, find_images, picture_choice, rows_as_json, write_predictions
+    from muad.runtime.predictor import Predictor
 
     if append and overwrite:
         raise ConfigError("append and overwrite must not be given together, got both. Leave one out.")

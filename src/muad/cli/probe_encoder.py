@@ -15,7 +15,7 @@ from muad.wording import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from muad.probe import Probe
+    from muad.experiments.probe import Probe
 
 
 def command(
@@ -30,7 +30,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print every report as JSON instead of a table.")] = False,
 ) -> None:
     """Judge an encoder by a short Dinomaly run and by a nearest-neighbour baseline on the same features."""
-    from muad.probe import encoder_named, probe_encoder
+    from muad.experiments.probe import encoder_named, probe_encoder
 
     quiet_engine()
     try:
@@ -54,8 +54,8 @@ def probe_table(probe: Probe) -> Table:
     from rich import box
     from rich.table import Table
 
+    from muad.experiments.probe import spread
     from muad.metrics.report import METRIC_NAMES
-    from muad.probe import spread
 
     shown = [name for name in METRIC_NAMES if name in ("image_auroc", "pixel_auroc", "pixel_ap", "pixel_aupro")]
     size = f"{counted(probe.steps, 'step')}, {probe.image_px} px, {counted(len(probe.dinomaly), 'seed')}"

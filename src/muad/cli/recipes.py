@@ -16,7 +16,7 @@ def list_recipes(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON, with all published figures.")] = False,
 ) -> None:
     """Every recipe with what it trains and the image AUROC its source prints."""
-    from muad.config import config_to_dict, load_config, recipe_names
+    from muad.configuration.run_config import config_to_dict, load_config, recipe_names
 
     if as_json:
         show_json([{"recipe": name, **config_to_dict(load_config(name))} for name in recipe_names()])
@@ -43,7 +43,7 @@ def show_recipe(
     as_json: Annotated[bool, typer.Option("--json", help="Print every setting as JSON, defaults included.")] = False,
 ) -> None:
     """The text of one recipe: command, expected numbers, settings."""
-    from muad.config import config_to_dict, load_config, recipe_text
+    from muad.configuration.run_config import config_to_dict, load_config, recipe_text
 
     if as_json:
         show_json(config_to_dict(load_config(name)))

@@ -20,7 +20,7 @@ def command(
     """List what `--set` and recipes may set: name, default, what it may be, what it means."""
     import json
 
-    from muad.settings import find_settings
+    from muad.configuration.listing import find_settings
 
     found = find_settings(pattern, detector)
     if as_json:

@@ -34,7 +34,7 @@ def command(
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
     from muad import api
-    from muad.run_folder import read_run
+    from muad.runs.folder import read_run
 
     quiet_engine()
     overrides = list(settings or [])

@@ -44,9 +44,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each image instead of words.")] = False,
 ) -> None:
     """Judge photographs as they arrive in a folder, one line each, until Ctrl-C; go on after a restart."""
-    from muad.inference import Predictor
-    from muad.limits import NO_LIMITS
+    from muad.decisions.limits import NO_LIMITS
     from muad.outputs import picture_choice
+    from muad.runtime.predictor import Predictor
     from muad.watching import watch
 
     pictures = picture_choice(save, maps, map_format)

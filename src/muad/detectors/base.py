@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
-    from muad.data.transforms import Preprocessing
     from muad.detectors.types import Batch, Features, Losses
-    from muad.heads import Head
+    from muad.images.preprocessing import Preprocessing
+    from muad.runtime.heads import Head
 
 
 # ------------------------------------------------------------------------------------------------------ settings

@@ -17,7 +17,7 @@ arXiv:2303.08730; official code HuiZhang0812/DiffusionAD (MIT), written anew her
 | `norm_guided` | `norm_guided_one_step_denoising` | norm-guided one-step denoising |
 | `is_anomalous` | `anomaly_label` | y |
 
-Departures from it are listed in docs/fidelity.md. Read next: diffusion.py, data/synthesis/anomalies.py.
+Departures from it are listed in docs/fidelity.md. Read next: nn/diffusion.py, synthesis/anomalies.py.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-from muad.data.synthesis import Synthesis, SynthesisConfig
-from muad.data.transforms import Preprocessing
 from muad.detectors.base import DetectorConfig, SteppingDetector, evaluating
 from muad.detectors.scoring import mean_of_largest
 from muad.detectors.types import Batch, Losses, Prediction
-from muad.diffusion import (
+from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
+from muad.images.preprocessing import Preprocessing
+from muad.nn.denoiser import Denoiser, DenoiserConfig
+from muad.nn.diffusion import (
     TIMESTEPS,
     add_noise,
     denoise_iteratively,
@@ -46,11 +47,10 @@ from muad.diffusion import (
     norm_guided,
     one_step,
 )
-from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
-from muad.heads import GridHead
-from muad.nn.denoiser import Denoiser, DenoiserConfig
 from muad.nn.segmenter import DIVISOR_PX, Segmenter
 from muad.optim import cosine_swing_rate
+from muad.runtime.heads import GridHead
+from muad.synthesis import Synthesis, SynthesisConfig
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int

@@ -15,7 +15,8 @@ arXiv:2405.14325; official code guojiajeremy/Dinomaly (Apache-2.0), written anew
 | `LinearAttention` | `LinearAttention2` | Linear Attention |
 | `easy_fraction`, `easy_weight` | `p`, `factor` | Loose Loss, k % and gradient shrink |
 
-Departures from it are listed in docs/fidelity.md. Read next: nn/attention.py, nn/encoder.py, optim/stable_adamw.py.
+Departures from it are listed in docs/fidelity.md. Read next: nn/attention.py, encoders/encoder.py,
+optim/stable_adamw.py.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from muad.data.transforms import Preprocessing
 from muad.detectors.base import DetectorConfig, SteppingDetector
 from muad.detectors.scoring import mean_of_largest
 from muad.detectors.types import Losses, Prediction
+from muad.encoders.encoder import EncoderConfig, build_encoder
 from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
-from muad.heads import GridHead
+from muad.images.preprocessing import Preprocessing
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
-from muad.nn.encoder import EncoderConfig, build_encoder
+from muad.runtime.heads import GridHead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

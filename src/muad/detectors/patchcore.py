@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 import torch.nn.functional as F
 
-from muad.data.transforms import Preprocessing
 from muad.detectors.base import DetectorConfig, FittingDetector
+from muad.encoders.encoder import EncoderConfig, build_encoder
+from muad.encoders.pyramids import Pyramid, build_pyramid
 from muad.errors import LARGEST_PX, ConfigError, require_setting, require_sides
-from muad.heads import GridHead
-from muad.nn.encoder import EncoderConfig, build_encoder
-from muad.nn.encoder_pyramids import Pyramid, build_pyramid
+from muad.images.preprocessing import Preprocessing
+from muad.runtime.heads import GridHead
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

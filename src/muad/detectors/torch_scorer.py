@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from muad.assembly import ViewScores
+from muad.runtime.views import ViewScores
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Bool, Float
     from torch import Tensor
 
-    from muad.data.transforms import Preprocessing
     from muad.detectors.types import Prediction
+    from muad.images.preprocessing import Preprocessing
 
 
 class TorchScorer(ABC):

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from muad.data.images import IMAGE_SUFFIXES, is_image_file
 from muad.errors import DataError
+from muad.images.reading import IMAGE_SUFFIXES, is_image_file
 from muad.outputs.names import free_name
 
 OVERLAYS, MAPS = "overlays", "maps"

@@ -16,9 +16,9 @@ from muad.outputs.tables import ResultTables, earlier_results, file_facts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from muad.inference import Predictor
     from muad.outputs.tables import Used
-    from muad.prediction import ImagePrediction
+    from muad.runtime.prediction import ImagePrediction
+    from muad.runtime.predictor import Predictor
 
 Save = Literal["all", "review", "reject", "none"]
 _SAVED: dict[str, tuple[str | None, ...]] = {  # verdicts that leave pictures

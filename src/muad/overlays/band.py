@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
+from muad.decisions.regions import dash, outline
 from muad.overlays.colours import draw_overlay
 from muad.overlays.text import draw_text, text_width, wrapped
-from muad.regions import dash, outline
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from muad.nn.encoder import EncoderConfig, build_encoder
+from muad.encoders.encoder import EncoderConfig, build_encoder
 from muad.recognition.appearance import SIDE_PX, Appearance
 from muad.recognition.products import ENCODER
 

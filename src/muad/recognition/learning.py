@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from muad.checkpoint import read_config
-from muad.data.images import read_image
-from muad.data.index import open_catalog
-from muad.data.loading import read_ahead
+from muad.checkpoints.checkpoint import read_config
+from muad.datasets.index import open_catalog
 from muad.device import choose_device
 from muad.errors import CheckpointError, DataError
+from muad.images.loading import read_ahead
+from muad.images.reading import read_image
 from muad.recognition.appearance import COPIES, Appearance, copies_of
 from muad.recognition.products import FACTS_FILE, UNKNOWN_RATE, Products, Recognition, is_outdated, read_facts
-from muad.run_folder import read_run
+from muad.runs.folder import read_run
 
 if TYPE_CHECKING:
     import torch
     from jaxtyping import UInt8
 
-    from muad.data.images import ValueRange
+    from muad.images.reading import ValueRange
     from muad.recognition.features import ProductEncoder
     from muad.types import Record
 

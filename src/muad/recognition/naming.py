@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muad.checkpoint import read_config
-from muad.data.images import read_image
-from muad.data.loading import read_ahead
+from muad.checkpoints.checkpoint import read_config
+from muad.images.loading import read_ahead
+from muad.images.reading import read_image
 from muad.recognition.appearance import shrink
 from muad.recognition.learning import Recogniser
-from muad.run_folder import write_text
-from muad.run_schema import NamingFacts, read_json
+from muad.runs.folder import write_text
+from muad.runs.schema import NamingFacts, read_json
 from muad.wording import counted
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import numpy as np
 import tomli_w
 from safetensors import SafetensorError
 
+from muad.decisions.conformal import images_needed, limit_rank, p_values
 from muad.errors import CheckpointError
-from muad.metrics.conformal import images_needed, limit_rank, p_values
 from muad.recognition.memory import Memory
-from muad.run_folder import write_text
-from muad.run_schema import ProductsFacts, check
-from muad.tensor_files import read_whole_arrays, write_arrays
+from muad.runs.folder import write_text
+from muad.runs.schema import ProductsFacts, check
+from muad.runs.tensor_files import read_whole_arrays, write_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muad.checking.findings import GRAVE, MEANINGS, REMEDIES
-from muad.data.content_hash import relative_name
+from muad.datasets.content_hash import relative_name
 from muad.reporting.page import render, write_page
 from muad.reporting.pictures import thumbnail
 

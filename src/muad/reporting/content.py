@@ -10,17 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from muad.checkpoint import read_config
-from muad.config import RunConfig
+from muad.checkpoints.checkpoint import read_config
+from muad.configuration.run_config import RunConfig
+from muad.decisions.conformal import binomial_interval
+from muad.decisions.limit_setting import NOT_COVERED, CategoryResult, results_of
+from muad.decisions.limits import CategoryLimits, Limits, read_calibration, read_limits
 from muad.errors import CheckpointError, DataError
-from muad.limit_setting import NOT_COVERED, CategoryResult, results_of
-from muad.limits import CategoryLimits, Limits, read_calibration, read_limits
-from muad.metrics.conformal import binomial_interval
 from muad.metrics.ranking import rank_metrics
 from muad.metrics.report import CategoryReport, Report, Seen
 from muad.recognition.naming import Naming, read_names
-from muad.run_folder import read_run
-from muad.scores import SCORES_FILE, ImageScore, read_scores
+from muad.runs.folder import read_run
+from muad.runs.scores import SCORES_FILE, ImageScore, read_scores
 from muad.wording import counted
 
 Level = Literal["yes", "partly", "no", "unknown"]

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from muad.data.images import read_image
 from muad.errors import DataError
+from muad.images.reading import read_image
 from muad.outputs import draw_overlay
 
 if TYPE_CHECKING:

@@ -6,28 +6,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muad.advice import RunStanding, advise
+from muad.advice.sentences import RunStanding, advise
+from muad.advice.standing import run_standing, with_defects
 from muad.checking.defects import masked_defects
-from muad.config import config_to_toml
-from muad.data.content_hash import content_hash, relative_name
-from muad.data.images import read_pair
-from muad.data.index import open_catalog
-from muad.data.transforms import Preprocessing
+from muad.configuration.run_config import config_to_toml
+from muad.datasets.content_hash import content_hash, relative_name
+from muad.datasets.index import open_catalog
 from muad.device import DeviceName
+from muad.encoders.encoder import EncoderConfig
 from muad.errors import ConfigError, DataError, MuadError
-from muad.inference import Predictor
+from muad.evaluation.published_figures import published_figures
+from muad.images.preprocessing import Preprocessing
+from muad.images.reading import read_pair
 from muad.metrics.report import METRIC_NAMES
-from muad.nn.encoder import EncoderConfig
 from muad.progress import shows_progress
-from muad.published_figures import published_figures
 from muad.reporting.content import CategoryContent, Counts, RunContent, read_content
 from muad.reporting.page import render, split_command, write_page
 from muad.reporting.pictures import finding_pair
 from muad.reporting.plots import category_plot
-from muad.run_standing import run_standing, with_defects
+from muad.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
-    from muad.scores import ImageScore
+    from muad.runs.scores import ImageScore
     from muad.types import Catalog, Record
 
 Progress = Callable[[str, int, int, float | None], None]

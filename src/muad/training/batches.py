@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from muad.data.loading import ViewCache, read_ahead
-from muad.data.sampling import batch_indices, image_seed, share_of
 from muad.detectors.types import Batch
 from muad.errors import DataError
+from muad.images.loading import ViewCache, read_ahead
 from muad.training.feature_cache import FeatureCache, prepare_features
+from muad.training.sampling import batch_indices, image_seed, share_of
 from muad.types import Record
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
     from lightning_fabric import Fabric
 
-    from muad.config import RunConfig, TrainingConfig
+    from muad.configuration.run_config import RunConfig, TrainingConfig
     from muad.detectors.base import Detector
 
 Progress = Callable[[str, int, int, float | None], None]

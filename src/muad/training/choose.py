@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from muad.config import (
+from muad.calibration.share import LEAST_IMAGES
+from muad.configuration.run_config import (
     Mode,
     OptimConfig,
     RunConfig,
@@ -17,11 +18,10 @@ from muad.config import (
     override,
     parse_config,
 )
-from muad.data.calibration_share import LEAST_IMAGES
 from muad.detectors import DiffusionAdConfig, DinomalyConfig, detector_class
 from muad.detectors.base import FittingDetector
+from muad.encoders.encoder import EncoderConfig
 from muad.nn.denoiser import DenoiserConfig
-from muad.nn.encoder import EncoderConfig
 from muad.wording import counted
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from muad.device import choose_device, has_fast_bf16
 from muad.threads import share_threads
 
 if TYPE_CHECKING:
-    from muad.config import Precision
+    from muad.configuration.run_config import Precision
 
 
 class Autocast(MixedPrecision):

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from muad.data.loading import read_ahead
 from muad.device import free_memory_bytes
 from muad.errors import CheckpointError
+from muad.images.loading import read_ahead
 from muad.wording import counted
 
 if TYPE_CHECKING:

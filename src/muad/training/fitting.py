@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from muad.checkpoint import load_weights, save_checkpoint
+from muad.checkpoints.checkpoint import load_weights, save_checkpoint
 from muad.detectors.base import evaluating
 from muad.errors import ConfigError
-from muad.run_folder import checkpoints
+from muad.runs.folder import checkpoints
 from muad.training.batches import Notice, Progress, look_through
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from muad.config import RunConfig
+    from muad.configuration.run_config import RunConfig
     from muad.detectors.base import FittingDetector
     from muad.types import Record
 

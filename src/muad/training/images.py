@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from muad.data.roi import InterestMasks
-from muad.data.values import find_value_range, survey
 from muad.detectors import DiffusionAdConfig
 from muad.errors import ConfigError
+from muad.images.roi import InterestMasks
+from muad.images.values import find_value_range, survey
 
 if TYPE_CHECKING:
-    from muad.config import RunConfig
+    from muad.configuration.run_config import RunConfig
     from muad.types import Record
 
 _BATCH = 16  # of `muad predict` unless said

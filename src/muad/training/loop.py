@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from muad.checkpoint import build_detector, copy_tensors, load_latest, load_optimizer, load_weights, save_checkpoint
+from muad.checkpoints.checkpoint import (
+    build_detector,
+    copy_tensors,
+    load_latest,
+    load_optimizer,
+    load_weights,
+    save_checkpoint,
+)
 from muad.detectors.base import FittingDetector
 from muad.detectors.types import Losses
 from muad.errors import ConfigError
 from muad.optim import WeightAverage
-from muad.run_folder import checkpoints
+from muad.runs.folder import checkpoints
 from muad.training.batches import Notice, Progress, training_batches
 from muad.training.fitting import fit_detector
 from muad.training.interrupt import StopRequest
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
     from torch.optim import Optimizer
 
-    from muad.config import RunConfig
+    from muad.configuration.run_config import RunConfig
     from muad.detectors.base import Detector
     from muad.detectors.types import Batch
     from muad.types import Record

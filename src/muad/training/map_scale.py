@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muad.assembly import inspected_values, predict_images, view_image
 from muad.errors import DataError
+from muad.runtime.views import inspected_values, predict_images, view_image
 
 if TYPE_CHECKING:
     from muad.detectors import Detector

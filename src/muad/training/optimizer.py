@@ -15,7 +15,7 @@ from muad.optim import StableAdamW, warmup_constant_rate, warmup_cosine_rate
 if TYPE_CHECKING:
     from torch.nn import Parameter
 
-    from muad.config import OptimConfig, OptimizerKind, RunConfig
+    from muad.configuration.run_config import OptimConfig, OptimizerKind, RunConfig
     from muad.detectors.base import ParameterGroup, SteppingDetector
 
 

@@ -16,7 +16,7 @@ from muad.device import describe_device
 
 if TYPE_CHECKING:
     from muad.detectors import Detector
-    from muad.nn.encoder import EncoderConfig
+    from muad.encoders.encoder import EncoderConfig
 
 _PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "safetensors")
 

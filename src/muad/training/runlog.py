@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, cast
 import torch
 
 from muad.errors import CheckpointError, ConfigError, MuadError
-from muad.run_folder import write_text
+from muad.runs.folder import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ from muad.outputs.names import free_name
 from muad.outputs.page import page_row, write_results_page
 from muad.outputs.sources import Source
 from muad.outputs.tables import ResultTables, earlier_results, file_facts
-from muad.prediction import ImagePrediction
+from muad.runtime.prediction import ImagePrediction
 from muad.watching.arrivals import Arrival, Arrivals
 from muad.watching.ledger import Facts, Ledger
 from muad.watching.moving import free_place, move_file
@@ -31,8 +31,8 @@ from muad.watching.moving import free_place, move_file
 if TYPE_CHECKING:
     from threading import Event
 
-    from muad.inference import Predictor
     from muad.outputs import MapFormat, MapSize, Save
+    from muad.runtime.predictor import Predictor
 
 _PAGE_EVERY_S = 10.0
 _REREAD = 1000  # rows at the end of the last day that may lack their line in the ledger; more than any batch

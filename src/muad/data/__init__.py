@@ -1,1 +1,0 @@
-"""Images, masks and data sets: what is on disk, read correctly; start with `index.open_catalog`."""

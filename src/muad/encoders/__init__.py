@@ -1,0 +1,1 @@
+"""Frozen networks that describe photographs: families, weights, where they come from."""

@@ -1,0 +1,249 @@
+"""The frozen encoder as a pyramid: a CNN of timm whose stages, each of half the size of the one before, are read.
+
+Beside `encoder`, which reads the tokens of vision transformers. Names, weights, files, hub, fingerprint and licences
+are handled alike; what differs is what comes out: one feature map for each stage.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import nn
+
+from muad.encoders.families import IMAGENET_MEAN, IMAGENET_STD, PYRAMIDS, RANDOM_PREFIX, TIMM_PREFIX, Origin
+from muad.encoders.hub import hub_file
+from muad.encoders.weights import fingerprint, read_tensors, select_tensors
+from muad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from muad.encoders.encoder import EncoderConfig
+
+_COUNTER = "num_batches_tracked"  # says how batch norm's statistics came about; takes no part in anything
+_DEFAULT_STAGES = (1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PyramidFamily:
+    """One CNN one can ask for by name.
+
+    Attributes:
+        timm_name: Architecture and weights in timm.
+        channels: Of every stage it has.
+        strides: Pixels of the image to a place of each stage.
+        origin: Where weights come from if no file is given.
+        ignored: Patterns of tensors a release may hold beside the network itself.
+        mean: Channel means of the images it was trained on.
+        std: Channel standard deviations of these.
+        licence: Of the weights.
+        source: Who made the weights.
+    """
+
+    timm_name: str
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    origin: Origin = "hub"
+    ignored: tuple[str, ...] = (f"*{_COUNTER}",)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    licence: str = "unknown"
+    source: str = ""
+
+    @property
+    def tap_layers(self) -> tuple[int, ...]:
+        """The stages that are read unless said otherwise: of strides 4, 8 and 16 in the usual networks."""
+        return tuple(stage for stage in _DEFAULT_STAGES if stage < len(self.channels))
+
+    @property
+    def patch_px(self) -> int:
+        """Pixels to a place of the finest of these."""
+        return self.strides[self.tap_layers[0]]
+
+
+class Pyramid(nn.Module):
+    """A frozen CNN for images of one size. Get one from `build_pyramid`.
+
+    It is always in eval mode, so that batch norm uses its trained statistics, and computes no gradients; a detector
+    that trains a copy takes `copy.deepcopy(pyramid.network)`.
+
+    Attributes:
+        name: As asked for.
+        image_size: Height and width of the images it takes.
+        tap_layers: Stages, counted from 0, whose maps come out.
+        channels: Of each of these.
+        grids: Rows and columns of each.
+        fingerprint: SHA-256 of the weights that take part, whatever file they came from and whatever the image size.
+        mean: Channel means the images must be normalised by.
+        std: Channel standard deviations they must be normalised by.
+        licence: Of the weights.
+        source: Where the weights are from, as a phrase for people.
+        is_random: True if nothing was learned: the weights come from a seed.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: EncoderConfig,
+        family: PyramidFamily,
+        image_size: tuple[int, int],
+        weights_fingerprint: str,
+    ) -> None:
+        super().__init__()
+        self.name = config.name
+        self.image_size = image_size
+        self.tap_layers = stages_of(config, family)
+        self.channels = tuple(family.channels[stage] for stage in self.tap_layers)
+        self.grids = _grids(family, self.tap_layers, image_size)
+        self.fingerprint = weights_fingerprint
+        self.mean = family.mean
+        self.std = family.std
+        self.licence = family.licence
+        self.is_random = config.is_random
+        self.source = f"{family.source}, seed {config.seed}" if config.is_random else family.source
+        self.network = network
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002  the signature is torch's
+        """Stay in eval mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b c h w"]]:
+        """Maps of the tapped stages, fine to coarse.
+
+        Args:
+            images: Normalised by `mean` and `std`, of size `image_size`.
+        """
+        if tuple(images.shape[1:]) != (3, *self.image_size):
+            msg = f"images must be [b, 3, {self.image_size[0]}, {self.image_size[1]}], got {list(images.shape)}."
+            raise ConfigError(msg)
+        return list(self.network(images))
+
+
+def build_pyramid(config: EncoderConfig, image_size: tuple[int, int]) -> Pyramid:
+    """The CNN a recipe asks for, on the CPU, ready for images of one size.
+
+    Args:
+        config: What is wanted.
+        image_size: Height and width of the images.
+
+    Raises:
+        ConfigError: The encoder is none of stages, or the image size or a setting does not go with it.
+        CheckpointError: The weights are missing, cannot be had, or do not fit.
+    """
+    family = config.family()
+    if not isinstance(family, PyramidFamily):
+        msg = f"detector.encoder.name must be a CNN such as {', '.join(PYRAMIDS)}, got {config.name}."
+        raise ConfigError(msg)
+    stages = stages_of(config, family)
+    coarsest = family.strides[stages[-1]]
+    if min(image_size) < coarsest:
+        size = f"{image_size[0]}x{image_size[1]}"
+        msg = f"image height and width must be at least {coarsest} for {config.name}, got {size}."
+        raise ConfigError(msg)
+    with torch.device("meta"):
+        known = {name: tensor.shape for name, tensor in _whole(family.timm_name).state_dict().items()}
+        targets = _features(family.timm_name, stages).state_dict()
+    # timm joins the names of nested parts by underscores in some of its networks of stages.
+    flat = {name.replace(".", "_"): name for name in known}
+    original = {name: flat[name.replace(".", "_")] for name in targets if not name.endswith(_COUNTER)}
+    state = {name: tensor.float() for name, tensor in _read_state(config, family).items() if tensor.is_floating_point()}
+    needed = {name: known[name] for name in original.values()}
+    selected = select_tensors(state, name=config.name, family=family, needed=needed, known=known)
+    network = _seeded(lambda: _features(family.timm_name, stages), config.seed)
+    counters = {name: torch.zeros((), dtype=torch.long) for name in targets if name.endswith(_COUNTER)}
+    network.load_state_dict({name: selected[whole] for name, whole in original.items()} | counters, strict=True)
+    return Pyramid(network, config, family, image_size, fingerprint(selected))
+
+
+@cache
+def pyramid_family(name: str) -> PyramidFamily:
+    """The row of a CNN by its short name or by `timm:` and its name there, either with `random-` before it.
+
+    Raises:
+        ConfigError: Its stages cannot be read.
+    """
+    plain = name.removeprefix(RANDOM_PREFIX)
+    timm_name = PYRAMIDS.get(plain, plain.removeprefix(TIMM_PREFIX))
+    with torch.device("meta"):
+        published = _whole(timm_name).pretrained_cfg
+        try:
+            info = _features(timm_name, None).feature_info
+            known = {key.replace(".", "_") for key in _whole(timm_name).state_dict()}
+            foreign = [key for key in _features(timm_name, None).state_dict() if key.replace(".", "_") not in known]
+        except (RuntimeError, AttributeError, TypeError, KeyError) as error:
+            foreign = [str(error)]
+    if foreign:
+        msg = f"encoder {name} must be a vision transformer or a CNN whose stages timm gives, got another network."
+        raise ConfigError(msg)
+    is_random = name.startswith(RANDOM_PREFIX)
+    return PyramidFamily(
+        timm_name=timm_name,
+        channels=tuple(info.channels()),
+        strides=tuple(info.reduction()),
+        origin="seed" if is_random else "hub",
+        mean=tuple(published["mean"]),
+        std=tuple(published["std"]),
+        licence="Apache-2.0" if is_random else str(published.get("license") or "unknown"),
+        source="seeded random weights" if is_random else f"timm, {timm_name}",
+    )
+
+
+def stages_of(config: EncoderConfig, family: PyramidFamily) -> tuple[int, ...]:
+    """The stages to read, checked against those there are."""
+    stages, last = family.tap_layers if config.tap_layers is None else config.tap_layers, len(family.channels) - 1
+    rising = all(a < b for a, b in pairwise(stages))
+    if not stages or not rising or stages[0] < 0 or stages[-1] > last:
+        msg = f"encoder.tap_layers must be rising stage numbers from 0 to {last} for {config.name}, got {list(stages)}."
+        raise ConfigError(msg)
+    return tuple(stages)
+
+
+def _read_state(config: EncoderConfig, family: PyramidFamily) -> dict[str, Tensor]:
+    """The weights as they come: from the file given, or from where the family has them."""
+    if config.weights is not None:
+        return read_tensors(config.weights)
+    if family.origin == "seed":
+        return dict(_seeded(lambda: _whole(family.timm_name), config.seed).state_dict())
+    return read_tensors(hub_file(config.name, family.timm_name))
+
+
+def _seeded(build: Any, seed: int) -> nn.Module:  # noqa: ANN401  a function without arguments
+    """A network built from a seed without touching the global random state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network: nn.Module = build()
+    return network
+
+
+def _whole(timm_name: str) -> Any:  # noqa: ANN401  whatever class timm has for it
+    import timm
+
+    return timm.create_model(timm_name, pretrained=False)
+
+
+def _features(timm_name: str, stages: tuple[int, ...] | None) -> Any:  # noqa: ANN401
+    import timm
+
+    wanted = {} if stages is None else {"out_indices": stages}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return timm.create_model(timm_name, pretrained=False, features_only=True, **wanted)
+
+
+def _grids(family: PyramidFamily, stages: tuple[int, ...], image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Rows and columns of stages, from the network itself: padding differs between CNNs."""
+    with torch.device("meta"):
+        maps = _features(family.timm_name, stages).eval()(torch.empty(1, 3, *image_size))
+    if any(found.shape[1] != family.channels[stage] for found, stage in zip(maps, stages, strict=True)):
+        msg = f"encoder {family.timm_name} must give feature maps of channels, rows and columns, got another order."
+        raise ConfigError(msg)
+    return tuple((int(found.shape[2]), int(found.shape[3])) for found in maps)

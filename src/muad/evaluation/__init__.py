@@ -1,0 +1,1 @@
+"""Figures on labelled photographs: protocols, what a run has not seen, and what was published."""

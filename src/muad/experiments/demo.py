@@ -1,0 +1,126 @@
+"""The main job on rendered images, from nothing to pictures; every part that is already there is reused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from muad import api
+from muad.checkpoints.checkpoint import read_config
+from muad.datasets.index import open_catalog
+from muad.encoders.encoder import build_encoder
+from muad.images.reading import read_pair
+from muad.metrics.report import Report
+from muad.overlays import draw_overlay
+from muad.overlays.band import NO_VERDICT_COLOUR, VERDICT_COLOURS
+from muad.overlays.text import draw_text, text_width
+from muad.reporting import report as write_report
+from muad.runs.folder import read_run
+from muad.runs.scores import SCORES_FILE
+from muad.runtime.predictor import Predictor
+from muad.toy_factory import write_toy_factory
+
+if TYPE_CHECKING:
+    from muad.decisions.limits import Verdict
+    from muad.types import Record
+
+RECIPE = "toy-factory"
+_CELL_PX, _TITLE_PX, _TEXT_PX = 192, 38, 12
+
+
+def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> tuple[Report, Path, Path]:
+    """Render, train, evaluate, draw and report into a folder.
+
+    Args:
+        out: Folder for `data/`, `run/` and `overlays.png`.
+        progress: Called with the part at work, how much is done, how much there is, and a loss or None.
+        note: Called with sentences the user should see.
+
+    Returns:
+        The figures, the picture of overlays, and the page that reports the run.
+
+    Raises:
+        MuadError: The folder holds something else, or cannot be written.
+    """
+    data, run, picture = out / "data", out / "run", out / "overlays.png"
+    write_toy_factory(data, progress=lambda done, total: progress("render", done, total, None))
+    if not _is_trained(run):
+        api.train(data, run, recipe=RECIPE, resume=True, progress=progress, note=note)
+    _say_if_random(run, note)
+    figures = run / "evaluation.json"
+    if figures.is_file() and (run / SCORES_FILE).is_file():
+        report = Report.from_json(json.loads(figures.read_text(encoding="utf-8")))
+    else:
+        report = api.evaluate(run, data, progress=progress)
+    if not picture.is_file():
+        draw_examples(Predictor(run), open_catalog(data, for_training=False).select(split="test"), picture)
+    return report, picture, write_report(run, data=data, progress=progress)
+
+
+def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Path) -> None:
+    """A sheet with a row per category: one normal image, then one of each kind of defect, each above its overlay.
+
+    Above each stand product, defect and verdict. True defects are outlined in white, at a distance, so that one sees
+    what was found and what was missed.
+    """
+    chosen: dict[str, dict[str, Record]] = {}
+    for record in records:
+        chosen.setdefault(record.category, {}).setdefault(record.defect_type or "", record)
+    columns = max(len(kinds) for kinds in chosen.values())
+    rows = []
+    for kinds in chosen.values():
+        cells = [_cell(predictor, record) for _, record in sorted(kinds.items())]
+        cells += [np.full_like(cells[0], 255)] * (columns - len(cells))
+        rows.append(np.concatenate(cells, axis=1))
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows)).save(picture)
+
+
+def _cell(predictor: Predictor, record: Record) -> np.ndarray:
+    image, mask = read_pair(record)
+    prediction = predictor.predict(image, category=record.category)[0]
+    overlay = image
+    if prediction.anomaly_map is not None:
+        overlay = draw_overlay(image, prediction.anomaly_map, predictor.colour_scale(record.category))
+    if mask is not None:
+        near, far = (cv2.dilate((mask >= 128).astype(np.uint8), np.ones((side, side))) for side in (7, 11))
+        overlay = np.where((far > near)[..., None], np.uint8(255), overlay)
+    pair = [Image.fromarray(half).resize((_CELL_PX, _CELL_PX)) for half in (image, overlay)]
+    framed = [np.pad(np.asarray(half), ((2, 2), (2, 2), (0, 0)), constant_values=255) for half in pair]
+    return np.concatenate([_title(record, prediction.verdict), *framed])
+
+
+def _title(record: Record, verdict: Verdict | None) -> np.ndarray:
+    """Product and true defect of a picture, and the verdict on its colour."""
+    title = Image.new("RGB", (_CELL_PX + 4, _TITLE_PX), (255, 255, 255))
+    draw = ImageDraw.Draw(title)
+    draw_text(draw, (3, 15), record.category, _TEXT_PX, (20, 20, 20), bold=True)
+    draw_text(draw, (3, 31), record.defect_type or "good", _TEXT_PX, (20, 20, 20))
+    word = verdict or "no verdict"
+    left = title.width - 8 - text_width(word, _TEXT_PX, bold=True)
+    colour = NO_VERDICT_COLOUR if verdict is None else VERDICT_COLOURS[verdict]
+    draw.rectangle((left - 5, 19, title.width - 3, _TITLE_PX - 2), fill=colour)
+    draw_text(draw, (left, 31), word, _TEXT_PX, (255, 255, 255), bold=True)
+    return np.asarray(title)
+
+
+def _is_trained(run: Path) -> bool:
+    return (run / "run.json").is_file() and bool(read_run(run).get("finished"))
+
+
+def _say_if_random(run: Path, note: Callable[[str], None]) -> None:
+    """Nobody should take figures of an untrained encoder for what the method can do."""
+    config = read_config(run)
+    if config.encoder is None:
+        return
+    encoder = build_encoder(config.encoder, config.detector.crop_px)
+    if encoder.is_random:
+        note(f"encoder: {encoder.source}; nothing was learned before this demo, so expect less than with DINOv2")
+    else:
+        note(f"encoder: {encoder.name}, {encoder.source}")

@@ -1,0 +1,315 @@
+"""Scores and maps of photographs: load a run once, then give it paths, arrays or PIL images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+import numpy as np
+from PIL import Image
+
+from muad.acceleration import Acceleration
+from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
+from muad.checkpoints.scorers import load_scorer
+from muad.decisions.limits import Limits
+from muad.decisions.limits_in_force import LimitsInForce
+from muad.device import DeviceName, choose_device
+from muad.errors import ConfigError, DataError
+from muad.images.loading import read_ahead
+from muad.images.reading import has_pages, image_to_rgb, values_to_rgb
+from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
+from muad.runs.folder import category_folder, read_run, unfinished
+from muad.runtime.prediction import ImagePrediction
+from muad.runtime.views import ImageMaps, ImageViews, Scorer, images_at_once, original_map, predict_images, view_image
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
+    from muad.images.reading import ValueRange
+
+Channels = Literal["rgb", "bgr"]
+ImageLike = Path | str | np.ndarray | Image.Image
+_KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
+
+
+class _Seen(NamedTuple):
+    """An image that was read, or the reason why not, its views, and what it is recognised by and judged as."""
+
+    prediction: ImagePrediction
+    views: ImageViews | None  # None also where they depend on what is yet to be recognised
+    small: UInt8[np.ndarray, "h w 3"] | None = None
+    judged_as: str | None = None
+    captured: Capture | None = None
+
+
+class Predictor:
+    """A trained run, ready to judge images.
+
+    Args:
+        run: Run folder.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, …
+        encoder_weights: Where the encoder's file lies now, if not where it was at training.
+        acceleration: Backend and precision; None for torch in the precision of the training.
+        note: Called with sentences the user should see.
+
+    Attributes:
+        categories: Categories the run was trained on.
+        map_scale: Map values drawn as nothing and as fully anomalous, learned from normal images.
+
+    Raises:
+        CheckpointError: No usable run there.
+        ConfigError: No such device, or limits that cannot be used.
+    """
+
+    def __init__(
+        self,
+        run: str | Path,
+        *,
+        device: DeviceName = "auto",
+        encoder_weights: str | Path | None = None,
+        acceleration: Acceleration | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.run = Path(run)
+        facts = read_run(self.run)
+        self.categories: tuple[str, ...] = tuple(facts.get("categories", ()))
+        self.map_scale: tuple[float, float] | None = tuple(facts["map_scale"]) if "map_scale" in facts else None
+        self._limits = LimitsInForce(self.run, self.categories, note)
+        self._per_category = facts.get("mode") == "per_category"
+        if (early := unfinished(self.run)) is not None:
+            note(early)
+        self._device, self._acceleration, self._note = choose_device(device), acceleration, note
+        self._weights = Path(encoder_weights) if encoder_weights is not None else None
+        self._detectors: dict[str | None, Scorer] = {}
+        self._noted_pages = False
+        # All detectors of a run see images alike, so the first one tells how.
+        self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
+        self._recogniser = Recogniser.of_run(self.run, self._device, note)
+        self._capture = read_capture(self.run, self.categories)
+        if self._capture is None and self.categories:
+            note(NOT_CHECKED)
+
+    @property
+    def limits(self) -> Limits | None:
+        """How images are judged; None without limits. Each group of images is judged by `limits.toml` as it is then."""
+        return self._limits.limits
+
+    def predict(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        batch_size: int = 16,
+        category: str | None = None,
+        channels: Channels = "rgb",
+    ) -> list[ImagePrediction]:
+        """Predictions of all images, in order; the list keeps every image and map, so use `stream` for thousands.
+
+        Args:
+            images: Paths, colour or grey uint8 arrays `[H, W, 3]` or `[H, W]`, PIL images, or one of them.
+            batch_size: Images per forward pass.
+            category: What they show, if it is known: it goes before what the path says and what is recognised.
+            channels: Order of the channels of arrays: `rgb`, or `bgr` as OpenCV has them; predictions hold RGB.
+
+        Raises:
+            ConfigError: Unknown or missing category, or another order of channels.
+        """
+        if isinstance(images, (str, Path, np.ndarray, Image.Image)):
+            images = [images]
+        return list(self.stream(images, batch_size=batch_size, category=category, channels=channels))
+
+    def stream(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        batch_size: int = 16,
+        category: str | None = None,
+        channels: Channels = "rgb",
+    ) -> Iterator[ImagePrediction]:
+        """Like `predict`, one by one, holding two batches in memory; what is no image comes with `error` set."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
+        if category is not None and self.categories and category not in self.categories:
+            raise ConfigError(f"category must be one of {', '.join(self.categories)}, got {category!r}.")
+        if channels not in get_args(Channels):
+            raise ConfigError(f"channels must be rgb or bgr, got {channels!r}.")
+        return self._stream(images, batch_size, category, channels)
+
+    def category_of(self, path: Path | None, category: str | None = None) -> str | None:
+        """What an image is said to show: the given category, else the innermost folder of its path named like one.
+
+        Raises:
+            ConfigError: Neither says, and the run has a detector for each category but has not learned to recognise it.
+        """
+        if category is None and len(self.categories) == 1:
+            category = self.categories[0]
+        if category is None and path is not None:
+            folders = path.absolute().parent.parts
+            category = next((name for name in reversed(folders) if name in self.categories), None)
+        needed = self._per_category or self._preprocessing.interest is not None
+        if category is None and needed and self._recogniser is None:
+            own = "detector" if self._per_category else "region of interest"
+            raise ConfigError(
+                f"category must be given for {path or 'an array'}, got none: this run has one {own} per "
+                f"category. Name one of {', '.join(self.categories)}, put the image in a folder of that name, or learn "
+                "to recognise them with muad.learn_products."
+            )
+        return category
+
+    def map_limit(self, category: str | None) -> float | None:
+        """The map value above which a place of such an image is anomalous: calibrated, or the end of `map_scale`."""
+        limit = None if self.limits is None else self.limits.map_limit(category)
+        return limit if limit is not None or self.map_scale is None else self.map_scale[1]
+
+    def _stream(
+        self, images: Iterable[ImageLike], batch_size: int, category: str | None, channels: Channels
+    ) -> Iterator[ImagePrediction]:
+        at_once = images_at_once(self._preprocessing, batch_size)
+        read = read_ahead(lambda item: self._read(item, category, channels), images, ahead=at_once)
+        while group := list(islice(read, at_once)):
+            self._limits.refresh()
+            seen = [self._checked(self._viewed(seen)) for seen in self._recognise(group)]
+            yield from map(self._judged, self._predict_group(seen, batch_size))
+
+    def _read(self, item: ImageLike, category: str | None, channels: Channels) -> _Seen:
+        path, preprocessing = Path(item) if isinstance(item, (str, Path)) else None, self._preprocessing
+        category = self.category_of(path, category)
+        try:
+            if isinstance(item, np.ndarray) and channels == "bgr" and item.ndim == 3:
+                item = np.ascontiguousarray(item[..., ::-1])
+            image = preprocessing.read(path) if path is not None else _as_rgb(item, preprocessing.value_range)
+        except DataError as error:
+            return _Seen(ImagePrediction(path=path, category=category, error=str(error)), None)
+        if path is not None and not self._noted_pages and has_pages(path):
+            self._noted_pages = True
+            self._note(f"several pages in image {path}: the first is read, here and in others")
+        small = shrink(image) if self._recogniser is not None else None
+        seen = _Seen(ImagePrediction(path=path, category=category, image=image), None, small, category)
+        # Here, in a thread, unless the region of interest is that of a category nobody named.
+        return self._viewed(seen) if category is not None or preprocessing.interest is None else seen
+
+    def _viewed(self, seen: _Seen) -> _Seen:
+        """The same image with its views, or with the reason why it has none."""
+        found = seen.prediction
+        if seen.views is not None or found.image is None:
+            return seen
+        name = f"image {found.path}" if found.path is not None else "image"
+        try:
+            views = view_image(self._preprocessing, found.image, name, seen.judged_as)
+        except DataError as error:
+            return _Seen(ImagePrediction(path=found.path, category=found.category, error=str(error)), None)
+        interest = self._preprocessing.interest
+        inspected = None if interest is None else interest.mask(seen.judged_as, views.size, name)
+        return seen._replace(views=views, captured=measure(found.image, inspected))
+
+    def _checked(self, seen: _Seen) -> _Seen:
+        """The same image with the reasons why it must not pass, before those of the product it looks like."""
+        if seen.captured is None:
+            return seen
+        if self._capture is None:
+            own = content_reasons(seen.captured)
+        else:
+            own = self._capture.reasons(seen.prediction.category, seen.captured)
+        reasons = (*own, *seen.prediction.reasons)
+        return seen._replace(prediction=dataclasses.replace(seen.prediction, reasons=reasons))
+
+    def _recognise(self, group: Sequence[_Seen]) -> list[_Seen]:
+        """The same images, each with what it looks like; what nobody named is judged as that."""
+        small = [seen.small for seen in group if seen.small is not None]
+        if self._recogniser is None or not small:
+            return list(group)
+        given = [seen.prediction.category for seen in group if seen.small is not None]
+        found = iter(self._recogniser.recognise(small, given))
+        return [seen if seen.small is None else _named(seen, next(found)) for seen in group]
+
+    def _predict_group(self, group: Sequence[_Seen], batch_size: int) -> Iterator[ImagePrediction]:
+        """Predict some images, with each detector that is needed; maps are enlarged as they are asked for."""
+        results: dict[int, ImageMaps] = {}
+        keys = [seen.judged_as if self._per_category else None for seen in group]
+        for key in dict.fromkeys(key for key, seen in zip(keys, group, strict=True) if seen.views is not None):
+            places = [place for place, seen in enumerate(group) if seen.views is not None and keys[place] == key]
+            images = [views for place in places if (views := group[place].views) is not None]
+            results |= zip(places, predict_images(self._detector(key), images, batch_size), strict=True)
+        for place, (prediction, views, *_) in enumerate(group):
+            if place not in results or views is None:
+                yield prediction
+                continue
+            restored = original_map(self._preprocessing, views, results[place])
+            yield dataclasses.replace(prediction, anomaly_map=restored, score=results[place].score)
+
+    def _judged(self, prediction: ImagePrediction) -> ImagePrediction:
+        """The same, with verdict and p-value; the score stays what the detector gave."""
+        if prediction.score is not None:
+            category = prediction.category
+            prediction = dataclasses.replace(
+                prediction,
+                limits=None if self.limits is None or category is None else self.limits.categories.get(category),
+                map_limit=self.map_limit(category),
+                colour_scale=self.colour_scale(category),
+            )
+        if prediction.category is None and prediction.recognised_category == UNKNOWN_PRODUCT:
+            return dataclasses.replace(prediction, verdict=UNKNOWN_PRODUCT)
+        if self.limits is None or prediction.score is None:
+            return prediction
+        category, score = prediction.category, prediction.score
+        verdict = self.limits.verdict(category, score)
+        if verdict == "pass" and prediction.reasons:
+            verdict = "review"
+        return dataclasses.replace(prediction, verdict=verdict, p_value=self.limits.p_value(category, score))
+
+    def colour_scale(self, category: str | None) -> tuple[float, float] | None:
+        """Map values drawn as nothing and as fully anomalous: around the map limit, else those of the run."""
+        normal = 0.0 if self.map_scale is None else self.map_scale[0]
+        scale = None if self.limits is None else self.limits.colour_scale(category, normal)
+        return scale or self.map_scale
+
+    def _detector(self, category: str | None) -> Scorer:
+        """The detector for a category, from memory or from disk; the ones used last stay in memory."""
+        detector = self._detectors.pop(category, None)
+        if detector is None:
+            folder = self.run if category is None else category_folder(self.run, category)
+            detector = load_scorer(folder, self._device, self._weights, self._acceleration, note=self._note)
+        self._detectors[category] = detector
+        for oldest in list(self._detectors)[:-_KEPT_DETECTORS]:
+            del self._detectors[oldest]
+        return detector
+
+
+def _named(seen: _Seen, found: Recognition) -> _Seen:
+    """An image with what it looks like; a given category stays, and is questioned if it looks like something else."""
+    given, notice, reasons = seen.prediction.category, None, seen.prediction.reasons
+    if given is not None and given != found.category:
+        notice = f"given as {given}, looks like {found.category} (p = {found.p_value:.2g})"
+        reasons += (Reason(what=f"looks like {found.category}", quantity="p-value", value=found.p_value),)
+    elif found.is_unknown:
+        notice = f"{UNKNOWN_PRODUCT}: nearest is {found.nearest} (p = {found.p_value:.2g})"
+    category = found.nearest if given is None and not found.is_unknown else given
+    told = dataclasses.replace(
+        seen.prediction, category=category, recognised_category=found.category, notice=notice, reasons=reasons
+    )
+    # Of an unknown product there is still a map: by the detector of what it resembles most, or told that it is that.
+    judged_as = given or found.nearest
+    views = None if seen.views is None else dataclasses.replace(seen.views, category=judged_as)
+    return seen._replace(prediction=told, views=views, judged_as=judged_as)
+
+
+def _as_rgb(item: object, value_range: ValueRange | None) -> UInt8[np.ndarray, "H W 3"]:
+    """An image already in memory as uint8 RGB; of other types than uint8 where the run has a value range.
+
+    Raises:
+        DataError: An array of another type or shape, whose range would have to be guessed, or an image that is damaged.
+    """
+    if isinstance(item, Image.Image):
+        try:
+            return image_to_rgb(item, "PIL image")
+        except (OSError, SyntaxError, ValueError) as error:  # decoded only now, from a file that may be damaged
+            raise DataError(f"PIL image must be a whole image, got a damaged one ({error}). Replace it.") from None
+    if isinstance(item, np.ndarray) and item.size and (item.ndim == 2 or (item.ndim == 3 and item.shape[2] == 3)):
+        if item.dtype == np.uint8:
+            return np.repeat(item[..., None], 3, axis=2) if item.ndim == 2 else item
+        if value_range is not None and item.dtype.kind in "uif":
+            return values_to_rgb(item, value_range, "image")
+    kind = f"{item.dtype} array of shape {item.shape}" if isinstance(item, np.ndarray) else type(item).__name__
+    raise DataError(f"image must be a path, a PIL image or a uint8 array [H, W, 3] or [H, W], got {kind}.")
