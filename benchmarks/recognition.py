@@ -23,8 +23,9 @@ from measure import time_call
 
 from muad.datasets.index import open_catalog
 from muad.decisions.conformal import p_values
+from muad.encoders.product_encoder import ProductEncoder, product_encoder
 from muad.images.reading import read_image
-from muad.recognition import COPIES, Appearance, ProductEncoder, Products, look_at, product_encoder, shrink
+from muad.recognition import COPIES, Appearance, Products, look_at, shrink
 from muad.types import Record
 
 VARIANTS = ("as it is", "turned by 90 degrees", "turned by up to 15 degrees", "turned by any angle")

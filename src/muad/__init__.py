@@ -13,7 +13,6 @@ from muad._version import __version__
 from muad.threads import prepare_threads
 
 if TYPE_CHECKING:
-    from muad.api import evaluate, train
     from muad.calibration.calibrate import calibrate
     from muad.capture.learning import learn_capture
     from muad.checking import check_data
@@ -21,11 +20,13 @@ if TYPE_CHECKING:
     from muad.configuration.run_config import RunConfig, load_config
     from muad.datasets.index import open_catalog
     from muad.errors import MuadError
+    from muad.evaluation.evaluate import evaluate
     from muad.metrics.report import Report
     from muad.recognition import learn_products
     from muad.reporting import report
     from muad.runtime.prediction import ImagePrediction
     from muad.runtime.predictor import Predictor
+    from muad.training.run import train
 
 _HOMES = {
     "ImagePrediction": "muad.runtime.prediction",
@@ -35,14 +36,14 @@ _HOMES = {
     "RunConfig": "muad.configuration.run_config",
     "calibrate": "muad.calibration.calibrate",
     "check_data": "muad.checking",
-    "evaluate": "muad.api",
+    "evaluate": "muad.evaluation.evaluate",
     "import_official": "muad.checkpoints.official",
     "learn_capture": "muad.capture.learning",
     "learn_products": "muad.recognition",
     "load_config": "muad.configuration.run_config",
     "open_catalog": "muad.datasets.index",
     "report": "muad.reporting",
-    "train": "muad.api",
+    "train": "muad.training.run",
 }
 
 __all__ = [

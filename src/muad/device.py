@@ -8,17 +8,13 @@ import platform
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from muad.errors import ConfigError
 
-DeviceName = Literal["auto", "cpu", "cuda"] | str
-"""Where to compute; also `cuda:1` and so on."""
 
-
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str | torch.device = "auto") -> torch.device:
     """The device of that name; `auto` is the first GPU, or the processor.
 
     Raises:

@@ -8,6 +8,8 @@ from typing import Literal
 
 Split = Literal["train", "test"]
 MaskKind = Literal["grey", "labels"]
+DeviceName = Literal["auto", "cpu", "cuda"] | str
+"""Where to compute; also `cuda:1` and so on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

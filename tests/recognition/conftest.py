@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from muad.encoders.product_encoder import product_encoder
 from muad.images.reading import read_image
-from muad.recognition import Appearance, product_encoder, shrink
+from muad.recognition import Appearance, shrink
 from muad.recognition.appearance import copies_of
 from muad.toy_factory import PRODUCTS, render
 

@@ -12,9 +12,10 @@ import torch
 from muad import learn_products
 from muad.checkpoints.checkpoint import create_run, read_config
 from muad.datasets.index import open_catalog
+from muad.encoders.product_encoder import product_encoder
 from muad.errors import DataError
 from muad.images.reading import read_image
-from muad.recognition import COPIES, Recogniser, has_products, look_at, product_encoder, shrink
+from muad.recognition import COPIES, Recogniser, has_products, look_at, shrink
 from muad.runs.folder import read_run
 from muad.toy_factory import write_toy_factory
 

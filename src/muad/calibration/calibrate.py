@@ -20,7 +20,6 @@ from muad.decisions.calibration_scores import Scored
 from muad.decisions.limit_history import is_edited, text_digest, write_limits
 from muad.decisions.limit_setting import CategoryResult, limits_in_force, limits_text, results_of, summary
 from muad.decisions.limits import LIMITS_FILE, Calibration, read_calibration, read_rates
-from muad.device import DeviceName
 from muad.errors import CheckpointError, DataError
 from muad.outputs import find_images
 from muad.progress import shows_progress
@@ -28,6 +27,7 @@ from muad.recognition import has_products, learn_products
 from muad.runs.folder import category_folder, checkpoints, read_run
 from muad.runs.images import UNREADABLE, file_digest, read_run_images, remember_calibrated
 from muad.runtime.predictor import Predictor
+from muad.types import DeviceName
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

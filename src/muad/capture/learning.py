@@ -13,7 +13,6 @@ import tomli_w
 from muad.capture.limits import CAPTURE_FILE, CAPTURE_RATE, CaptureLimits, checked_rate, read_capture
 from muad.capture.quantities import Capture, measure
 from muad.capture.setting import Learned, learn_limits, least_photographs
-from muad.checkpoints.checkpoint import read_config
 from muad.datasets.index import open_catalog
 from muad.decisions.conformal import images_needed
 from muad.errors import ConfigError, DataError
@@ -21,7 +20,7 @@ from muad.images.loading import read_ahead
 from muad.images.near_duplicates import Appearance, appearance, near_duplicate_groups
 from muad.images.reading import read_image
 from muad.images.roi import InterestMasks
-from muad.runs.folder import read_run, write_text
+from muad.runs.folder import read_images_config, read_run, write_text
 
 if TYPE_CHECKING:
     from muad.images.reading import ValueRange
@@ -72,7 +71,7 @@ def learn_capture(
         if "data" not in facts:
             raise DataError(f"run must say where its training images are, got {folder}, which does not. Name them.")
         records = open_catalog(Path(facts["data"]), facts.get("layout", "auto")).select(split="train")
-    images = read_config(folder).images
+    images = read_images_config(folder)
     interest = None if images.roi_dir is None else InterestMasks(images.roi_dir)
     found: dict[str, Learned | None] = {}
     for name in categories:

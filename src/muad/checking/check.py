@@ -22,13 +22,14 @@ from muad.configuration.run_config import RunConfig, load_config
 from muad.datasets.content_hash import content_hash
 from muad.datasets.holdout import moved_records
 from muad.datasets.index import open_catalog
-from muad.device import DeviceName, choose_device
+from muad.device import choose_device
 from muad.encoders.encoder import EncoderConfig
 from muad.images.loading import read_ahead
 from muad.images.preprocessing import Preprocessing
 from muad.progress import shows_progress
 from muad.training.choose import choose_config
 from muad.training.images import settle_categories
+from muad.types import DeviceName
 
 if TYPE_CHECKING:
     from jaxtyping import Float

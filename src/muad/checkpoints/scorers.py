@@ -16,6 +16,7 @@ from muad.checkpoints.checkpoint import load_detector, read_config
 from muad.datasets.index import open_catalog
 from muad.decisions.limits import CategoryLimits, read_limits
 from muad.detectors import Dinomaly
+from muad.device import choose_device
 from muad.errors import CheckpointError, ConfigError, DataError
 from muad.runs.folder import read_run
 from muad.runs.images import kept_for_calibration, read_run_images
@@ -34,7 +35,7 @@ _COMPARED_IMAGES = 64
 
 def load_scorer(
     run: Path,
-    device: torch.device,
+    device: str | torch.device,
     encoder_weights: Path | None = None,
     acceleration: Acceleration | None = None,
     *,
@@ -45,7 +46,7 @@ def load_scorer(
 
     Args:
         run: Run folder.
-        device: Where to compute.
+        device: Where to compute: `auto`, `cpu`, `cuda` or `cuda:N`.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
         acceleration: Backend and precision; None for torch, in float32 if the run was trained so.
         batch_size: How many images usually come together.
@@ -55,7 +56,7 @@ def load_scorer(
         CheckpointError: No usable run there.
         ConfigError: The backend is not installed, or does not go with the detector.
     """
-    detector = load_detector(run, encoder_weights).to(device)
+    detector = load_detector(run, encoder_weights).to(choose_device(device))
     if not isinstance(detector, Dinomaly):
         if acceleration is not None:
             raise ConfigError(

@@ -28,13 +28,13 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of a table.")] = False,
 ) -> None:
     """Measure a run on labelled test images; also written to RUN/evaluation.json and .csv."""
-    from muad import api
     from muad.checkpoints.checkpoint import read_config
+    from muad.evaluation.evaluate import evaluate
     from muad.evaluation.published_figures import published_figures
     from muad.runs.folder import read_run
 
     with progress_bar() as update:
-        report = api.evaluate(
+        report = evaluate(
             run, data, out=out, layout=layout, device=device, encoder_weights=encoder_weights,
             protocol=protocol,  # type: ignore[arg-type]  # a name there is not is told
             acceleration=acceleration_of(backend, precision, compile_network), batch_size=batch_size,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from muad._version import __version__
+from muad.bench import not_installed
 from muad.cli import (
     cache,
     calibrate,
@@ -104,6 +105,11 @@ def run() -> None:
         app()
     except MuadError as error:
         say(f"error: {' '.join(str(error).split())}")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (sentence := not_installed(error)) is None:
+            raise
+        say(f"error: {sentence}")
         sys.exit(2)
     except OSError as error:
         if error.errno not in _OF_THE_DISK:

@@ -33,8 +33,8 @@ def command(
     """Train one detector for all categories on photographs of good parts."""
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    from muad import api
     from muad.runs.folder import read_run
+    from muad.training.run import train
 
     quiet_engine()
     overrides = list(settings or [])
@@ -49,7 +49,7 @@ def command(
     overrides += ["training.tensorboard=true"] if tensorboard else []
     try:
         with progress_bar() as update:
-            api.train(
+            train(
                 data, out, recipe=recipe, overrides=overrides, layout=layout, device=device, devices=devices,
                 nodes=nodes, resume=resume, progress=update, note=say,
             )  # fmt: skip

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from muad import api
 from muad.checkpoints.checkpoint import read_config
 from muad.datasets.index import open_catalog
 from muad.encoders.encoder import build_encoder
+from muad.evaluation.evaluate import Progress, evaluate
 from muad.images.reading import read_pair
 from muad.metrics.report import Report
 from muad.overlays import draw_overlay
@@ -25,6 +25,7 @@ from muad.runs.folder import read_run
 from muad.runs.scores import SCORES_FILE
 from muad.runtime.predictor import Predictor
 from muad.toy_factory import write_toy_factory
+from muad.training.run import train
 
 if TYPE_CHECKING:
     from muad.decisions.limits import Verdict
@@ -34,7 +35,7 @@ RECIPE = "toy-factory"
 _CELL_PX, _TITLE_PX, _TEXT_PX = 192, 38, 12
 
 
-def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> tuple[Report, Path, Path]:
+def run_demo(out: Path, progress: Progress, note: Callable[[str], None]) -> tuple[Report, Path, Path]:
     """Render, train, evaluate, draw and report into a folder.
 
     Args:
@@ -51,13 +52,13 @@ def run_demo(out: Path, progress: api.Progress, note: Callable[[str], None]) -> 
     data, run, picture = out / "data", out / "run", out / "overlays.png"
     write_toy_factory(data, progress=lambda done, total: progress("render", done, total, None))
     if not _is_trained(run):
-        api.train(data, run, recipe=RECIPE, resume=True, progress=progress, note=note)
+        train(data, run, recipe=RECIPE, resume=True, progress=progress, note=note)
     _say_if_random(run, note)
     figures = run / "evaluation.json"
     if figures.is_file() and (run / SCORES_FILE).is_file():
         report = Report.from_json(json.loads(figures.read_text(encoding="utf-8")))
     else:
-        report = api.evaluate(run, data, progress=progress)
+        report = evaluate(run, data, progress=progress)
     if not picture.is_file():
         draw_examples(Predictor(run), open_catalog(data, for_training=False).select(split="test"), picture)
     return report, picture, write_report(run, data=data, progress=progress)

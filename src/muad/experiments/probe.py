@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from muad.api import Progress
 from muad.configuration.run_config import RunConfig, ScheduleConfig, TrainingConfig
 from muad.datasets.content_hash import content_hash
 from muad.datasets.index import open_catalog
@@ -22,6 +21,7 @@ from muad.encoders.encoder import EncoderConfig
 from muad.encoders.families import FAMILIES, TIMM_PREFIX
 from muad.encoders.weights import infer_layout, read_tensors
 from muad.errors import CheckpointError, ConfigError
+from muad.evaluation.evaluate import Progress
 from muad.evaluation.figures import evaluate_detector
 from muad.metrics.report import METRIC_NAMES, Report
 from muad.runs.folder import write_text

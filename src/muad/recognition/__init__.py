@@ -7,8 +7,8 @@ size, whatever the detector: its answer does not change with the detector's back
 not have one. What it can do and costs is measured in docs/recognition.md.
 
 `appearance` tells what a photograph looks like, `memory` how far it lies from a product, `products` what it is called;
-only `features` needs torch. Beside the weights lie `products.safetensors` and `products.toml` (facts, and a rate to
-edit). Names are imported when first used.
+the network is `encoders/product_encoder.py`, the only part that needs torch. Beside the weights lie
+`products.safetensors` and `products.toml` (facts, and a rate to edit). Names are imported when first used.
 
 References:
     Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005, chapter 2 (conformal p-values).
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from muad.recognition.appearance import COPIES, Appearance, shrink
-    from muad.recognition.features import ProductEncoder, product_encoder
     from muad.recognition.learning import Recogniser, has_products, learn_products, look_at
     from muad.recognition.memory import Memory
     from muad.recognition.products import UNKNOWN_PRODUCT, Products, Recognition
@@ -31,14 +30,12 @@ _HOMES = {
     "UNKNOWN_PRODUCT": "products",
     "Appearance": "appearance",
     "Memory": "memory",
-    "ProductEncoder": "features",
     "Products": "products",
     "Recogniser": "learning",
     "Recognition": "products",
     "has_products": "learning",
     "learn_products": "learning",
     "look_at": "learning",
-    "product_encoder": "features",
     "shrink": "appearance",
 }
 
@@ -47,14 +44,12 @@ __all__ = [
     "UNKNOWN_PRODUCT",
     "Appearance",
     "Memory",
-    "ProductEncoder",
     "Products",
     "Recogniser",
     "Recognition",
     "has_products",
     "learn_products",
     "look_at",
-    "product_encoder",
     "shrink",
 ]
 

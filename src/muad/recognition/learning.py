@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from muad.checkpoints.checkpoint import read_config
+from muad.bench import bench
 from muad.datasets.index import open_catalog
-from muad.device import choose_device
 from muad.errors import CheckpointError, DataError
 from muad.images.loading import read_ahead
 from muad.images.reading import read_image
 from muad.recognition.appearance import COPIES, Appearance, copies_of
 from muad.recognition.products import FACTS_FILE, UNKNOWN_RATE, Products, Recognition, is_outdated, read_facts
-from muad.runs.folder import read_run
+from muad.runs.folder import read_images_config, read_run
+from muad.types import DeviceName
 
 if TYPE_CHECKING:
-    import torch
     from jaxtyping import UInt8
 
+    from muad.encoders.product_encoder import ProductEncoder
     from muad.images.reading import ValueRange
-    from muad.recognition.features import ProductEncoder
     from muad.types import Record
 
 _IMAGES_PER_CATEGORY = 64
@@ -40,7 +39,7 @@ class Recogniser:
         self.products, self._encoder = products, encoder
 
     @classmethod
-    def of_run(cls, run: Path, device: torch.device, note: Callable[[str], None] = lambda _: None) -> Self | None:
+    def of_run(cls, run: Path, device: DeviceName, note: Callable[[str], None] = lambda _: None) -> Self | None:
         """That of a run folder; None if it has no products, or none that can be trusted.
 
         Args:
@@ -59,9 +58,7 @@ class Recogniser:
                 f"learn them again with muad.learn_products({str(run)!r})"
             )
             return None
-        from muad.recognition.features import product_encoder
-
-        encoder = product_encoder(device)
+        encoder: ProductEncoder = bench("encoders.product_encoder").product_encoder(device)
         return cls(Products.load(run, encoder.fingerprint), encoder)
 
     def recognise(
@@ -111,11 +108,9 @@ def learn_products(
         raise DataError(f"records must be given for a run that does not know its training images, got {folder}.")
     if records is None:
         records = open_catalog(Path(facts["data"]), facts["layout"]).select(split="train")
-    from muad.recognition.features import product_encoder
-
-    encoder = product_encoder(choose_device(device))
+    encoder: ProductEncoder = bench("encoders.product_encoder").product_encoder(device)
     chosen = [record for record in records if record.category in categories]
-    seen = look_at(chosen, encoder, read_config(folder).images.value_range)
+    seen = look_at(chosen, encoder, read_images_config(folder).value_range)
     few = [name for name in categories if len(seen.get(name, ())) < 2 * COPIES]
     if few:
         note(f"products: none are recognised, that needs 2 readable images of {', '.join(few)}")

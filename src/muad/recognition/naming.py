@@ -9,20 +9,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muad.checkpoints.checkpoint import read_config
 from muad.images.loading import read_ahead
 from muad.images.reading import read_image
 from muad.recognition.appearance import shrink
 from muad.recognition.learning import Recogniser
-from muad.runs.folder import write_text
+from muad.runs.folder import read_images_config, write_text
 from muad.runs.schema import NamingFacts, read_json
 from muad.wording import counted
 
 if TYPE_CHECKING:
-    import torch
     from jaxtyping import UInt8
 
-    from muad.types import Record
+    from muad.types import DeviceName, Record
 
 NAMING_FILE = "naming.json"
 _BATCH = 16
@@ -61,7 +59,7 @@ class Naming:
 
 
 def measure_names(
-    run: Path, records: Sequence[Record], device: torch.device, progress: Callable[[int], None] = lambda _: None
+    run: Path, records: Sequence[Record], device: DeviceName, progress: Callable[[int], None] = lambda _: None
 ) -> list[Naming]:
     """What a run calls labelled photographs, looked at as if nobody had said what they show.
 
@@ -81,7 +79,7 @@ def measure_names(
     recogniser = Recogniser.of_run(run, device)
     if recogniser is None:
         return []
-    value_range, trained = read_config(run).images.value_range, recogniser.products.categories
+    value_range, trained = read_images_config(run).value_range, recogniser.products.categories
 
     def small(record: Record) -> UInt8[Any, "h w 3"]:
         return shrink(read_image(record.path, value_range))

@@ -12,7 +12,6 @@ from muad.checking.defects import masked_defects
 from muad.configuration.run_config import config_to_toml
 from muad.datasets.content_hash import content_hash, relative_name
 from muad.datasets.index import open_catalog
-from muad.device import DeviceName
 from muad.encoders.encoder import EncoderConfig
 from muad.errors import ConfigError, DataError, MuadError
 from muad.evaluation.published_figures import published_figures
@@ -25,6 +24,7 @@ from muad.reporting.page import render, split_command, write_page
 from muad.reporting.pictures import finding_pair
 from muad.reporting.plots import category_plot
 from muad.runtime.predictor import Predictor
+from muad.types import DeviceName
 
 if TYPE_CHECKING:
     from muad.runs.scores import ImageScore

@@ -22,13 +22,18 @@ Only tensors and JSON: nothing in a run folder can execute code.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muad.errors import CheckpointError
+from pydantic import TypeAdapter, ValidationError
+
+from muad.errors import CheckpointError, ConfigError
+from muad.images.settings import ImagesConfig
+from muad.runs.faults import explain
 from muad.runs.schema import RunFacts, check, parse_json
 
 FORMAT_VERSION = 2
@@ -101,6 +106,23 @@ def read_settings(run_dir: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"config.toml must be readable, got {path} ({error}). {_RESTORE}") from None
+
+
+def read_images_config(run_dir: Path) -> ImagesConfig:
+    """How a run prepares photographs, with the regions of interest that lie in its folder.
+
+    Raises:
+        CheckpointError: No run there, or its file cannot be read.
+        ConfigError: The table `[images]` holds what it must not.
+    """
+    table = dict(read_settings(run_dir).get("images", {}))
+    if table.get("roi_dir") is not None and (run_dir / ROI_FOLDER).is_dir():
+        table["roi_dir"] = str(run_dir / ROI_FOLDER)
+    try:
+        # As JSON, because only there a strict check takes lists for tuples and text for paths.
+        return TypeAdapter(ImagesConfig).validate_json(json.dumps(table), strict=True)
+    except ValidationError as error:
+        raise ConfigError(explain(error, ImagesConfig)) from None
 
 
 def unfinished(run_dir: Path) -> str | None:

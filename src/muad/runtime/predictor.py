@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 import numpy as np
 from PIL import Image
 
-from muad.acceleration import Acceleration
+from muad.bench import bench
 from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
-from muad.checkpoints.scorers import load_scorer
 from muad.decisions.limits import Limits
 from muad.decisions.limits_in_force import LimitsInForce
-from muad.device import DeviceName, choose_device
 from muad.errors import ConfigError, DataError
 from muad.images.loading import read_ahead
 from muad.images.reading import has_pages, image_to_rgb, values_to_rgb
@@ -24,10 +22,12 @@ from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
 from muad.runs.folder import category_folder, read_run, unfinished
 from muad.runtime.prediction import ImagePrediction
 from muad.runtime.views import ImageMaps, ImageViews, Scorer, images_at_once, original_map, predict_images, view_image
+from muad.types import DeviceName
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
+    from muad.acceleration import Acceleration
     from muad.images.reading import ValueRange
 
 Channels = Literal["rgb", "bgr"]
@@ -81,7 +81,7 @@ class Predictor:
         self._per_category = facts.get("mode") == "per_category"
         if (early := unfinished(self.run)) is not None:
             note(early)
-        self._device, self._acceleration, self._note = choose_device(device), acceleration, note
+        self._device, self._acceleration, self._note = device, acceleration, note
         self._weights = Path(encoder_weights) if encoder_weights is not None else None
         self._detectors: dict[str | None, Scorer] = {}
         self._noted_pages = False
@@ -270,7 +270,8 @@ class Predictor:
         detector = self._detectors.pop(category, None)
         if detector is None:
             folder = self.run if category is None else category_folder(self.run, category)
-            detector = load_scorer(folder, self._device, self._weights, self._acceleration, note=self._note)
+            scorers = bench("checkpoints.scorers")
+            detector = scorers.load_scorer(folder, self._device, self._weights, self._acceleration, note=self._note)
         self._detectors[category] = detector
         for oldest in list(self._detectors)[:-_KEPT_DETECTORS]:
             del self._detectors[oldest]

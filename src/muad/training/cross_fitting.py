@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muad import api
 from muad.calibration.calibrate import weights_digest
 from muad.calibration.image_scoring import count_once, score_images
 from muad.calibration.share import first_name
@@ -36,6 +35,7 @@ from muad.recognition.products import FACTS_FILE, TENSORS_FILE
 from muad.runs.folder import read_run, write_text
 from muad.runs.images import file_digest, read_run_images
 from muad.runtime.predictor import Predictor
+from muad.training.run import train
 from muad.wording import counted
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _train(
     for name in (TENSORS_FILE, FACTS_FILE):  # what is known of products does not depend on the fold
         if (run / name).is_file():
             shutil.copyfile(run / name, out / name)
-    api.train(
+    train(
         manifest,
         out,
         recipe=recipe,

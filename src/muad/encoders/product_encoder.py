@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from muad.device import choose_device
 from muad.encoders.encoder import EncoderConfig, build_encoder
 from muad.recognition.appearance import SIDE_PX, Appearance
 from muad.recognition.products import ENCODER
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
 _LAST_BLOCK, _BATCH = 11, 16
 
 
-@lru_cache(maxsize=2)
-def product_encoder(device: torch.device) -> ProductEncoder:
+def product_encoder(device: str | torch.device) -> ProductEncoder:
     """The one of a device, shared by all who need it: it is frozen."""
+    return _of_device(choose_device(device))
+
+
+@lru_cache(maxsize=2)
+def _of_device(device: torch.device) -> ProductEncoder:
     return ProductEncoder(device)
 
 

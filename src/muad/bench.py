@@ -1,0 +1,43 @@
+"""The door from the line to the bench: what needs torch is imported when it is asked for, by its name, and only here.
+
+The line judges photographs and never imports torch; the bench learns and does. Where the line is given a run folder,
+whose detector only torch can compute, it asks through this door, and where the bench is not installed it says so.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from muad.errors import ConfigError
+
+PACKAGES = ("torch", "torchvision", "timm", "lightning_fabric")
+"""What `muad[train]` adds to the line."""
+
+
+def bench(module: str) -> ModuleType:
+    """A module of the bench.
+
+    Args:
+        module: Its name below `muad`, for instance `checkpoints.scorers`.
+
+    Raises:
+        ConfigError: The bench is not installed.
+    """
+    try:
+        return import_module(f"muad.{module}")
+    except ModuleNotFoundError as error:
+        if (sentence := not_installed(error)) is None:
+            raise
+        raise ConfigError(sentence) from None
+
+
+def not_installed(error: ModuleNotFoundError) -> str | None:
+    """What to install, where the bench is missing; None where the error is about something else."""
+    package = (error.name or "").partition(".")[0]
+    if package not in PACKAGES:
+        return None
+    return (
+        f"{package} must be installed to train, or to compute from a run folder, got none. "
+        "Run: pip install 'muad[train]'"
+    )
