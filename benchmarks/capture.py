@@ -23,9 +23,9 @@ from muad.capture import Capture, CaptureLimits, measure
 from muad.capture.learning import learn_category
 from muad.capture.limits import CAPTURE_RATE
 from muad.capture.setting import Learned, learn_limits
-from muad.images.reading import read_image
 from muad.datasets.index import open_catalog
 from muad.images.loading import read_ahead
+from muad.images.reading import read_image
 from muad.types import Record
 
 NOISE_LEVELS = 1.5  # of the sensor, added again where a lens blurs: it blurs the part, not the noise
