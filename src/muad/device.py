@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -63,10 +60,3 @@ def free_memory_bytes(device: torch.device) -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return -1
-
-
-def return_freed_memory() -> None:
-    """Give the system back what was freed; glibc keeps it otherwise, in pieces that no large array fits."""
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)

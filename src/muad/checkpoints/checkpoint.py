@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from muad.configuration.run_config import RunConfig, config_to_toml, load_config
 from muad.detectors import detector_class
+from muad.encoders.tensors import read_whole_tensors, write_tensors
 from muad.errors import CheckpointError, ConfigError
 from muad.runs.folder import (
     DRAFT,
@@ -25,7 +26,6 @@ from muad.runs.folder import (
     write_text,
 )
 from muad.runs.schema import CheckpointState, read_json
-from muad.runs.tensor_files import read_whole_tensors, write_tensors
 
 if TYPE_CHECKING:
     import torch

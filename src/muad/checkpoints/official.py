@@ -14,10 +14,10 @@ from muad.checkpoints.checkpoint import build_detector, copy_tensors, create_run
 from muad.configuration.run_config import RunConfig
 from muad.detectors import DinomalyConfig
 from muad.encoders.encoder import EncoderConfig
+from muad.encoders.tensors import write_tensors
 from muad.encoders.weights import infer_layout, read_tensors
 from muad.errors import CheckpointError, ConfigError, MuadError
 from muad.runs.folder import usable_folder
-from muad.runs.tensor_files import write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,9 +13,9 @@ import safetensors.torch
 
 from muad.encoders.families import FAMILIES, PYRAMIDS, TIMM_PREFIX
 from muad.encoders.networks import require_timm_name
+from muad.encoders.tensors import write_tensors
 from muad.encoders.weights import read_tensors
 from muad.errors import CheckpointError, ConfigError
-from muad.runs.tensor_files import write_tensors
 
 _CONNECT_TIMEOUT_S = 5.0
 

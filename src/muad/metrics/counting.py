@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from muad.device import return_freed_memory
 from muad.metrics.inputs import as_float, require_finite
+from muad.metrics.memory import return_freed_memory
 from muad.metrics.ranking import count_above
 from muad.threads import usable_cores
 

@@ -22,60 +22,32 @@ from muad.errors import CheckpointError
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Shaped
-    from torch import Tensor
-
-
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> str:
-    """Write tensors and return the digest of the file.
-
-    Raises:
-        OSError: The disk is full or the folder not writable.
-        SafetensorError: The same, seen by the library that writes.
-    """
-    from safetensors.torch import save_file
-
-    with _mode_kept(path):
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path, metadata)
-    return whole_digest(path)
 
 
 def write_arrays(arrays: Mapping[str, Shaped[np.ndarray, "*shape"]], path: Path) -> str:
-    """The same with numpy's arrays, without torch.
+    """Write arrays and return the digest of the file.
 
     Raises:
         OSError: The disk is full or the folder not writable.
         SafetensorError: The same, seen by the library that writes.
     """
-    with _mode_kept(path):
+    with mode_kept(path):
         safetensors.numpy.save_file(dict(arrays), path)
     return whole_digest(path)
 
 
-def read_whole_tensors(path: Path, digest: str | None, remedy: str) -> dict[str, Tensor]:
-    """The tensors of a file that is as it was written.
+def read_whole_arrays(path: Path, digest: str | None, remedy: str) -> dict[str, Shaped[np.ndarray, "*shape"]]:
+    """The arrays of a file that is as it was written.
 
     Args:
         path: The file.
-        digest: What `write_tensors` returned; None for a file of an older release, which is taken as it is.
+        digest: What `write_arrays` returned; None for a file of an older release, which is taken as it is.
         remedy: What a user may do about a damaged one, as a sentence.
 
     Raises:
         CheckpointError: It cannot be read, or is not what was written.
     """
-    from safetensors.torch import load_file
-
-    with _readable(path, remedy):
-        require_whole(path, digest, remedy)
-        return dict(load_file(path))
-
-
-def read_whole_arrays(path: Path, digest: str | None, remedy: str) -> dict[str, Shaped[np.ndarray, "*shape"]]:
-    """The same as numpy's arrays, without torch.
-
-    Raises:
-        CheckpointError: It cannot be read, or is not what was written.
-    """
-    with _readable(path, remedy):
+    with readable(path, remedy):
         require_whole(path, digest, remedy)
         return dict(safetensors.numpy.load_file(path))
 
@@ -105,7 +77,7 @@ def whole_digest(path: Path) -> str:
 
 
 @contextmanager
-def _mode_kept(path: Path) -> Iterator[None]:
+def mode_kept(path: Path) -> Iterator[None]:
     """Leaves a file with the rights that any new one has: the library writes through one only its owner may read."""
     path.touch()
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -114,7 +86,7 @@ def _mode_kept(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _readable(path: Path, remedy: str) -> Iterator[None]:
+def readable(path: Path, remedy: str) -> Iterator[None]:
     """Says of a file that cannot be read what a user may do about it."""
     try:
         yield

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from muad.encoders.tensors import read_whole_tensors, write_tensors
 from muad.errors import CheckpointError
-from muad.runs.tensor_files import read_whole_tensors, require_whole, write_tensors
+from muad.runs.tensor_files import require_whole
 
 TENSORS = {"a": torch.arange(64.0), "b": torch.zeros(2, 3)}
 
