@@ -16,7 +16,10 @@ SETTINGS = re.findall(r"^\| `(--set [^`]+)`", ABLATIONS, flags=re.MULTILINE)
 
 
 def test_every_file_named_exists() -> None:
-    named = re.findall(r"`((?:nn|optim|data|metrics|training|detectors|tests|docs)/[\w/]+(?:\.\w+)?)`", FIDELITY)
+    named = re.findall(
+        r"`((?:nn|optim|encoders|datasets|images|synthesis|metrics|training|checkpoints|runtime|detectors|tests|docs)/[\w/]+(?:\.\w+)?)`",
+        FIDELITY,
+    )
     assert len(named) > 20
     missing = [name for name in named if not (ROOT / name).exists() and not (ROOT / "src" / "muad" / name).exists()]
     assert missing in ([], ["docs/results.md"])

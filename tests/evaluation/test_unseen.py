@@ -194,7 +194,7 @@ def test_a_split_of_the_users_own_is_kept(later: Path, photos: Path) -> None:
 
 
 def test_large_data_sets_are_compared_by_their_files_alone(monkeypatch: pytest.MonkeyPatch, later: Path) -> None:
-    from muad import run_images
+    from muad.runs import images as run_images
 
     records = [
         Record(path=path, category="bolt", split="train", is_anomalous=False)

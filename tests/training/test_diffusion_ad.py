@@ -213,7 +213,7 @@ def test_without_a_recipe_settings_for_the_detector_are_chosen(photos: Path, tmp
     asked = ["detector.name=diffusion_ad", "schedule.total_steps=1", "schedule.warmup_steps=0", *small]
     config = api.train(photos, tmp_path / "run", overrides=asked, device="cpu", note=notes.append)
     assert config.training.mode == "per_category"
-    assert any("1 steps of 4 images at 32 x 32 px" in note and "DiffusionAD of width 8" in note for note in notes)
+    assert any("1 step of 4 images at 32 x 32 px" in note and "DiffusionAD of width 8" in note for note in notes)
     assert read_run(tmp_path / "run")["finished"]
 
 
