@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from muad._version import __version__
+from muad.former import keep_former_names
 from muad.threads import prepare_threads
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from muad.runtime.prediction import ImagePrediction
     from muad.runtime.predictor import Predictor
     from muad.training.run import train
+
+keep_former_names()
 
 _HOMES = {
     "ImagePrediction": "muad.runtime.prediction",
