@@ -15,10 +15,9 @@ import difflib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import nn
 
 from muad.encoders.families import (
     FAMILIES,
@@ -30,6 +29,7 @@ from muad.encoders.families import (
     VitLayout,
     custom_family,
 )
+from muad.encoders.frozen import Frozen
 from muad.encoders.hub import hub_file
 from muad.encoders.networks import (
     construct_network,
@@ -160,27 +160,21 @@ class EncoderConfig:
         return taps
 
 
-class Encoder(nn.Module):
+class Encoder(Frozen):
     """A frozen vision transformer for images of one size. Get one from `build_encoder`.
 
-    It is always in eval mode, computes no gradients, and holds no block after the last one read.
+    It holds no block after the last one read.
 
-    Attributes:
-        name: As asked for.
-        image_size: Height and width of the images it takes.
+    Attributes, beside those of every frozen network:
         grid: Patches in height and width.
         prefix_tokens: Tokens before the first patch (class token, registers).
         width: Width of a token.
         heads: Attention heads of each block.
         patch_px: Side of a patch.
         tap_layers: Blocks, counted from 0, whose outputs come out.
-        fingerprint: SHA-256 of the weights that take part, whatever file they came from and whatever the image size.
-        mean: Channel means the images must be normalised by.
-        std: Channel standard deviations they must be normalised by.
-        licence: Of the weights.
-        source: Where the weights are from, as a phrase for people.
-        is_random: True if nothing was learned: the weights come from a seed.
     """
+
+    network: Network
 
     def __init__(
         self,
@@ -190,28 +184,13 @@ class Encoder(nn.Module):
         image_size: tuple[int, int],
         weights_fingerprint: str,
     ) -> None:
-        super().__init__()
-        self.name = config.name
-        self.image_size = image_size
+        super().__init__(network, config, family, image_size, weights_fingerprint)
         self.patch_px = family.layout.patch_px
         self.grid = (image_size[0] // self.patch_px, image_size[1] // self.patch_px)
         self.prefix_tokens = family.layout.prefix_tokens
         self.width = family.layout.width
         self.heads = family.layout.heads
         self.tap_layers = config.tap_layers_of(family)
-        self.fingerprint = weights_fingerprint
-        self.mean = family.mean
-        self.std = family.std
-        self.licence = family.licence
-        self.is_random = config.is_random
-        self.source = f"{family.source}, seed {config.seed}" if config.is_random else family.source
-        self.network = network
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> Self:  # noqa: ARG002  the signature is torch's
-        """Stay in eval mode: in training mode DINOv3 would jitter its rotary positions."""
-        return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b n d"]]:
@@ -220,9 +199,7 @@ class Encoder(nn.Module):
         Args:
             images: Normalised by `mean` and `std`, of size `image_size`.
         """
-        if tuple(images.shape[1:]) != (3, *self.image_size):
-            msg = f"images must be [b, 3, {self.image_size[0]}, {self.image_size[1]}], got {list(images.shape)}."
-            raise ConfigError(msg)
+        self.require_images(images)
         tapped = self.network.forward_intermediates(
             images,
             indices=list(self.tap_layers),

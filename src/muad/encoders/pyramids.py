@@ -10,12 +10,13 @@ import warnings
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from muad.encoders.families import IMAGENET_MEAN, IMAGENET_STD, PYRAMIDS, RANDOM_PREFIX, TIMM_PREFIX, Origin
+from muad.encoders.frozen import Frozen
 from muad.encoders.hub import hub_file
 from muad.encoders.weights import fingerprint, read_tensors, select_tensors
 from muad.errors import ConfigError
@@ -67,24 +68,15 @@ class PyramidFamily:
         return self.strides[self.tap_layers[0]]
 
 
-class Pyramid(nn.Module):
+class Pyramid(Frozen):
     """A frozen CNN for images of one size. Get one from `build_pyramid`.
 
-    It is always in eval mode, so that batch norm uses its trained statistics, and computes no gradients; a detector
-    that trains a copy takes `copy.deepcopy(pyramid.network)`.
+    A detector that trains a copy takes `copy.deepcopy(pyramid.network)`.
 
-    Attributes:
-        name: As asked for.
-        image_size: Height and width of the images it takes.
+    Attributes, beside those of every frozen network:
         tap_layers: Stages, counted from 0, whose maps come out.
         channels: Of each of these.
         grids: Rows and columns of each.
-        fingerprint: SHA-256 of the weights that take part, whatever file they came from and whatever the image size.
-        mean: Channel means the images must be normalised by.
-        std: Channel standard deviations they must be normalised by.
-        licence: Of the weights.
-        source: Where the weights are from, as a phrase for people.
-        is_random: True if nothing was learned: the weights come from a seed.
     """
 
     def __init__(
@@ -95,25 +87,10 @@ class Pyramid(nn.Module):
         image_size: tuple[int, int],
         weights_fingerprint: str,
     ) -> None:
-        super().__init__()
-        self.name = config.name
-        self.image_size = image_size
+        super().__init__(network, config, family, image_size, weights_fingerprint)
         self.tap_layers = stages_of(config, family)
         self.channels = tuple(family.channels[stage] for stage in self.tap_layers)
         self.grids = _grids(family, self.tap_layers, image_size)
-        self.fingerprint = weights_fingerprint
-        self.mean = family.mean
-        self.std = family.std
-        self.licence = family.licence
-        self.is_random = config.is_random
-        self.source = f"{family.source}, seed {config.seed}" if config.is_random else family.source
-        self.network = network
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> Self:  # noqa: ARG002  the signature is torch's
-        """Stay in eval mode."""
-        return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b c h w"]]:
@@ -122,9 +99,7 @@ class Pyramid(nn.Module):
         Args:
             images: Normalised by `mean` and `std`, of size `image_size`.
         """
-        if tuple(images.shape[1:]) != (3, *self.image_size):
-            msg = f"images must be [b, 3, {self.image_size[0]}, {self.image_size[1]}], got {list(images.shape)}."
-            raise ConfigError(msg)
+        self.require_images(images)
         return list(self.network(images))
 
 
