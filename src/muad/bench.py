@@ -11,6 +11,11 @@ from types import ModuleType
 
 from muad.errors import ConfigError
 
+
+class BenchMissingError(ConfigError):
+    """What only the bench computes was asked for where it is not installed."""
+
+
 PACKAGES = ("torch", "torchvision", "timm", "lightning_fabric")
 """What `muad[train]` adds to the line."""
 
@@ -22,14 +27,14 @@ def bench(module: str) -> ModuleType:
         module: Its name below `muad`, for instance `checkpoints.scorers`.
 
     Raises:
-        ConfigError: The bench is not installed.
+        BenchMissingError: The bench is not installed.
     """
     try:
         return import_module(f"muad.{module}")
     except ModuleNotFoundError as error:
         if (sentence := not_installed(error)) is None:
             raise
-        raise ConfigError(sentence) from None
+        raise BenchMissingError(sentence) from None
 
 
 def not_installed(error: ModuleNotFoundError) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 from muad import calibrate, evaluate
 from muad.advice.sentences import advise
 from muad.advice.standing import run_standing, with_defects
+from muad.configuration.run_config import load_config
 
 
 @pytest.fixture
@@ -67,3 +68,24 @@ def test_sizes_of_defects_count_by_their_smaller_fifth(run: Path) -> None:
     facts = with_defects(run_standing(run), {"printed_board": [0.5] * 3 + [9.0] * 7}, {"printed_board": (900, 900)})
     assert [product.small_patches for product in facts.products] == [None, 0.5]
     assert facts.products[1].photo_px == (900, 900)
+
+
+def test_an_older_run_that_does_not_say_how_large_a_patch_is_tells_no_sizes(run: Path) -> None:
+    row = {"category": "printed_board", "verdict": "reject", "height": 640, "width": 640, "regions": [{"area_px": 40}]}
+    file = run / "run.json"
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    assert facts.pop("patch_px") == 14
+    assert run_standing(run, rows=[row] * 5).products[1].small_patches is not None
+    file.write_text(json.dumps(facts), encoding="utf-8")
+    assert run_standing(run, rows=[row] * 5).products[1].small_patches is None
+
+
+def test_steps_of_the_authors_are_those_the_whole_recipe_means(run: Path) -> None:
+    file = run / "config.toml"
+    assert "[detector.encoder]" in file.read_text(encoding="utf-8")
+    for name, encoder, shared in (("dinomaly-mvtec", True, 15), ("diffusionad-mvtec", False, 1)):
+        if not encoder:
+            file.write_text(
+                '[detector]\nname = "diffusion_ad"\nresize_px = [64, 64]\n[schedule]\ntotal_steps = 3\n', "utf-8"
+            )
+        assert run_standing(run).authors_steps == load_config(name).schedule.total_steps / shared

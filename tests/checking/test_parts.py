@@ -9,14 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from muad.checking.cost import estimate_cost
-from muad.checking.defects import defects_in_patches, masked_defects, small_defects
+from muad.checking.defects import defects_in_patches, small_defects
 from muad.checking.findings import DataCheck, Finding, Kind, by_cause
 from muad.checking.outliers import long_parts, odd_exposure, odd_sizes, robust_limit
 from muad.checking.reading import Seen
 from muad.checking.repeats import find_repeats
 from muad.checking.suspicion import leave_one_out
 from muad.configuration.run_config import RunConfig, load_config
-from muad.datasets.index import open_catalog
 from muad.images.near_duplicates import appearance
 from muad.images.preprocessing import Preprocessing
 from muad.types import Record
@@ -186,15 +185,6 @@ def test_the_finest_tiles_any_product_needs_are_proposed_for_all() -> None:
     )  # fmt: skip
     assert check.proposed == ("images.tiles=[2,2]", "images.fit=letterbox")
     assert check.to_json()["proposed"] == list(check.proposed)
-
-
-def test_defects_are_measured_from_masks_alone(photos: Path) -> None:
-    records = open_catalog(photos).select(category="bolt")
-    views = Preprocessing(resize_px=(120, 128), crop_px=(120, 128))
-    sizes, photo_px = masked_defects(records, views, 10)
-    np.testing.assert_allclose(sizes, [20 * 40 * 4 / 100] * 2)
-    assert photo_px == (60, 64)
-    assert masked_defects([record for record in records if not record.is_anomalous], views, 10)[1] is None
 
 
 def _cost(recipe: Path, **settings: object) -> tuple[float, int]:

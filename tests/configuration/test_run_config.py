@@ -8,7 +8,6 @@ import pytest
 
 from muad.configuration.run_config import (
     OptimConfig,
-    Published,
     RunConfig,
     ScheduleConfig,
     TrainingConfig,
@@ -24,6 +23,7 @@ from muad.configuration.run_config import (
 from muad.detectors import DiffusionAdConfig, DinomalyConfig
 from muad.encoders.encoder import EncoderConfig
 from muad.errors import ConfigError
+from muad.metrics.published import Published
 from muad.runs.faults import key_paths
 
 PUBLISHED = [name for name in recipe_names() if name.startswith("dinomaly-")]

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +10,46 @@ import pytest
 
 from muad.configuration.run_config import load_config
 from muad.datasets.published import EXPECTED_COUNTS
-from muad.evaluation.published_figures import published_figures
+from muad.evaluation.published_figures import PublishedFigures, published_figures
 from muad.metrics.report import CategoryReport, Report
 
 MVTEC = EXPECTED_COUNTS["MVTec AD"].categories
 
 
+def _of(recipe: str, categories: Iterable[str] = MVTEC, changed: Iterable[str] | None = ()) -> PublishedFigures | None:
+    return published_figures(load_config(recipe).published, categories, recipe, changed)
+
+
 def test_figures_are_those_of_the_recipe_on_its_data_set() -> None:
-    found = published_figures(load_config("dinomaly-mvtec"), MVTEC, "dinomaly-mvtec")
+    found = _of("dinomaly-mvtec")
     assert found is not None
     assert (found.data, found.figures["image_auroc"], found.changed) == ("MVTec AD", 0.996, ())
     assert found.sentence().startswith("published: mean over MVTec AD, Guo et al.")
+    assert "settings" not in found.sentence()
 
 
 def test_other_categories_have_none() -> None:
-    config = load_config("dinomaly-mvtec")
-    assert published_figures(config, sorted(MVTEC)[:14], "dinomaly-mvtec") is None
-    assert published_figures(config, EXPECTED_COUNTS["VisA"].categories, "dinomaly-mvtec") is None
-    assert published_figures(load_config("diffusionad-dagm"), [f"Class{n}" for n in range(1, 11)], None) is None
-    assert published_figures(load_config(), MVTEC, None) is None
+    assert _of("dinomaly-mvtec", sorted(MVTEC)[:14]) is None
+    assert _of("dinomaly-mvtec", EXPECTED_COUNTS["VisA"].categories) is None
+    assert _of("diffusionad-dagm", [f"Class{n}" for n in range(1, 11)]) is None
+    assert published_figures(load_config().published, MVTEC, None, None) is None
 
 
 def test_settings_that_are_not_the_recipes_are_named() -> None:
-    config = load_config("dinomaly-mvtec", ["schedule.total_steps=300", "training.seed=4"])
-    found = published_figures(config, MVTEC, "dinomaly-mvtec")
+    found = _of("dinomaly-mvtec", changed=["schedule.total_steps"])
     assert found is not None
-    assert found.changed == ("schedule.total_steps",)
     assert found.sentence().endswith("other settings than dinomaly-mvtec: schedule.total_steps")
-    mine = published_figures(config, MVTEC, "/home/me/mine.toml")
-    assert mine is not None
-    assert mine.changed == ()
+
+
+def test_a_run_that_did_not_record_them_is_said_to_have_not() -> None:
+    found = _of("dinomaly-mvtec", changed=None)
+    assert found is not None
+    assert found.sentence().endswith(
+        "whether this run was trained with the settings of dinomaly-mvtec was not recorded"
+    )
+    alone = published_figures(load_config("dinomaly-mvtec").published, MVTEC, None, None)
+    assert alone is not None
+    assert "recorded" not in alone.sentence()
 
 
 def test_they_are_a_row_of_the_table_and_of_the_report(
@@ -51,7 +61,7 @@ def test_they_are_a_row_of_the_table_and_of_the_report(
     figures = Report(
         protocol="dinomaly", images=1, categories={name: CategoryReport(image_auroc=0.5) for name in MVTEC}
     )
-    show_report(figures, published_figures(load_config("dinomaly-mvtec"), MVTEC, "dinomaly-mvtec"))
+    show_report(figures, _of("dinomaly-mvtec"))
     shown = capsys.readouterr()
     (row,) = [line.split() for line in shown.out.splitlines() if line.lstrip().startswith("published")]
     assert row[1:3] == ["0.9960", "0.9980"]
@@ -65,6 +75,10 @@ def test_they_are_a_row_of_the_table_and_of_the_report(
     assert "<td>published: MVTec AD</td><td>0.996</td>" in page
 
 
-def test_a_run_remembers_its_recipe(train_tiny: Callable[..., Any], tiny_recipe: Path, tmp_path: Path) -> None:
-    train_tiny(tmp_path / "run", "schedule.total_steps=2", "schedule.warmup_steps=1")
-    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["recipe"] == str(tiny_recipe)
+def test_a_run_remembers_its_recipe_and_what_was_changed(
+    train_tiny: Callable[..., Any], tiny_recipe: Path, tmp_path: Path
+) -> None:
+    train_tiny(tmp_path / "run", "schedule.total_steps=2", "schedule.warmup_steps=1", "training.seed=7")
+    facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert facts["recipe"] == str(tiny_recipe)
+    assert facts["changed_settings"] == ["schedule.total_steps", "schedule.warmup_steps"]

@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -233,3 +235,55 @@ def test_a_run_that_lacks_nothing_is_told_so(run: Path) -> None:
     figures = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**figures, "data": "/no/longer/there"}), encoding="utf-8")
     assert "Nothing presses" in _read(report(run, device="cpu"))[0]
+
+
+def test_verdicts_by_the_score_alone_are_said_to_be_so_where_the_photograph_may_give_a_reason(run: Path) -> None:
+    sentence = "Counted are verdicts by the score alone"
+    assert sentence not in _read(report(run, device="cpu"))[0]  # no verdicts
+    _set_limits(run)
+    assert (run / "capture.toml").is_file()
+    assert sentence in _read(report(run, device="cpu"))[0]
+    (run / "capture.toml").unlink()
+    assert sentence not in _read(report(run, device="cpu"))[0]
+
+
+def test_a_run_that_recorded_no_encoder_shows_its_name_alone(run: Path) -> None:
+    file = run / "run.json"
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    known = facts.pop("encoder")
+    assert f"encoder weights: {known['licence']}" in _read(report(run, device="cpu"))[0]
+    file.write_text(json.dumps(facts), encoding="utf-8")
+    text, _ = _read(report(run, device="cpu"))
+    assert "encoder weights" not in text
+    assert known["source"] not in text
+    assert f"encoder {known['name']} licences muad: Apache-2.0" in text
+
+
+_WITHOUT_THE_BENCH = """
+import sys
+for name in ("torch", "torchvision", "timm", "lightning_fabric"):
+    sys.modules[name] = None
+from muad.cli.report import command
+from muad.cli.advice import say_what_next
+command(Path(sys.argv[1]), as_json=False)
+say_what_next(Path(sys.argv[1]))
+"""
+
+
+def test_without_torch_the_report_is_written_without_pictures_and_says_why(run: Path) -> None:
+    _set_limits(run)
+    whole, pictured = _read(report(run, device="cpu"))
+    code = "from pathlib import Path\n" + _WITHOUT_THE_BENCH
+    done = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "what to do next is not known" not in done.stderr
+    text, page = _read(run / "report.html")
+    assert "The photographs could not be shown: torch must be installed" in text
+    assert "pip install 'muad[train]'" in text
+    assert not [target for target in page.loads if target.startswith("data:")]
+    assert [target for target in pictured.loads if target.startswith("data:")]
+    before, _, after = whole.partition("Hardest images")
+    assert after.partition("How it was made")[2] == text.partition("How it was made")[2]
+    assert before.partition("What to do next")[2].strip() == (
+        text.partition("How it was made")[0].partition("What to do next")[2].strip()
+    )

@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from muad.advice.sentences import ProductStanding, RunStanding
-from muad.checkpoints.checkpoint import read_config
-from muad.configuration.run_config import RunConfig, load_config
 from muad.datasets.published import EXPECTED_COUNTS
 from muad.decisions.limits import read_calibration, read_limits
-from muad.encoders.encoder import EncoderConfig
 from muad.images.tiling import magnification
 from muad.metrics.ranking import rank_metrics
 from muad.runs.folder import category_folder, read_run
 from muad.runs.scores import SCORES_FILE, read_scores
+from muad.runs.settings import RunSettings, run_settings
 
 _SMALL_REGION = 2.0  # patches: about what one patch alone leaves in a smoothed map
 _LEAST_FOUND = 5  # photographs with regions, for a word on their size
@@ -39,7 +39,7 @@ def run_standing(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunSta
         ConfigError: Its limits cannot be read.
         DataError: Its scores cannot be read.
     """
-    facts, config = read_run(run), read_config(run)
+    facts, settings = read_run(run), run_settings(run)
     names = tuple(facts.get("categories", ()))
     limits, calibration = read_limits(run, names), read_calibration(run)
     scores = read_scores(run / SCORES_FILE) if (run / SCORES_FILE).is_file() else ()
@@ -63,25 +63,24 @@ def run_standing(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunSta
                 auroc=rank_metrics([r.is_anomalous for r in own], [r.score for r in own]).auroc if both else None,
             )
         )
-    per_product = config.training.mode == "per_category"
+    per_product = facts["mode"] == "per_category"
     folders = [category_folder(run, name) for name in names] if per_product else [run]
     curves = [_read_losses(folder / "metrics.jsonl") for folder in folders]
     seconds = [value for _, times in curves for value in times]
-    patch_px = (config.encoder or EncoderConfig()).family().patch_px
     return RunStanding(
         run=run,
         data=facts.get("data"),
-        products=tuple(_with_regions(product, rows, config, patch_px) for product in products),
+        products=tuple(_with_regions(product, rows, settings, facts.get("patch_px")) for product in products),
         rates=None if calibration is None else calibration.rates,
-        steps=0 if facts.get("imported_from") else config.schedule.total_steps,
+        steps=0 if facts.get("imported_from") else settings.schedule.total_steps,
         losses=tuple(losses for losses, _ in curves),
         seconds_per_step=float(np.median(seconds)) if seconds else None,
         per_product=per_product,
-        authors_steps=_authors_steps(config),
-        encoder=None if config.encoder is None else config.encoder.name,
-        view_px=config.detector.resize_px,
-        tiles=config.images.tiles,
-        tile_overlap=config.images.tile_overlap,
+        authors_steps=_authors_steps(settings),
+        encoder=settings.encoder,
+        view_px=settings.detector.resize_px,
+        tiles=settings.images.tiles,
+        tile_overlap=settings.images.tile_overlap,
         predicted=sum(row.get("error") is None for row in rows),
         unknown=sum(row.get("verdict") == "unknown product" for row in rows),
     )
@@ -111,11 +110,16 @@ def with_defects(
 
 
 def _with_regions(
-    product: ProductStanding, rows: Sequence[Mapping[str, Any]], config: RunConfig, patch_px: int
+    product: ProductStanding, rows: Sequence[Mapping[str, Any]], settings: RunSettings, patch_px: int | None
 ) -> ProductStanding:
-    """The product with the size of what was found in photographs that did not pass, if regions were told."""
-    grown = math.prod(magnification(count, config.images.tile_overlap) for count in config.images.tiles)
-    view = config.detector.resize_px[0] * config.detector.resize_px[1]
+    """The product with the size of what was found in photographs that did not pass, if regions were told.
+
+    Older runs do not say how large a patch is; then nothing is said of sizes.
+    """
+    if patch_px is None:
+        return product
+    grown = math.prod(magnification(count, settings.images.tile_overlap) for count in settings.images.tiles)
+    view = settings.detector.resize_px[0] * settings.detector.resize_px[1]
     sizes, photo_px = [], None
     for row in rows:
         if row.get("category") == product.name and row.get("verdict") in ("review", "reject") and row.get("regions"):
@@ -127,11 +131,17 @@ def _with_regions(
     return dataclasses.replace(product, small_patches=float(np.median(sizes)), photo_px=photo_px)
 
 
-def _authors_steps(config: RunConfig) -> float:
+def _authors_steps(settings: RunSettings) -> float:
     """Steps that the authors of the method spend on a product of MVTec AD."""
-    if config.encoder is None:
-        return float(load_config("diffusionad-mvtec").schedule.total_steps)
-    return load_config("dinomaly-mvtec").schedule.total_steps / len(EXPECTED_COUNTS["MVTec AD"].categories)
+    if settings.encoder is None:
+        return float(_steps_of("diffusionad-mvtec"))
+    return _steps_of("dinomaly-mvtec") / len(EXPECTED_COUNTS["MVTec AD"].categories)
+
+
+def _steps_of(recipe: str) -> int:
+    """Length of the training of a recipe in the package that writes it down."""
+    text = (resources.files("muad") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
+    return int(tomllib.loads(text)["schedule"]["total_steps"])
 
 
 def _read_losses(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -69,8 +69,7 @@ def check_data(
     chosen = choose_device(device)
     catalog = open_catalog(Path(data), layout, for_training=False)
     config = load_config(recipe) if recipe is not None else choose_config(catalog, chosen, {})
-    encoder = config.encoder or EncoderConfig()  # without one, the bundled encoder's patches are as good a measure
-    detector, patch_px = config.detector, encoder.family().patch_px
+    detector, patch_px = config.detector, config.patch_px
     views = config.images.applied_to(Preprocessing(resize_px=detector.resize_px, crop_px=detector.crop_px))
     describer = Describer(chosen)
     looked, features = _look(catalog, describer, progress)

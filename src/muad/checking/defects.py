@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from muad.advice.defect_sizes import enlargement
 from muad.advice.sentences import LEAST_PATCHES
 from muad.checking.findings import Finding
-from muad.checking.reading import defect_areas
-from muad.errors import DataError
-from muad.images.reading import read_mask
 from muad.images.settings import ImagesConfig
 from muad.images.tiling import magnification, tiles_for
 
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 
     from muad.checking.reading import Seen
     from muad.images.preprocessing import Preprocessing
-    from muad.types import Record
-
-_MOST_MASKS = 50  # of a category that are read where only the sizes of defects are wanted
 
 
 def defects_in_patches(
@@ -37,38 +32,8 @@ def defects_in_patches(
         patch_px: Side of a patch.
     """
     return np.array(
-        [area * _enlargement(image.size, preprocessing) / patch_px**2 for image in images for area in image.defects_px]
+        [area * enlargement(image.size, preprocessing) / patch_px**2 for image in images for area in image.defects_px]
     )
-
-
-def masked_defects(
-    records: Sequence[Record], preprocessing: Preprocessing, patch_px: int
-) -> tuple[Float[np.ndarray, " defects"], tuple[int, int] | None]:
-    """The same from the masks alone, of some of them if they are many, and height and width of the photographs.
-
-    Args:
-        records: Of one category; those without a mask, or one that cannot be read, are left out.
-        preprocessing: How photographs become what the encoder sees.
-        patch_px: Side of a patch.
-    """
-    masked = [(record.mask_path, record.mask_kind) for record in records if record.mask_path is not None]
-    sizes: list[float] = []
-    shapes: list[tuple[int, int]] = []
-    for path, kind in masked[:: max(1, len(masked) // _MOST_MASKS)]:
-        try:
-            mask = read_mask(path, kind)
-        except DataError:
-            continue
-        shapes.append((mask.shape[0], mask.shape[1]))
-        factor = _enlargement(shapes[-1], preprocessing) / patch_px**2
-        sizes += [area * factor for area in defect_areas(mask)]
-    return np.array(sizes), max(shapes, key=shapes.count) if shapes else None
-
-
-def _enlargement(size: tuple[int, int], preprocessing: Preprocessing) -> float:
-    """By how much the area of anything in an image of this size grows on its way into a view."""
-    rows, columns = preprocessing.placements(size)
-    return rows[0].extent / rows[0].length * columns[0].extent / columns[0].length
 
 
 def small_defects(

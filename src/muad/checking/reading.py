@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from muad.advice.defect_sizes import defect_areas
 from muad.errors import DataError
 from muad.images.near_duplicates import Appearance, appearance
 from muad.images.preprocessing import MIN_SIDE_PX
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from muad.types import Record
 
 _SHARPNESS_PX = 512  # longer side at which sharpness is measured
-_LEAST_DEFECT_PX = 4  # smaller specks of a mask are dust of its making
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +77,3 @@ def _sharpness(grey: UInt8[np.ndarray, "H W"]) -> float:
     if scale < 1:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return float(np.log10(cv2.Laplacian(grey, cv2.CV_32F).var() + 1e-3))
-
-
-def defect_areas(mask: UInt8[np.ndarray, "H W"]) -> tuple[int, ...]:
-    """Pixels of each separate defect of a mask, without specks."""
-    _, _, statistics, _ = cv2.connectedComponentsWithStats((mask >= 128).astype(np.uint8))
-    areas = statistics[1:, cv2.CC_STAT_AREA].tolist()
-    return tuple(area for area in areas if area >= _LEAST_DEFECT_PX)

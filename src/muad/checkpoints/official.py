@@ -118,7 +118,7 @@ def import_official(
         detector = build_detector(config)
         load_official_weights(detector, trainable)
         save_checkpoint(run_dir, config.schedule.total_steps, detector, None)
-        facts = {"mode": "multi_class", "imported_from": file.name, "finished": True}
+        facts = {"mode": "multi_class", "imported_from": file.name, "patch_px": config.patch_px, "finished": True}
         create_run(run_dir, config, facts)
     except MuadError:
         shutil.rmtree(run_dir, ignore_errors=True)  # half a run would be in the way of the next attempt

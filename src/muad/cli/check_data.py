@@ -34,7 +34,7 @@ def command(
     with progress_bar() as update:
         found = check_data(data, layout=layout, recipe=recipe, device=device, progress=update)
     if out is not None:
-        from muad.reporting import write_check_page
+        from muad.checking import write_check_page
 
         write_check_page(found, out)
     if as_json:

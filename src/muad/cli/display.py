@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -53,7 +54,8 @@ def show_table(table: Table) -> None:
 
 def quiet_engine() -> None:
     """Keep Fabric's notes on precision and launching to itself; what matters of them is in `run.json`."""
-    import lightning_fabric  # noqa: F401  sets its own level while it is imported
+    with suppress(ModuleNotFoundError):  # where the bench is not installed there is nothing to quiet
+        import lightning_fabric  # noqa: F401  sets its own level while it is imported
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 

@@ -28,10 +28,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of a table.")] = False,
 ) -> None:
     """Measure a run on labelled test images; also written to RUN/evaluation.json and .csv."""
-    from muad.checkpoints.checkpoint import read_config
     from muad.evaluation.evaluate import evaluate
     from muad.evaluation.published_figures import published_figures
     from muad.runs.folder import read_run
+    from muad.runs.settings import run_settings
 
     with progress_bar() as update:
         report = evaluate(
@@ -40,7 +40,8 @@ def command(
             acceleration=acceleration_of(backend, precision, compile_network), batch_size=batch_size,
             strict=strict, progress=update, note=say,
         )  # fmt: skip
-    published = published_figures(read_config(run, encoder_weights), report.categories, read_run(run).get("recipe"))
+    facts, stated = read_run(run), run_settings(run).published
+    published = published_figures(stated, report.categories, facts.get("recipe"), facts.get("changed_settings"))
     if as_json:
         beside = {} if published is None else {"published": dataclasses.asdict(published)}
         show_json(report.to_json() | beside)

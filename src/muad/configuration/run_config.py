@@ -21,6 +21,7 @@ from muad.detectors.registry import detector_class, loadable_detectors
 from muad.encoders.encoder import EncoderConfig
 from muad.errors import MOST_STEPS, ConfigError
 from muad.images.settings import ImagesConfig
+from muad.metrics.published import Published
 from muad.runs.faults import closest, explain
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
@@ -168,41 +169,6 @@ class TrainingConfig:
             raise ConfigError(f"training.seed must be from 0 to below 2^63, got {self.seed}.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """Numbers a recipe should reproduce, as printed in its source, in [0, 1]; None where the source has none.
-
-    Attributes:
-        source: Where they are printed.
-        data: The published data set they are for.
-        image_auroc: Area under the ROC curve of the image scores, mean over the categories; so are the others.
-        image_ap: Average precision of the image scores.
-        image_f1_max: Largest F1 of the image scores.
-        pixel_auroc: Area under the ROC curve of all pixels.
-        pixel_ap: Average precision of the pixels.
-        pixel_f1_max: Largest F1 of the pixels.
-        pixel_aupro: Area under the per-region overlap curve.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
-    source: str = ""
-    data: str = ""
-    image_auroc: float | None = None
-    image_ap: float | None = None
-    image_f1_max: float | None = None
-    pixel_auroc: float | None = None
-    pixel_ap: float | None = None
-    pixel_f1_max: float | None = None
-    pixel_aupro: float | None = None
-
-    def __post_init__(self) -> None:
-        for entry in dataclasses.fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(value, float) and not 0 <= value <= 1:
-                raise ConfigError(f"published.{entry.name} must be from 0 to 1, got {value}. Divide percent by 100.")
-
-
 def _default_detector() -> DetectorConfig:
     return detector_class(DEFAULT_DETECTOR).settings()  # type: ignore[call-arg]  # each has defaults for all of it
 
@@ -241,6 +207,14 @@ class RunConfig:
         """The frozen encoder, for a detector that has one."""
         encoder = getattr(self.detector, "encoder", None)
         return encoder if isinstance(encoder, EncoderConfig) else None
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch of the encoder, to tell sizes of defects by.
+
+        Without an encoder it is that of the bundled one, which is as good a measure.
+        """
+        return (self.encoder or EncoderConfig()).family().patch_px
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from muad.configuration.run_config import RunConfig, config_to_dict, load_config, recipe_names
 from muad.datasets.published import EXPECTED_COUNTS
+from muad.metrics.published import Published
 from muad.metrics.report import METRIC_NAMES
-
-_MOVES_NO_FIGURE = (
-    *("published", "detector.encoder.weights", "training.image_cache_mib", "training.cache", "training.tensorboard"),
-    *("training.log_every_steps", "training.save_every_steps", "training.seed"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +19,14 @@ class PublishedFigures:
         source: Where it is printed.
         figures: By metric, mean over the categories, in [0, 1]; None where the source has none.
         recipe: The recipe of the run; None if it is not known.
-        changed: Settings of the run that are not the recipe's.
+        changed: Settings of the run that are not the recipe's; None where that was not recorded.
     """
 
     data: str
     source: str
     figures: Mapping[str, float | None]
     recipe: str | None
-    changed: tuple[str, ...]
+    changed: tuple[str, ...] | None
 
     def sentence(self) -> str:
         """Whose figures they are, and what differs from how they were made."""
@@ -42,36 +36,30 @@ class PublishedFigures:
             text += (
                 f"; this run was trained with other settings than {self.recipe}: {', '.join(self.changed[:4])}{more}"
             )
+        elif self.changed is None and self.recipe is not None:
+            text += f"; whether this run was trained with the settings of {self.recipe} was not recorded"
         return text
 
 
-def published_figures(config: RunConfig, categories: Iterable[str], recipe: str | None) -> PublishedFigures | None:
+def published_figures(
+    stated: Published, categories: Iterable[str], recipe: str | None, changed: Iterable[str] | None
+) -> PublishedFigures | None:
     """What was printed for exactly these categories, if the settings of a run say so.
 
     Args:
-        config: The run's.
+        stated: Of the run's settings.
         categories: Those that were evaluated.
         recipe: Name of the recipe it was trained by, or None.
+        changed: Settings of the run that are not the recipe's; None where that was not recorded.
     """
-    stated = config.published
     known = EXPECTED_COUNTS.get(stated.data)
     figures = {name: getattr(stated, name) for name in METRIC_NAMES}
     if known is None or known.categories != set(categories) or not any(figures.values()):
         return None
-    changed = tuple(_changed(config, load_config(recipe))) if recipe in recipe_names() else ()
-    return PublishedFigures(data=stated.data, source=stated.source, figures=figures, recipe=recipe, changed=changed)
-
-
-def _changed(config: RunConfig, recipe: RunConfig) -> Iterator[str]:
-    ours, theirs = (dict(_flat(config_to_dict(values))) for values in (config, recipe))
-    for path in sorted(ours.keys() | theirs.keys()):
-        if ours.get(path) != theirs.get(path) and not path.startswith(_MOVES_NO_FIGURE):
-            yield path
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+    return PublishedFigures(
+        data=stated.data,
+        source=stated.source,
+        figures=figures,
+        recipe=recipe,
+        changed=None if changed is None else tuple(changed),
+    )

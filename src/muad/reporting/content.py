@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from muad.checkpoints.checkpoint import read_config
-from muad.configuration.run_config import RunConfig
+from muad.capture import has_capture
 from muad.decisions.conformal import binomial_interval
 from muad.decisions.limit_setting import NOT_COVERED, CategoryResult, results_of
 from muad.decisions.limits import CategoryLimits, Limits, read_calibration, read_limits
@@ -19,8 +18,9 @@ from muad.errors import CheckpointError, DataError
 from muad.metrics.ranking import rank_metrics
 from muad.metrics.report import CategoryReport, Report, Seen
 from muad.recognition.naming import Naming, read_names
-from muad.runs.folder import read_run
+from muad.runs.folder import read_run, settings_text
 from muad.runs.scores import SCORES_FILE, ImageScore, read_scores
+from muad.runs.settings import RunSettings, run_settings
 from muad.wording import counted
 
 Level = Literal["yes", "partly", "no", "unknown"]
@@ -116,10 +116,12 @@ class RunContent:
     Attributes:
         run: The run folder.
         facts: Its manifest.
-        config: Its settings.
+        settings: What it was trained with.
+        settings_text: All of it, as its file says.
         figures: Its evaluation, or None.
         categories: Those trained on or evaluated, by name.
         has_limits: Whether it gives verdicts.
+        judges_capture: Whether it also sends photographs to review that were not taken as the good ones were.
         missing: Sentences on what the report lacks, and how to get it.
         promise: What limits promise in general; empty without any.
         seen_before: What is known of whether the run had seen the tested images, as a sentence; empty without figures.
@@ -128,10 +130,12 @@ class RunContent:
 
     run: Path
     facts: dict[str, Any]
-    config: RunConfig
+    settings: RunSettings
+    settings_text: str
     figures: Report | None
     categories: tuple[CategoryContent, ...]
     has_limits: bool
+    judges_capture: bool
     missing: tuple[str, ...] = field(default=())
     promise: str = ""
     seen_before: str = ""
@@ -151,7 +155,7 @@ def read_content(run: Path) -> RunContent:
         DataError: Its evaluation cannot be read.
         ConfigError: Its limits cannot be read.
     """
-    facts, config = read_run(run), read_config(run)
+    facts, settings = read_run(run), run_settings(run)
     trained = facts.get("categories", {})
     figures = _read_figures(run)
     scores = read_scores(run / SCORES_FILE) if (run / SCORES_FILE).is_file() else ()
@@ -173,10 +177,12 @@ def read_content(run: Path) -> RunContent:
     return RunContent(
         run=run,
         facts=facts,
-        config=config,
+        settings=settings,
+        settings_text=settings_text(run),
         figures=figures,
         categories=categories,
         has_limits=limits is not None,
+        judges_capture=limits is not None and has_capture(run),
         missing=tuple(_missing(run, facts, figures, scores, limits)),
         promise=NOT_COVERED if limits is not None else "",
         seen_before="" if figures is None else _seen_before(figures.seen),

@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from muad.advice.defect_sizes import masked_defects
 from muad.advice.sentences import RunStanding, advise
 from muad.advice.standing import run_standing, with_defects
-from muad.checking.defects import masked_defects
-from muad.configuration.run_config import config_to_toml
+from muad.bench import BenchMissingError
 from muad.datasets.content_hash import content_hash, relative_name
 from muad.datasets.index import open_catalog
-from muad.encoders.encoder import EncoderConfig
 from muad.errors import ConfigError, DataError, MuadError
 from muad.evaluation.published_figures import published_figures
-from muad.images.preprocessing import Preprocessing
 from muad.images.reading import read_pair
 from muad.metrics.report import METRIC_NAMES
 from muad.progress import shows_progress
@@ -100,7 +98,7 @@ def _values(
 ) -> dict[str, Any]:
     """What the template shows."""
     tested = [row for category in content.categories for row in category.scores]
-    config = content.config
+    settings, facts = content.settings, content.facts
     return {
         "name": content.run.absolute().name,
         "content": content,
@@ -119,24 +117,26 @@ def _values(
         "metrics": list(zip(METRIC_NAMES, _HEADINGS, strict=True)),
         "published": None
         if content.figures is None
-        else published_figures(config, content.figures.categories, content.facts.get("recipe")),
+        else published_figures(
+            settings.published, content.figures.categories, facts.get("recipe"), facts.get("changed_settings")
+        ),
         "plots": plots,
         "cases": cases,
         "missing": missing,
-        "facts": dict.fromkeys(_FACTS) | content.facts,
-        "encoder": None if config.encoder is None else _encoder(config.encoder, content.facts),
-        "detector": config.detector.name,
-        "image_px": config.detector.crop_px,
-        "steps": config.schedule.total_steps,
-        "settings": config_to_toml(config),
+        "facts": dict.fromkeys(_FACTS) | facts,
+        "encoder": _encoder(settings.encoder, facts),
+        "detector": settings.detector.name,
+        "image_px": settings.looked_at_px,
+        "steps": settings.schedule.total_steps,
+        "settings": content.settings_text,
     }
 
 
-def _encoder(encoder: EncoderConfig, facts: dict[str, Any]) -> dict[str, Any]:
-    """Whose frozen weights: as the run recorded it, else as its settings say."""
-    family = encoder.family()
-    stated = {"name": encoder.name, "licence": family.licence, "source": family.source, "fingerprint": None}
-    return {**stated, **facts.get("encoder", {})}
+def _encoder(name: str | None, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """Whose frozen weights, as the run recorded it; of one that did not, the name alone; None without an encoder."""
+    if name is None:
+        return None
+    return {"name": name, "licence": None, "source": None, "fingerprint": None, **facts.get("encoder", {})}
 
 
 def _sum(counts: Iterable[Counts | None]) -> Counts | None:
@@ -175,13 +175,10 @@ def _open_photographs(content: RunContent, data: str | Path | None) -> tuple[Cat
 def _standing(content: RunContent, catalog: Catalog | None) -> RunStanding:
     """Where the run stands, sizes of the tested defects included where there are masks."""
     standing = run_standing(content.run)
-    if catalog is None:
+    patch_px = content.facts.get("patch_px")
+    if catalog is None or patch_px is None:  # older runs do not say how large a patch is
         return standing
-    config = content.config
-    views = config.images.applied_to(
-        Preprocessing(resize_px=config.detector.resize_px, crop_px=config.detector.crop_px)
-    )
-    patch_px = (config.encoder or EncoderConfig()).family().patch_px
+    views = content.settings.views()
     tested = {row.path for category in content.categories for row in category.scores}
     sizes: dict[str, list[float]] = {}
     photo_px: dict[str, tuple[int, int]] = {}
@@ -205,6 +202,8 @@ def _draw_cases(
     """The hardest images of each category as pictures, and sentences on what is missing of them."""
     try:
         predictor = Predictor(content.run, device=device, encoder_weights=encoder_weights)
+    except BenchMissingError as error:
+        return {}, [f"The photographs could not be shown: {error}"]
     except ConfigError:
         raise
     except MuadError as error:

@@ -95,16 +95,29 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     return facts
 
 
-def read_settings(run_dir: Path) -> dict[str, Any]:
-    """The tables of `config.toml` as they stand there, for those who only tell of a run and need no detector.
+def settings_text(run_dir: Path) -> str:
+    """`config.toml` as it stands there.
 
     Raises:
         CheckpointError: No run there, or its file cannot be read.
     """
     path = run_dir / "config.toml"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
+        raise CheckpointError(f"config.toml must be readable, got {path} ({error}). {_RESTORE}") from None
+
+
+def read_settings(run_dir: Path) -> dict[str, Any]:
+    """The tables of `config.toml` as they stand there, for those who only tell of a run and need no detector.
+
+    Raises:
+        CheckpointError: No run there, or its file cannot be read.
+    """
+    try:
+        return tomllib.loads(settings_text(run_dir))
+    except tomllib.TOMLDecodeError as error:
+        path = run_dir / "config.toml"
         raise CheckpointError(f"config.toml must be readable, got {path} ({error}). {_RESTORE}") from None
 
 

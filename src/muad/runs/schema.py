@@ -20,7 +20,7 @@ from muad.runs.faults import constraint_of
 
 _SHOWN = 60  # characters of a wrong value
 _Schema = TypeVar("_Schema")
-_checked = with_config(ConfigDict(extra="ignore", allow_inf_nan=False))
+checked = with_config(ConfigDict(extra="ignore", allow_inf_nan=False))
 
 # Nothing is converted but lists, which JSON has for tuples.
 Flag = Annotated[bool, Strict()]
@@ -28,9 +28,12 @@ Whole = Annotated[int, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0)]
 Number = Annotated[float, Strict()]
 Name = Annotated[str, Field(min_length=1)]
+Side = Annotated[int, Strict(), Field(ge=1)]
+Size = tuple[Side, Side]
+Steps = Annotated[int, Strict(), Field(ge=1)]
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitFacts:
     """The state of the code a run was made by."""
@@ -39,7 +42,7 @@ class GitFacts:
     dirty: Flag
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderFacts:
     """Whose frozen weights a run uses."""
@@ -50,7 +53,7 @@ class EncoderFacts:
     source: str
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
     """`run.json`; version 1 and imported runs lack much of it."""
@@ -78,6 +81,8 @@ class RunFacts:
     map_scale: tuple[Number, Number] | None = None
     imported_from: str | None = None
     recipe: str | None = None
+    changed_settings: tuple[str, ...] | None = None
+    patch_px: Side | None = None
     finished: Flag = False
 
     def __post_init__(self) -> None:
@@ -87,7 +92,7 @@ class RunFacts:
             raise ValueError(f"map_scale must be two rising numbers, got {list(self.map_scale)}")
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointState:
     """`state.json` of a checkpoint.
@@ -108,7 +113,7 @@ class CheckpointState:
 Digests = Mapping[str, Mapping[str, str]]  # names of files may be no text here, so they are held to nothing
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagesFacts:
     """`images.json`: digests of images by category and name.
@@ -127,7 +132,7 @@ class ImagesFacts:
     pixels: Mapping[str, str] = field(default_factory=dict)
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredFacts:
     """What `calibration.json` says of one category's images; older releases did not count them apart from scores."""
@@ -152,7 +157,7 @@ class ScoredFacts:
 Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationFacts:
     """`calibration.json`."""
@@ -170,7 +175,7 @@ class CalibrationFacts:
     cross_fit: Mapping[str, ScoredFacts] = field(default_factory=dict)
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFacts:
     """`digests.json` of an exported network."""
@@ -178,7 +183,7 @@ class ExportFacts:
     digests: Mapping[Name, str]
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFacts:
     """`probe.json`: which probe the runs of a folder are of."""
@@ -189,7 +194,7 @@ class ProbeFacts:
     data_hash: str
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductsFacts:
     """`products.toml`.
@@ -209,7 +214,7 @@ class ProductsFacts:
     doubts: Mapping[Name, str] = field(default_factory=dict)
 
 
-@_checked
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamingFacts:
     """`naming.json`.

@@ -14,6 +14,7 @@ from muad.calibration.split import run_records
 from muad.capture import has_capture
 from muad.capture.learning import learn_capture
 from muad.checkpoints.checkpoint import create_run, read_config
+from muad.configuration.recipe_changes import changed_settings
 from muad.configuration.run_config import RunConfig, config_to_dict, load_config, override, parse_config
 from muad.datasets.content_hash import content_hash
 from muad.datasets.index import open_catalog
@@ -128,6 +129,8 @@ def train(
             "layout": catalog.layout,
             "data_hash": content_hash(records, catalog.root),
             "recipe": None if recipe is None else str(recipe),
+            "changed_settings": changed_settings(config, recipe),
+            "patch_px": config.patch_px,
             "seed": config.training.seed,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "processes": fabric.world_size,

@@ -11,7 +11,7 @@ from muad.reporting.page import render, write_page
 from muad.reporting.pictures import thumbnail
 
 if TYPE_CHECKING:
-    from muad.checking import DataCheck, Finding
+    from muad.checking.findings import DataCheck, Finding
 
 _SHOWN_FINDINGS = 24  # of a kind and product, with pictures
 _SHOWN_IMAGES = 6  # of a finding
