@@ -44,9 +44,7 @@ def test_settings_that_are_not_the_recipes_are_named() -> None:
 def test_a_run_that_did_not_record_them_is_said_to_have_not() -> None:
     found = _of("dinomaly-mvtec", changed=None)
     assert found is not None
-    assert found.sentence().endswith(
-        "whether this run was trained with the settings of dinomaly-mvtec was not recorded"
-    )
+    assert found.sentence().endswith("was trained with the settings of dinomaly-mvtec was not recorded")
     alone = published_figures(load_config("dinomaly-mvtec").published, MVTEC, None, None)
     assert alone is not None
     assert "recorded" not in alone.sentence()

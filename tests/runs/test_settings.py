@@ -1,4 +1,4 @@
-"""What a run folder tells of its settings without anything that learns; a damaged file is one line that names the key."""
+"""What a run folder tells of its settings; a damaged file is one line that names the key."""
 
 import shutil
 from pathlib import Path
