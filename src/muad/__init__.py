@@ -6,7 +6,6 @@ used, so that `import muad` does not load torch; the first one also settles how 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from muad._version import __version__
@@ -72,8 +71,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name not in _HOMES:
         raise AttributeError(f"module 'muad' has no attribute {name!r}")
+    from muad.bench import bench
+
     prepare_threads()
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(bench(_HOMES[name].removeprefix("muad.")), name)
 
 
 def __dir__() -> list[str]:

@@ -222,3 +222,17 @@ def test_what_needs_the_bench_says_what_to_install(
     assert len(lines) == 1, done.stderr
     assert "pip install 'muad[train]'" in lines[0]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["train", "check_data", "import_official"])
+def test_verbs_in_python_say_it_too(python: Path, verb: str) -> None:
+    code = f"""
+import muad
+try:
+    muad.{verb}
+except muad.MuadError as error:
+    print(error)
+"""
+    done = run_line(python, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "pip install 'muad[train]'" in done.stdout
