@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from muad.errors import ConfigError
 
-Origin = Literal["hub", "file", "package", "seed"]
+Origin = Literal["hub", "file", "package", "registry", "seed"]
 Positions = Literal["absolute", "rotary", "relative"]
 Naming = Literal["dinov2-registers", "dinov3", "timm"]
 
@@ -253,8 +253,12 @@ PYRAMIDS = {
     "resnet34": "resnet34.tv_in1k",
     "wide_resnet50_2": "wide_resnet50_2.tv_in1k",
     "efficientnet_b4": "tf_efficientnet_b4.aa_in1k",
+    "efficientnet-lite0": "tf_efficientnet_lite0",
+    "efficientnet-lite1": "tf_efficientnet_lite1",
+    "efficientnet-lite2": "tf_efficientnet_lite2",
 }
-"""CNNs read by stages, with the weights in timm that compared systems use: those of torchvision and of the authors."""
+"""CNNs read by stages, with the weights in timm that compared systems use: those of torchvision and of the authors; or
+with those of packages of the registry (`muad.encoders.packages`)."""
 
 
 def custom_family(layout: VitLayout, tap_layers: tuple[int, ...], *, origin: Origin) -> EncoderFamily:

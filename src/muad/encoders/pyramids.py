@@ -6,6 +6,7 @@ are handled alike; what differs is what comes out: one feature map for each stag
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from muad.encoders.block_stages import BlockStages
 from muad.encoders.families import IMAGENET_MEAN, IMAGENET_STD, PYRAMIDS, RANDOM_PREFIX, TIMM_PREFIX, Origin
 from muad.encoders.frozen import Frozen
 from muad.encoders.hub import hub_file
+from muad.encoders.packages import LITE_MEAN, LITE_STD, PACKAGED, named_in_order, read_packaged
 from muad.encoders.weights import fingerprint, read_tensors, select_tensors
 from muad.errors import ConfigError
 
@@ -29,16 +32,21 @@ if TYPE_CHECKING:
 
 _COUNTER = "num_batches_tracked"  # says how batch norm's statistics came about; takes no part in anything
 _DEFAULT_STAGES = (1, 2, 3)
+_LITE_STAGES = (1, 2, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PyramidFamily:
     """One CNN one can ask for by name.
 
+    Stages are those that halve the size; of the networks in packages of the registry they are all stages of blocks, of
+    which several have the same stride.
+
     Attributes:
         timm_name: Architecture and weights in timm.
         channels: Of every stage it has.
         strides: Pixels of the image to a place of each stage.
+        tap_layers: The stages that are read unless said otherwise: of strides 4, 8 and 16 in the usual networks.
         origin: Where weights come from if no file is given.
         ignored: Patterns of tensors a release may hold beside the network itself.
         mean: Channel means of the images it was trained on.
@@ -50,6 +58,7 @@ class PyramidFamily:
     timm_name: str
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    tap_layers: tuple[int, ...]
     origin: Origin = "hub"
     ignored: tuple[str, ...] = (f"*{_COUNTER}",)
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -57,10 +66,9 @@ class PyramidFamily:
     licence: str = "unknown"
     source: str = ""
 
-    @property
-    def tap_layers(self) -> tuple[int, ...]:
-        """The stages that are read unless said otherwise: of strides 4, 8 and 16 in the usual networks."""
-        return tuple(stage for stage in _DEFAULT_STAGES if stage < len(self.channels))
+    def stages_of_strides(self, strides: tuple[int, ...]) -> tuple[int, ...]:
+        """Every stage of these strides, fine to coarse."""
+        return tuple(stage for stage, stride in enumerate(self.strides) if stride in strides)
 
     @property
     def patch_px(self) -> int:
@@ -90,7 +98,7 @@ class Pyramid(Frozen):
         super().__init__(network, config, family, image_size, weights_fingerprint)
         self.tap_layers = stages_of(config, family)
         self.channels = tuple(family.channels[stage] for stage in self.tap_layers)
-        self.grids = _grids(family, self.tap_layers, image_size)
+        self.grids = _grids(config.name, family, self.tap_layers, image_size)
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b c h w"]]:
@@ -126,14 +134,16 @@ def build_pyramid(config: EncoderConfig, image_size: tuple[int, int]) -> Pyramid
         raise ConfigError(msg)
     with torch.device("meta"):
         known = {name: tensor.shape for name, tensor in _whole(family.timm_name).state_dict().items()}
-        targets = _features(family.timm_name, stages).state_dict()
+        targets = _features(config.name, family.timm_name, stages).state_dict()
     # timm joins the names of nested parts by underscores in some of its networks of stages.
     flat = {name.replace(".", "_"): name for name in known}
     original = {name: flat[name.replace(".", "_")] for name in targets if not name.endswith(_COUNTER)}
     state = {name: tensor.float() for name, tensor in _read_state(config, family).items() if tensor.is_floating_point()}
+    if family.origin == "registry":
+        state = named_in_order(state, {name: shape for name, shape in known.items() if not name.endswith(_COUNTER)})
     needed = {name: known[name] for name in original.values()}
     selected = select_tensors(state, name=config.name, family=family, needed=needed, known=known)
-    network = _seeded(lambda: _features(family.timm_name, stages), config.seed)
+    network = _seeded(lambda: _features(config.name, family.timm_name, stages), config.seed)
     counters = {name: torch.zeros((), dtype=torch.long) for name in targets if name.endswith(_COUNTER)}
     network.load_state_dict({name: selected[whole] for name, whole in original.items()} | counters, strict=True)
     return Pyramid(network, config, family, image_size, fingerprint(selected))
@@ -148,27 +158,57 @@ def pyramid_family(name: str) -> PyramidFamily:
     """
     plain = name.removeprefix(RANDOM_PREFIX)
     timm_name = PYRAMIDS.get(plain, plain.removeprefix(TIMM_PREFIX))
+    family = _packaged_family(plain, timm_name) if plain in PACKAGED else _timm_family(name, timm_name)
+    if not name.startswith(RANDOM_PREFIX):
+        return family
+    return dataclasses.replace(family, origin="seed", licence="Apache-2.0", source="seeded random weights")
+
+
+def _packaged_family(name: str, timm_name: str) -> PyramidFamily:
+    """The row of a CNN whose weights are a package of the registry."""
+    with torch.device("meta"):
+        whole, side = _whole(timm_name), 64
+        maps = BlockStages(whole, tuple(range(len(whole.blocks)))).eval()(torch.empty(1, 3, side, side))
+    return PyramidFamily(
+        timm_name=timm_name,
+        channels=tuple(found.shape[1] for found in maps),
+        strides=tuple(side // found.shape[2] for found in maps),
+        tap_layers=_LITE_STAGES,
+        origin="registry",
+        mean=(LITE_MEAN,) * 3,
+        std=(LITE_STD,) * 3,
+        licence="Apache-2.0",
+        source=f"ImageNet, package {PACKAGED[name].replace('_', '-')}",
+    )
+
+
+def _timm_family(name: str, timm_name: str) -> PyramidFamily:
+    """The row of a CNN of timm.
+
+    Raises:
+        ConfigError: Its stages cannot be read.
+    """
     with torch.device("meta"):
         published = _whole(timm_name).pretrained_cfg
         try:
-            info = _features(timm_name, None).feature_info
-            known = {key.replace(".", "_") for key in _whole(timm_name).state_dict()}
-            foreign = [key for key in _features(timm_name, None).state_dict() if key.replace(".", "_") not in known]
+            features = _features(name, timm_name, None)
+            info, known = features.feature_info, {key.replace(".", "_") for key in _whole(timm_name).state_dict()}
+            foreign = [key for key in features.state_dict() if key.replace(".", "_") not in known]
         except (RuntimeError, AttributeError, TypeError, KeyError) as error:
             foreign = [str(error)]
     if foreign:
         msg = f"encoder {name} must be a vision transformer or a CNN whose stages timm gives, got another network."
         raise ConfigError(msg)
-    is_random = name.startswith(RANDOM_PREFIX)
+    channels = tuple(info.channels())
     return PyramidFamily(
         timm_name=timm_name,
-        channels=tuple(info.channels()),
+        channels=channels,
         strides=tuple(info.reduction()),
-        origin="seed" if is_random else "hub",
+        tap_layers=tuple(stage for stage in _DEFAULT_STAGES if stage < len(channels)),
         mean=tuple(published["mean"]),
         std=tuple(published["std"]),
-        licence="Apache-2.0" if is_random else str(published.get("license") or "unknown"),
-        source="seeded random weights" if is_random else f"timm, {timm_name}",
+        licence=str(published.get("license") or "unknown"),
+        source=f"timm, {timm_name}",
     )
 
 
@@ -188,6 +228,8 @@ def _read_state(config: EncoderConfig, family: PyramidFamily) -> dict[str, Tenso
         return read_tensors(config.weights)
     if family.origin == "seed":
         return dict(_seeded(lambda: _whole(family.timm_name), config.seed).state_dict())
+    if family.origin == "registry":
+        return read_packaged(config.name)
     return read_tensors(hub_file(config.name, family.timm_name))
 
 
@@ -205,19 +247,23 @@ def _whole(timm_name: str) -> Any:  # noqa: ANN401  whatever class timm has for 
     return timm.create_model(timm_name, pretrained=False)
 
 
-def _features(timm_name: str, stages: tuple[int, ...] | None) -> Any:  # noqa: ANN401
+def _features(name: str, timm_name: str, stages: tuple[int, ...] | None) -> Any:  # noqa: ANN401
     import timm
 
+    if name.removeprefix(RANDOM_PREFIX) in PACKAGED and stages is not None:
+        return BlockStages(_whole(timm_name), stages)
     wanted = {} if stages is None else {"out_indices": stages}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         return timm.create_model(timm_name, pretrained=False, features_only=True, **wanted)
 
 
-def _grids(family: PyramidFamily, stages: tuple[int, ...], image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+def _grids(
+    name: str, family: PyramidFamily, stages: tuple[int, ...], image_size: tuple[int, int]
+) -> tuple[tuple[int, int], ...]:
     """Rows and columns of stages, from the network itself: padding differs between CNNs."""
     with torch.device("meta"):
-        maps = _features(family.timm_name, stages).eval()(torch.empty(1, 3, *image_size))
+        maps = _features(name, family.timm_name, stages).eval()(torch.empty(1, 3, *image_size))
     if any(found.shape[1] != family.channels[stage] for found, stage in zip(maps, stages, strict=True)):
         msg = f"encoder {family.timm_name} must give feature maps of channels, rows and columns, got another order."
         raise ConfigError(msg)
