@@ -146,3 +146,111 @@ def tiny_runs(tiny_data: Path, tiny_recipe: Path, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("per_category") / "run"
     train(tiny_data, folder, recipe=tiny_recipe, overrides=["training.mode=per_category"], device="cpu")
     return folder
+
+
+def patch_network(seed: int = 0) -> tuple[bytes, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]]:
+    """A network of two convolutions over patches of 8 px as ONNX, and the same maps and scores in plain numpy."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from muad.runtime.heads import GridHead
+
+    random = np.random.default_rng(seed)
+    weights = {name: random.normal(size=(4, 3, 8, 8)).astype(np.float32) for name in ("encoded_0", "decoded_0")}
+    weights["decoded_0"] += 0.6 * weights["encoded_0"]
+    nodes, shape = [], numpy_helper.from_array(np.array([0, 4, 49], np.int64), "shape")
+    for name in weights:
+        nodes += [
+            helper.make_node("Conv", ["images", f"w_{name}"], [f"c_{name}"], strides=[8, 8]),
+            helper.make_node("Reshape", [f"c_{name}", "shape"], [f"r_{name}"]),
+            helper.make_node("Transpose", [f"r_{name}"], [name], perm=[0, 2, 1]),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "patches",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["b", 3, 56, 56])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", 49, 4]) for name in weights],
+        [shape, *(numpy_helper.from_array(value, f"w_{name}") for name, value in weights.items())],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    head = GridHead(grids=("distance",), input_px=(56, 56), map_px=32, top_fraction=0.02)
+
+    def reference(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        patches = images.reshape(len(images), 3, 7, 8, 7, 8)
+        first, second = (np.einsum("bchiwj,dcij->bhwd", patches, value) for value in weights.values())
+        lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+        return head({"distance": 1 - (first * second).sum(axis=-1) / lengths})
+
+    return model.SerializeToString(), reference
+
+
+@pytest.fixture(scope="session")
+def write_patch_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A bundle of a detector of patches, written without torch: `write_patch_bundle(path, per_category=True, …)`."""
+    import json
+
+    from safetensors.numpy import save
+
+    from muad.bundles.manifest import Manifest
+    from muad.bundles.writing import write_bundle
+    from muad.images.preprocessing import Preprocessing
+
+    def write(
+        path: Path, *, per_category: bool = False, limits: bool = True, run: dict[str, bytes] | None = None
+    ) -> Path:
+        mode, categories = "per_category" if per_category else "multi_class", {"bolt": 5, "cloth": 5}
+        facts = {"format_version": 2, "mode": mode, "categories": categories, "finished": True, "map_scale": [0.1, 0.9]}
+        config = "[detector]\nname = 'dinomaly'\nresize_px = [56, 56]\n[schedule]\ntotal_steps = 1\n"
+        contents = {"run/run.json": json.dumps(facts).encode(), "run/config.toml": config.encode()}
+        if limits:
+            contents["run/limits.toml"] = b"[categories.bolt]\nreview = 0.5\nreject = 0.9\nmap = 0.8\n"
+        contents |= {f"run/{name}": content for name, content in (run or {}).items()}
+        preprocessing = Preprocessing(resize_px=(56, 56), crop_px=(56, 56))
+        networks, golden = {}, []
+        for place, key in enumerate(sorted(categories) if per_category else [""]):
+            network, reference = patch_network(place)
+            name = f"networks/{place if per_category else 'all'}/network.onnx"
+            contents[name] = network
+            pixels = np.random.default_rng(place).integers(0, 256, (2, 56, 56, 3), np.uint8)
+            maps, scores = reference(preprocessing.normalise(pixels))
+            sample = f"golden/{place}.safetensors"
+            contents[sample] = save({"pixels": pixels, "maps": maps, "scores": scores.astype(np.float32)})
+            golden.append({"member": sample, "network": key, "category": key or "bolt"})
+            settings = {"grids": ["distance"], "input_px": [56, 56], "map_px": 32, "top_fraction": 0.02}
+            networks[key] = {
+                "input_px": [56, 56],
+                "map_px": [32, 32],
+                "batch": "dynamic",
+                "files": {"network": {"fp32": [name]}},
+                "outputs": ["encoded_0", "decoded_0"],
+                "combine": {"kind": "cosine_distance", "outputs": 1, "grid": [7, 7], "name": "distance"},
+                "head": {"kind": "GridHead", "settings": settings},
+            }
+        manifest = {
+            "schema_version": 1,
+            "muad": "0.0",
+            "created": "2026-01-31T12:00:00+00:00",
+            "detector": {"name": "dinomaly"},
+            "mode": mode,
+            "categories": categories,
+            "preprocessing": {name: getattr(preprocessing, name) for name in ("resize_px", "crop_px", "mean", "std")},
+            "map_scale": [0.1, 0.9],
+            "weights": "0" * 32,
+            "networks": networks,
+            "golden": golden,
+            "golden_limits": {"map": 1e-4, "score": 1e-4},
+            "members": {name: {"sha256": "0" * 64, "bytes": 0} for name in contents},
+        }
+        from pydantic import TypeAdapter
+
+        write_bundle(path, TypeAdapter(Manifest).validate_python(manifest), contents)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def patch_bundle(write_patch_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One detector of patches for two products, as a bundle; not to be changed."""
+    return write_patch_bundle(tmp_path_factory.mktemp("bundle") / "bolts.muad")

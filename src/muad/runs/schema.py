@@ -20,6 +20,7 @@ from muad.runs.faults import constraint_of
 
 _SHOWN = 60  # characters of a wrong value
 _Schema = TypeVar("_Schema")
+_adapters: dict[type, TypeAdapter[Any]] = {}
 checked = with_config(ConfigDict(extra="ignore", allow_inf_nan=False))
 
 # Nothing is converted but lists, which JSON has for tuples.
@@ -275,7 +276,7 @@ def check(path: Path, content: Mapping[str, Any], kind: type[_Schema], remedy: s
         CheckpointError: It is something else; the message names file and key.
     """
     try:
-        return TypeAdapter(kind).validate_python(content)
+        return _adapter(kind).validate_python(content)
     except ValidationError as error:
         fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"] if part != "[key]")
@@ -287,6 +288,13 @@ def check(path: Path, content: Mapping[str, Any], kind: type[_Schema], remedy: s
     raise CheckpointError(
         f"{path.name}: {key} must be {constraint_of(fault)}, got {_shown(fault['input'])}, in {path}. {remedy}"
     )
+
+
+def _adapter(kind: type[_Schema]) -> TypeAdapter[_Schema]:
+    """Making one takes longer than most files, so each is kept."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def _shown(value: object) -> str:
