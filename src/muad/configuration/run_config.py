@@ -27,6 +27,7 @@ from muad.runs.faults import closest, explain
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Mode = Literal["multi_class", "per_category"]
 Cache = Literal["auto", "off", "memory", "disk"]
+Recording = Literal["auto", "off", "graph", "compiled"]
 OptimizerKind = Literal["stable_adamw", "adamw", "adam", "sgd"]
 DEFAULT_DETECTOR = "dinomaly"
 _STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
@@ -130,6 +131,8 @@ class TrainingConfig:
         image_cache_mib: Memory for decoded images, so that each file is decoded once if they fit.
         cache: Where features of the frozen encoder are kept so that each image is encoded once; `auto` takes memory
             if they fit, else disk.
+        recording: On one graphics card a step is recorded once and replayed; `compiled` also fuses its operations,
+            which takes a minute at the start, so that `auto` does it from 3,000 steps on.
         tensorboard: Also write TensorBoard events into the run folder.
     """
 
@@ -147,6 +150,7 @@ class TrainingConfig:
     skip_bad: bool = False
     image_cache_mib: int = 2048
     cache: Cache = "auto"
+    recording: Recording = "auto"
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

@@ -158,11 +158,21 @@ class ParameterGroup(TypedDict):
 
 
 class SteppingDetector(Detector):
-    """Learns by gradient steps; `training/loop.py` is the whole algorithm."""
+    """Learns by gradient steps; `training/loop.py` is the whole algorithm.
+
+    Attributes:
+        asks_no_host: Whether `forward` also takes `batch.device_seeds` and the step as a tensor, and then computes
+            without a value ever going to the host: such a step can be recorded once and replayed on a graphics card.
+    """
+
+    asks_no_host: ClassVar[bool] = False
 
     def prepare(self, batch: Batch) -> Batch:
         """What must be done to or known of the whole batch of a step before it is computed in parts; no gradient."""
         return batch
+
+    def compile_losses(self) -> None:
+        """Compile what `forward` computes, as far as that pays; left alone by default."""
 
     @abstractmethod
     def forward(self, batch: Batch, step: int) -> Losses:

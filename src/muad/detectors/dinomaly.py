@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 import torch
 import torch.distributed as dist
@@ -37,18 +37,21 @@ from muad.encoders.encoder import EncoderConfig, build_encoder
 from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
 from muad.images.preprocessing import Preprocessing
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
+from muad.nn.noise import keep_mask
 from muad.runtime.heads import GridHead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, Int
     from torch import Generator, Tensor
 
     from muad.detectors.base import ParameterGroup
     from muad.detectors.types import Batch
 
 Mixer = Literal["linear", "softmax", "conv3", "conv5", "conv7"]
+Noise: TypeAlias = "Sequence[Generator] | Int[Tensor, ' b']"
+"""One random generator for each image, or their seeds on the device."""
 Grouping = Literal["two_groups", "one_group", "layer_to_layer", "every_second", "every_fourth", "concatenation"]
 _require = partial(require_setting, "detector")
 
@@ -141,15 +144,18 @@ class Bottleneck(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
         self.dropout_rate = dropout_rate
 
-    def forward(self, tokens: Float[Tensor, "b n d"], noise: Sequence[Generator] | None) -> Float[Tensor, "b n d"]:
-        """Tokens through the MLP, with noise from one generator per image, or none."""
-        hidden = F.gelu(self.fc1(self._drop(tokens, noise)))
-        return self._drop(self.fc2(self._drop(hidden, noise)), noise)
+    def forward(self, tokens: Float[Tensor, "b n d"], noise: Noise | None) -> Float[Tensor, "b n d"]:
+        """Tokens through the MLP, with noise of each image's own, or none."""
+        hidden = F.gelu(self.fc1(self._drop(tokens, noise, 0)))
+        return self._drop(self.fc2(self._drop(hidden, noise, 1)), noise, 2)
 
-    def _drop(self, tokens: Float[Tensor, "b n d"], noise: Sequence[Generator] | None) -> Float[Tensor, "b n d"]:
-        """Elementwise dropout, drawn from one generator per image; without generators, none."""
+    def _drop(self, tokens: Float[Tensor, "b n d"], noise: Noise | None, place: int = 0) -> Float[Tensor, "b n d"]:
+        """Elementwise dropout: from seeds on the device and the place, or from generators; without either, none."""
         if noise is None or self.dropout_rate == 0:
             return tokens
+        if isinstance(noise, torch.Tensor):
+            mask = keep_mask(noise, place, tuple(tokens.shape[1:]), 1 - self.dropout_rate)
+            return tokens * mask / (1 - self.dropout_rate)
         kept = torch.empty_like(tokens, requires_grad=False)
         for image, generator in zip(kept, noise, strict=True):
             image.bernoulli_(1 - self.dropout_rate, generator=generator)
@@ -185,6 +191,7 @@ class Dinomaly(SteppingDetector):
     """
 
     settings = DinomalyConfig
+    asks_no_host: ClassVar[bool] = True
 
     def __init__(self, config: DinomalyConfig) -> None:
         super().__init__()
@@ -252,13 +259,13 @@ class Dinomaly(SteppingDetector):
         return torch.stack(kept if self.targets_cover_all else [*kept, _mean(layers)], dim=1)
 
     def decode(
-        self, encoded: Float[Tensor, "b k n d"], noise: Sequence[Generator] | None = None
+        self, encoded: Float[Tensor, "b k n d"], noise: Noise | None = None
     ) -> tuple[list[Float[Tensor, "b n d"]], list[Float[Tensor, "b n d"]]]:
         """Encoder and decoder features to compare: one pair of patch-token tensors per layer group.
 
         Args:
             encoded: From `encode`.
-            noise: One random generator per image for the bottleneck, or None for none.
+            noise: For the bottleneck, or None for none.
         """
         kept = list(encoded.unbind(1))
         tokens = self.bottleneck(_mean(kept) if self.targets_cover_all else kept.pop(), noise)
@@ -277,21 +284,29 @@ class Dinomaly(SteppingDetector):
 
     # -------------------------------------------------------------------------------------------------- loss
 
-    def forward(self, batch: Batch, step: int) -> Losses:
+    def forward(self, batch: Batch, step: int | Float[Tensor, ""]) -> Losses:
         """Hard-mined cosine loss, averaged over the layer groups."""
-        # DEVIATION: noise is drawn from each image's seed, not from one stream, so that processes and resumes agree.
         features = self.encode(batch.images) if batch.features is None else cast("Tensor", batch.features)
-        noise = [torch.Generator(features.device).manual_seed(seed) for seed in batch.seeds]
+        losses = self.group_losses(features, _noise(batch, features.device), step)
+        terms = {f"cosine_group_{index}": loss.detach() for index, loss in enumerate(losses)}
+        return Losses(total=torch.stack(losses).mean(), terms=terms)
+
+    def group_losses(
+        self, features: Float[Tensor, "b k n d"], noise: Noise, step: int | Float[Tensor, ""]
+    ) -> list[Float[Tensor, ""]]:
+        """The loss of every layer group."""
         encoded, decoded = self.decode(features, noise)
         config = self.config
-        easy_fraction = min(config.easy_fraction * step / config.easy_ramp_steps, config.easy_fraction)
+        easy_fraction = _at_most(config.easy_fraction * step / config.easy_ramp_steps, config.easy_fraction)
         easy_weight = config.easy_weight if config.hard_mining else 1.0
-        losses = [
+        return [
             hard_mined_cosine_loss(target, output, easy_fraction, easy_weight)
             for target, output in zip(encoded, decoded, strict=True)
         ]
-        terms = {f"cosine_group_{index}": loss.detach() for index, loss in enumerate(losses)}
-        return Losses(total=torch.stack(losses).mean(), terms=terms)
+
+    def compile_losses(self) -> None:
+        """Turn the losses into a few large kernels; takes half a minute at the first step, for each shape once."""
+        self.group_losses = torch.compile(self.group_losses, dynamic=False)  # type: ignore[method-assign]
 
     # ------------------------------------------------------------------------------- anomaly map and score
 
@@ -374,7 +389,10 @@ def cosine_distance(encoded: Float[Tensor, "b n d"], decoded: Float[Tensor, "b n
 
 
 def hard_mined_cosine_loss(
-    encoded: Float[Tensor, "b n d"], decoded: Float[Tensor, "b n d"], easy_fraction: float, easy_weight: float
+    encoded: Float[Tensor, "b n d"],
+    decoded: Float[Tensor, "b n d"],
+    easy_fraction: float | Float[Tensor, ""],
+    easy_weight: float,
 ) -> Float[Tensor, ""]:
     """Mean cosine distance between whole feature maps, its gradient damped where reconstruction is already good.
 
@@ -398,9 +416,7 @@ def hard_mined_cosine_loss(
     with torch.no_grad():
         distance = cosine_distance(encoded, decoded)
         points = _gather(distance)
-        # DEVIATION: at least one point counts as hard; the authors' code fails on batches under ten points.
-        hard = max(1, int(points.numel() * (1 - easy_fraction)))
-        threshold = points.flatten().topk(hard).values[-1]
+        threshold = _least_hard(points.flatten(), easy_fraction)
         weight = torch.where(distance < threshold, easy_weight, 1.0)[..., None]
     fixed = decoded.detach()
     weighted = fixed + weight * (decoded - fixed)
@@ -419,6 +435,29 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
     for tensor in tensors[1:]:
         total = total + tensor
     return total / len(tensors)
+
+
+def _least_hard(points: Float[Tensor, " m"], easy_fraction: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The smallest distance that still counts as hard."""
+    # DEVIATION: at least one point counts as hard; the authors' code fails on batches under ten points.
+    if isinstance(easy_fraction, torch.Tensor):  # how many is known on the device alone
+        hard = (points.numel() * (1 - easy_fraction)).long().clamp(min=1)
+        return points.sort(descending=True).values.gather(0, hard[None] - 1)[0]
+    return points.topk(max(1, int(points.numel() * (1 - easy_fraction)))).values[-1]
+
+
+def _noise(batch: Batch, device: torch.device) -> Noise:
+    """What the bottleneck's noise is drawn from."""
+    # DEVIATION: noise is drawn from each image's seed, not from one stream, so that processes and resumes agree.
+    if batch.device_seeds is not None:
+        return batch.device_seeds
+    if device.type == "cuda":
+        return torch.tensor(batch.seeds).to(device, non_blocking=True)
+    return [torch.Generator(device).manual_seed(seed) for seed in batch.seeds]
+
+
+def _at_most(value: float | Tensor, most: float) -> float | Tensor:
+    return value.clamp(max=most) if isinstance(value, torch.Tensor) else min(value, most)
 
 
 def _gather(distance: Float[Tensor, "b n"]) -> Float[Tensor, "all n"]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
     Features: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -30,6 +30,7 @@ class Batch:
         features: What the detector's `encode` made of the images, one tensor or several, if it was kept.
         masks: Where anomalies were drawn into the images, once the detector's `prepare` has drawn them.
         normal_fraction: Share of images without one, over all images of the step.
+        device_seeds: The seeds where the device can read them, in a step that asks nothing of the host.
     """
 
     images: Float[Tensor, "b 3 H W"]
@@ -38,6 +39,7 @@ class Batch:
     features: Features | None = None
     masks: Float[Tensor, "b 1 H W"] | None = None
     normal_fraction: Float[Tensor, ""] | None = None
+    device_seeds: Int[Tensor, " b"] | None = None
 
     def split(self, parts: int) -> list[Batch]:
         """Equal parts of it, in order; the number of images must be a multiple of `parts`."""
@@ -52,6 +54,7 @@ class Batch:
             features=_rows_of(self.features, rows),
             masks=None if self.masks is None else self.masks[rows],
             normal_fraction=self.normal_fraction,
+            device_seeds=None if self.device_seeds is None else self.device_seeds[rows],
         )
 
 

@@ -10,13 +10,20 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast, overload
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from muad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
 
 class StableAdamW(Optimizer):
@@ -66,6 +73,7 @@ class StableAdamW(Optimizer):
         }
         super().__init__(params, defaults)
         self._foreach = foreach
+        self._clock: Clock | None = None
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -78,6 +86,11 @@ class StableAdamW(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self._clock is not None:
+            self._clock.steps.add_(1)
+            for place, group in enumerate(self.param_groups):
+                self._update_by_clock(group, place, self._clock)
+            return loss
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             steps = {self._begin(parameter, group) for parameter in parameters}
@@ -94,7 +107,7 @@ class StableAdamW(Optimizer):
         state = self.state[parameter]
         if not state:
             state["step"] = 0
-            for name in ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ())):
+            for name in _MOMENTS if group["amsgrad"] else _MOMENTS[:2]:
                 state[name] = torch.zeros_like(parameter)
         state["step"] += 1
         return int(state["step"])
@@ -116,26 +129,115 @@ class StableAdamW(Optimizer):
 
     def _update_together(self, parameters: list[Tensor], group: dict[str, Any], step: int) -> None:
         """The same as `_update` of each, line by line."""
-        states, gradients = [self.state[p] for p in parameters], [cast("Tensor", p.grad) for p in parameters]
         beta1, beta2 = group["betas"]
-        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        first = [state["exp_avg"] for state in states]
-        torch._foreach_lerp_(first, gradients, 1 - beta1)
-        second = [state["exp_avg_sq"] for state in states]
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
-        if group["amsgrad"]:
-            largest = [state["max_exp_avg_sq"] for state in states]
-            torch._foreach_maximum_(largest, second)
-            second = largest
-        scale = torch._foreach_sqrt(second)
-        torch._foreach_div_(scale, (1 - beta2**step) ** 0.5)
-        torch._foreach_add_(scale, group["eps"])
-        norms = torch.stack(torch._foreach_norm(torch._foreach_div(gradients, scale)))
-        sizes = torch.tensor([p.numel() ** 0.5 for p in parameters], dtype=norms.dtype).to(
-            norms.device, non_blocking=True
+        sizes = _sizes(parameters)
+        rate = group["lr"]
+        _move(self._moments(parameters), _constants(group), sizes, rate, 1 - beta1**step, (1 - beta2**step) ** 0.5)
+
+    def _update_by_clock(self, group: dict[str, Any], place: int, clock: Clock) -> None:
+        """The same with what changes from step to step in tensors."""
+        beta1, beta2 = group["betas"]
+        first, second = 1 - beta1**clock.steps, (1 - beta2**clock.steps).sqrt()
+        moments, rate = self._moments(group["params"]), clock.rates[place]
+        clock.move(moments, _constants(group), clock.sizes[place], rate, first.float(), second.float())
+
+    def _moments(self, parameters: list[Tensor]) -> list[tuple[Tensor, ...]]:
+        """Of each tensor: itself, its gradient, its moments."""
+        kept = [self.state[parameter] for parameter in parameters]
+        names = [name for name in _MOMENTS if name in kept[0]]
+        return [
+            (parameter, cast("Tensor", parameter.grad), *(state[name] for name in names))
+            for parameter, state in zip(parameters, kept, strict=True)
+        ]
+
+    # -------------------------------------------------------------------------------------- nothing on the host
+
+    def keep_time_on_device(self, *, compiled: bool = False) -> None:
+        """From now on a step reads its number and rates from tensors, so that it can be recorded and replayed.
+
+        Every tensor must have a gradient in every step, and all must have taken as many steps.
+
+        Args:
+            compiled: Turn the arithmetic into a few large kernels at the first step.
+        """
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        steps = {self._begin(parameter, group) for group in self.param_groups for parameter in group["params"]}
+        (done,) = {step - 1 for step in steps}
+        for parameter in parameters:
+            self.state[parameter]["step"] = done
+        device = parameters[0].device
+        self._clock = Clock(
+            steps=torch.tensor(float(done), dtype=torch.float64, device=device),
+            rates=[torch.zeros((), device=device) for _ in self.param_groups],
+            sizes=[_sizes(group["params"]) for group in self.param_groups],
+            move=torch.compile(_move, dynamic=False) if compiled else _move,
         )
-        damping = (norms / sizes / group["clip_threshold"]).clamp(min=1.0)
-        steps = torch._foreach_div(first, scale)
-        torch._foreach_mul_(steps, list((group["lr"] / (1 - beta1**step) / damping).unbind()))
-        torch._foreach_sub_(parameters, steps)
+
+    def tell_rates(self) -> None:
+        """Give the device the groups' rates for the next step; nobody waits."""
+        for group, rate in zip(self.param_groups, self._clock.rates if self._clock is not None else [], strict=True):
+            rate.fill_(group["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps; the number of steps is asked of the device if it is kept there."""
+        if self._clock is not None:
+            done = int(self._clock.steps)
+            for state in self.state.values():
+                state["step"] = done
+        return super().state_dict()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """What an optimizer reads on the device.
+
+    Attributes:
+        steps: Steps taken.
+        rates: Learning rate of each group.
+        sizes: Of each group, the root of every tensor's number of values.
+        move: The arithmetic.
+    """
+
+    steps: Float[Tensor, ""]
+    rates: list[Float[Tensor, ""]]
+    sizes: list[Float[Tensor, " n"]]
+    move: Callable[..., None]
+
+
+def _move(
+    moments: list[tuple[Tensor, ...]],
+    constants: tuple[tuple[float, float], float, float, float],
+    sizes: Float[Tensor, " n"],
+    rate: float | Float[Tensor, ""],
+    first_correction: float | Float[Tensor, ""],
+    second_correction: float | Float[Tensor, ""],
+) -> None:
+    """One step of all tensors of a group at once: each line an operation on all of them."""
+    parameters, gradients, first, second, *largest = (list(each) for each in zip(*moments, strict=True))
+    (beta1, beta2), eps, weight_decay, clip_threshold = constants
+    torch._foreach_mul_(parameters, 1 - rate * weight_decay)
+    torch._foreach_lerp_(first, gradients, 1 - beta1)
+    torch._foreach_mul_(second, beta2)
+    torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
+    if largest:
+        torch._foreach_maximum_(largest[0], second)
+        second = largest[0]
+    scale = torch._foreach_sqrt(second)
+    torch._foreach_div_(scale, second_correction)
+    torch._foreach_add_(scale, eps)
+    norms = torch.stack(torch._foreach_norm(torch._foreach_div(gradients, scale)))
+    damping = (norms / sizes.to(norms.dtype) / clip_threshold).clamp(min=1.0)
+    steps = torch._foreach_div(first, scale)
+    torch._foreach_mul_(steps, list((rate / first_correction / damping).unbind()))
+    torch._foreach_sub_(parameters, steps)
+
+
+def _constants(group: dict[str, Any]) -> tuple[tuple[float, float], float, float, float]:
+    """What stays the same over a run; not the group itself, whose rate a compiled step must not look at."""
+    return group["betas"], group["eps"], group["weight_decay"], group["clip_threshold"]
+
+
+def _sizes(parameters: list[Tensor]) -> Float[Tensor, " n"]:
+    """The root of every tensor's number of values, on their device."""
+    roots = torch.tensor([parameter.numel() ** 0.5 for parameter in parameters], dtype=torch.float64)
+    return roots.to(parameters[0].device, non_blocking=True)

@@ -59,7 +59,8 @@ class FeatureCache:
 
     def take(self, indices: Sequence[int], device: torch.device) -> Features:
         """Features of some views on the device, as the detector encoded them."""
-        rows = torch.tensor(indices, device=self.features.device)
+        # Nobody waits for the device here: a copy that blocks would, once for every step.
+        rows = torch.tensor(indices).to(self.features.device, non_blocking=True)
         taken = self.features.index_select(0, rows).to(device)
         if self.shapes is None:
             return taken

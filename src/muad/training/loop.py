@@ -27,6 +27,7 @@ from muad.training.batches import Notice, Progress, training_batches
 from muad.training.fitting import fit_detector
 from muad.training.interrupt import StopRequest
 from muad.training.optimizer import build_optimizer, resting, set_learning_rates
+from muad.training.recorded import choose_step
 from muad.training.runlog import RunLog
 from muad.wording import counted
 
@@ -78,21 +79,25 @@ def train_detector(
     average = WeightAverage(detector.trainable_state(), decay) if decay else None
     start = resume(config, run_dir, detector, optimizer, average)
     log = RunLog(run_dir, start, fabric, tensorboard=config.training.tensorboard)
-    loss = None
+
+    def move(batch: Batch, step: int | Tensor, idle: Sequence[Parameter] = ()) -> tuple[Losses, Tensor]:
+        losses = compute_gradients(model, batch, step, config.training.accumulate, fabric, idle)
+        norm = fabric.clip_gradients(
+            model, engine_optimizer, max_norm=config.optim.clip_norm or math.inf, error_if_nonfinite=False
+        )
+        engine_optimizer.step()
+        engine_optimizer.zero_grad()
+        return losses, cast("Tensor", norm)
+
+    loss, take_step = None, choose_step(move, config, detector, optimizer, fabric, start)
     batches = training_batches(config, records, detector, fabric, start=start, progress=progress, note=note)
     with StopRequest(active=fabric.world_size == 1) as stop, log, closing(batches):
         for step, batch in batches:
             rate = set_learning_rates(config, optimizer, step)
-            idle = resting(optimizer, step)
-            losses = compute_gradients(model, detector.prepare(batch), step, config.training.accumulate, fabric, idle)
-            norm = fabric.clip_gradients(
-                model, engine_optimizer, max_norm=config.optim.clip_norm or math.inf, error_if_nonfinite=False
-            )
-            engine_optimizer.step()
-            engine_optimizer.zero_grad()
+            losses, norm = take_step(detector.prepare(batch), step, resting(optimizer, step))
             if average is not None:
                 average.update(detector.trainable_state(), step)
-            log.add(step, rate, losses, cast("Tensor", norm))
+            log.add(step, rate, losses, norm)
             done = step + 1
             finished = done == config.schedule.total_steps
             stopping = stop.requested  # read once: a signal that comes later is for the next step, which is then saved
@@ -111,7 +116,7 @@ def train_detector(
 
 
 def compute_gradients(
-    model: _FabricModule, batch: Batch, step: int, parts: int, fabric: Fabric, idle: Sequence[Parameter] = ()
+    model: _FabricModule, batch: Batch, step: int | Tensor, parts: int, fabric: Fabric, idle: Sequence[Parameter] = ()
 ) -> Losses:
     """Add the gradient of a step's loss to every parameter but idle ones, in as many passes as memory asks for.
 

@@ -1,0 +1,49 @@
+"""Random numbers on the device, as a pure function of each image's seed and of the place: no generator, no host.
+
+A generator has a state that the host sets, one image after the other. Here every value is a hash of seed, stream and
+place, so that a whole batch is drawn by one kernel, may be recorded in a graph, and is the same wherever it is drawn.
+The hash is the 32-bit mixer `lowbias32` of Chris Wellons (public domain), applied twice.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int, Int32
+    from torch import Tensor
+
+_FIRST, _SECOND = 0x7FEB352D, 0x846CA68B - 2**32  # int32 has no room for the second without its sign
+_GOLDEN = 0x9E3779B9 - 2**32
+_LARGEST = 2**31
+
+
+def keep_mask(seeds: Int[Tensor, " b"], stream: int, shape: tuple[int, ...], keep: float) -> Bool[Tensor, b * shape]:
+    """Which values of each image are kept: True with probability `keep`, in steps of 2^-31.
+
+    Args:
+        seeds: One for each image, on the device where the mask is wanted.
+        stream: Number of the mask among those of one step; other numbers give independent masks.
+        shape: Of one image's mask; at most 2^31 values.
+        keep: Share that is kept, 0 to 1.
+    """
+    low, high = seeds.to(torch.int32), (seeds >> 32).to(torch.int32)  # the lower and upper half of 64 bits
+    key = _mix(_mix(low ^ (_GOLDEN * (2 * stream + 1) & 0x7FFFFFFF)) ^ high)
+    places = torch.arange(prod(shape), dtype=torch.int32, device=seeds.device)
+    drawn = _mix(_mix(places[None] ^ key[:, None]) + key[:, None]) & (_LARGEST - 1)
+    return (drawn < min(int(keep * _LARGEST), _LARGEST - 1)).view(len(seeds), *shape)
+
+
+def _mix(values: Int32[Tensor, "*size"]) -> Int32[Tensor, "*size"]:
+    """Every bit of a number decides about every bit of what it becomes; products wrap around."""
+    values = (values ^ _shifted(values, 16)) * _FIRST
+    values = (values ^ _shifted(values, 15)) * _SECOND
+    return values ^ _shifted(values, 16)
+
+
+def _shifted(values: Int32[Tensor, "*size"], bits: int) -> Int32[Tensor, "*size"]:
+    """Moved to the right with zeros from the left, which `>>` of a signed number does not do."""
+    return (values >> bits) & ((1 << (32 - bits)) - 1)
