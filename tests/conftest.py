@@ -219,7 +219,12 @@ def write_patch_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[...
     from muad.images.preprocessing import Preprocessing
 
     def write(
-        path: Path, *, per_category: bool = False, limits: bool = True, run: dict[str, bytes] | None = None
+        path: Path,
+        *,
+        per_category: bool = False,
+        limits: bool = True,
+        run: dict[str, bytes] | None = None,
+        network: bytes | None = None,
     ) -> Path:
         mode, categories = "per_category" if per_category else "multi_class", {"bolt": 5, "cloth": 5}
         facts = {"format_version": 2, "mode": mode, "categories": categories, "finished": True, "map_scale": [0.1, 0.9]}
@@ -231,9 +236,9 @@ def write_patch_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[...
         preprocessing = Preprocessing(resize_px=(56, 56), crop_px=(56, 56))
         networks, golden = {}, []
         for place, key in enumerate(sorted(categories) if per_category else [""]):
-            network, reference = patch_network(place)
+            whole, reference = patch_network(place)
             name = f"networks/{place if per_category else 'all'}/network.onnx"
-            contents[name] = network
+            contents[name] = whole if network is None else network
             pixels = np.random.default_rng(place).integers(0, 256, (2, 56, 56, 3), np.uint8)
             maps, scores = reference(preprocessing.normalise(pixels))
             sample = f"golden/{place}.safetensors"

@@ -97,6 +97,12 @@ def share_threads(processes: int) -> int | None:
     return each
 
 
+def computing_threads() -> int:
+    """Threads that a network is computed by: what the environment says, else one for each core."""
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(said) if said.isdecimal() and int(said) else usable_cores().threads
+
+
 def reading_threads() -> int:
     """Threads that decode images beside the network: they wait for disks too, so there may be as many as cores."""
     return min(8, usable_cores().threads)

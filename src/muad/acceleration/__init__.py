@@ -4,6 +4,7 @@ Start at `accelerated`; `folding` rewrites the network, `backends` run it, `expo
 `postprocess` makes maps and scores.
 """
 
-from muad.acceleration.accelerated import AcceleratedDetector, Acceleration, DeviationError
+from muad.acceleration.accelerated import AcceleratedDetector, DeviationError
+from muad.runtime.computing import Acceleration
 
 __all__ = ["AcceleratedDetector", "Acceleration", "DeviationError"]

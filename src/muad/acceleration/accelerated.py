@@ -7,9 +7,8 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -34,6 +33,7 @@ from muad.detectors.torch_scorer import TorchScorer
 from muad.detectors.types import Prediction
 from muad.device import describe_device, has_fast_bf16
 from muad.errors import ConfigError
+from muad.runtime.computing import BACKENDS, Acceleration, BackendName
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,42 +47,9 @@ if TYPE_CHECKING:
     Comparison = Callable[[Scorer, Scorer], Sequence[Compared]]
     """Images of the run computed by the detector and by its fast version; none where there are none."""
 
-BackendName = Literal["torch", "openvino", "onnx"]
-BACKENDS: dict[BackendName, tuple[Precision, ...]] = {
-    "torch": ("fp32", "bf16"),
-    "openvino": ("fp32", "bf16", "int8"),
-    "onnx": ("fp32", "int8"),
-}
 MAX_FP32_DEVIATION = 1e-5
 """Largest difference of a map in fp32, where only the order of additions is another; the rest is `deviation`'s."""
 _CHECK_IMAGES = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acceleration:
-    """How to compute a trained detector's maps.
-
-    Attributes:
-        backend: Runtime of the network.
-        precision: Of its matrix products; `auto` is bf16 where the processor or card is fast at it and verdicts stay
-            as they are, and fp32 elsewhere.
-        compile: Have torch.compile generate code for this machine; takes 10 to 60 seconds at the first images.
-    """
-
-    backend: BackendName = "torch"
-    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}.")
-        choices = ("auto", *BACKENDS[self.backend])
-        if self.precision not in choices:
-            raise ConfigError(
-                f"precision must be one of {', '.join(choices)} with backend {self.backend}, got {self.precision!r}."
-            )
-        if self.compile and self.backend != "torch":
-            raise ConfigError(f"compile must be off with backend {self.backend}, got on. Use backend torch.")
 
 
 class _FastScorer(TorchScorer):
@@ -262,15 +229,16 @@ class AcceleratedDetector(TorchScorer):
         options = self._options
         if why_not_foldable(detector) is not None:
             return PlainBackend(detector, precision)
-        if options.backend == "torch":
+        runtime = options.backend
+        if runtime == "auto" or runtime == "torch":  # noqa: PLR1714  mypy narrows no membership
             folded = FoldedDinomaly(detector, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
             return TorchBackend(folded, compiled_batch=self._batch_size if options.compile else None)
         folded = FoldedDinomaly(detector)
         file = export_onnx(folded, folder)
         stem = file.with_name("stem.onnx")
         if precision == "int8":
-            file = export_int8(file, folded, self._calibration or (lambda: images), options.backend)
-        if options.backend == "onnx":
+            file = export_int8(file, folded, self._calibration or (lambda: images), runtime)
+        if runtime == "onnx":
             return OnnxBackend(stem, file, precision, folded.grid)
         return OpenVinoBackend(stem, file, precision, folded.grid, batch_size=self._batch_size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -57,8 +58,10 @@ def load_scorer(
         ConfigError: The backend is not installed, or does not go with the detector.
     """
     detector = load_detector(run, encoder_weights).to(choose_device(device))
+    if acceleration is not None and acceleration.backend == "auto":
+        acceleration = dataclasses.replace(acceleration, backend="torch")
     if not isinstance(detector, Dinomaly):
-        if acceleration is not None:
+        if acceleration is not None and acceleration != Acceleration():
             raise ConfigError(
                 f"backend and precision must be left at torch and auto for this detector, got {acceleration.backend} "
                 f"and {acceleration.precision}: only Dinomaly has others."

@@ -58,7 +58,7 @@ def command(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
-    backend: Annotated[str, typer.Option(help="torch, openvino or onnx.")] = "torch",
+    backend: Annotated[str, typer.Option(help="auto, torch, openvino or onnx.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto (as trained), fp32, bf16 or int8.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,

@@ -37,7 +37,7 @@ def command(
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to judge.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
-    backend: Annotated[str, typer.Option(help="torch, openvino or onnx.")] = "torch",
+    backend: Annotated[str, typer.Option(help="auto, torch, openvino or onnx.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto (as trained), fp32, bf16 or int8.")] = "auto",
     compile_network: Annotated[bool, typer.Option("--compile", help="Generate code for this machine first.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images judged together, if so many wait.", min=1)] = 8,

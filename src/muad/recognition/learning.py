@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
@@ -32,20 +32,40 @@ _IMAGES_PER_CATEGORY = 64
 _FORMER_RATE = 0.005  # what files of the first format hold that nobody edited
 
 
+class Looking(Protocol):
+    """What tells what photographs look like.
+
+    Attributes:
+        fingerprint: Of its weights.
+    """
+
+    fingerprint: str
+
+    def encode(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Appearance:
+        """What images that `shrink` made look like."""
+
+
 class Recogniser:
     """A run's products and the encoder to compare photographs with them."""
 
-    def __init__(self, products: Products, encoder: ProductEncoder) -> None:
+    def __init__(self, products: Products, encoder: Looking) -> None:
         self.products, self._encoder = products, encoder
 
     @classmethod
-    def of_run(cls, run: Path, device: DeviceName, note: Callable[[str], None] = lambda _: None) -> Self | None:
+    def of_run(
+        cls,
+        run: Path,
+        device: DeviceName,
+        note: Callable[[str], None] = lambda _: None,
+        encoder: Callable[[], Looking] | None = None,
+    ) -> Self | None:
         """That of a run folder; None if it has no products, or none that can be trusted.
 
         Args:
             run: Run folder.
             device: Where to compute.
             note: Called with a sentence if there are some that an older release learned.
+            encoder: Makes what they are looked at with; None for the bench's.
 
         Raises:
             CheckpointError: Its files cannot be used.
@@ -58,8 +78,8 @@ class Recogniser:
                 f"learn them again with muad.learn_products({str(run)!r})"
             )
             return None
-        encoder: ProductEncoder = bench("encoders.product_encoder").product_encoder(device)
-        return cls(Products.load(run, encoder.fingerprint), encoder)
+        looking: Looking = encoder() if encoder else bench("encoders.product_encoder").product_encoder(device)
+        return cls(Products.load(run, looking.fingerprint), looking)
 
     def recognise(
         self, images: Sequence[UInt8[np.ndarray, "H W 3"]], given: Sequence[str | None] = ()

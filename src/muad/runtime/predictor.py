@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
@@ -11,23 +14,23 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 import numpy as np
 from PIL import Image
 
-from muad.bench import bench
 from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
 from muad.decisions.limits import Limits
 from muad.decisions.limits_in_force import LimitsInForce
 from muad.errors import ConfigError, DataError
 from muad.images.loading import read_ahead
 from muad.images.reading import has_pages, image_to_rgb, values_to_rgb
-from muad.recognition import UNKNOWN_PRODUCT, Recogniser, Recognition, shrink
-from muad.runs.folder import category_folder, read_run, unfinished
+from muad.recognition import UNKNOWN_PRODUCT, Recognition, shrink
+from muad.runs.folder import read_run
+from muad.runtime.computing import Acceleration, BackendName
 from muad.runtime.prediction import ImagePrediction
+from muad.runtime.source import open_source
 from muad.runtime.views import ImageMaps, ImageViews, Scorer, images_at_once, original_map, predict_images, view_image
 from muad.types import DeviceName
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
-    from muad.acceleration import Acceleration
     from muad.images.reading import ValueRange
 
 Channels = Literal["rgb", "bgr"]
@@ -46,13 +49,16 @@ class _Seen(NamedTuple):
 
 
 class Predictor:
-    """A trained run, ready to judge images.
+    """A trained run, ready to judge images. One serves any number of threads.
 
     Args:
-        run: Run folder.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, …
+        run: Run folder, or the bundle that `muad export` made of one.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, …; of a bundle also `tensorrt` and OpenVINO's `gpu`, and `auto` is the
+            processor.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
-        acceleration: Backend and precision; None for torch in the precision of the training.
+        acceleration: Backend and precision; None for torch in the precision of the training, and of a bundle for what
+            is fastest here.
+        backend: The backend alone, in place of `acceleration`.
         note: Called with sentences the user should see.
 
     Attributes:
@@ -60,7 +66,7 @@ class Predictor:
         map_scale: Map values drawn as nothing and as fully anomalous, learned from normal images.
 
     Raises:
-        CheckpointError: No usable run there.
+        CheckpointError: No usable run or bundle there.
         ConfigError: No such device, or limits that cannot be used.
     """
 
@@ -71,24 +77,33 @@ class Predictor:
         device: DeviceName = "auto",
         encoder_weights: str | Path | None = None,
         acceleration: Acceleration | None = None,
+        backend: BackendName | None = None,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.run = Path(run)
-        facts = read_run(self.run)
+        if backend is not None and acceleration is not None:
+            raise ConfigError(f"backend must be left out beside acceleration, which names one, got {backend}.")
+        acceleration = acceleration if backend is None else Acceleration(backend=backend)
+        weights = Path(encoder_weights) if encoder_weights is not None else None
+        self._lock = threading.RLock()
+        self._note = note = _one_at_a_time(note)
+        self._source = open_source(
+            self.run, device=device, encoder_weights=weights, acceleration=acceleration, note=note
+        )
+        self._computing = nullcontext() if self._source.many_threads else threading.Lock()
+        facts = read_run(self._source.folder)
         self.categories: tuple[str, ...] = tuple(facts.get("categories", ()))
         self.map_scale: tuple[float, float] | None = tuple(facts["map_scale"]) if "map_scale" in facts else None
-        self._limits = LimitsInForce(self.run, self.categories, note)
+        self._limits = LimitsInForce(self._source.folder, self.categories, note)
         self._per_category = facts.get("mode") == "per_category"
-        if (early := unfinished(self.run)) is not None:
+        if (early := self._source.early()) is not None:
             note(early)
-        self._device, self._acceleration, self._note = device, acceleration, note
-        self._weights = Path(encoder_weights) if encoder_weights is not None else None
         self._detectors: dict[str | None, Scorer] = {}
         self._noted_pages = False
         # All detectors of a run see images alike, so the first one tells how.
         self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
-        self._recogniser = Recogniser.of_run(self.run, self._device, note)
-        self._capture = read_capture(self.run, self.categories)
+        self._recogniser = self._source.recogniser()
+        self._capture = read_capture(self._source.folder, self.categories)
         if self._capture is None and self.categories:
             note(NOT_CHECKED)
 
@@ -160,7 +175,10 @@ class Predictor:
 
     def map_limit(self, category: str | None) -> float | None:
         """The map value above which a place of such an image is anomalous: calibrated, or the end of `map_scale`."""
-        limit = None if self.limits is None else self.limits.map_limit(category)
+        return self._map_limit(self.limits, category)
+
+    def _map_limit(self, limits: Limits | None, category: str | None) -> float | None:
+        limit = None if limits is None else limits.map_limit(category)
         return limit if limit is not None or self.map_scale is None else self.map_scale[1]
 
     def _stream(
@@ -169,9 +187,12 @@ class Predictor:
         at_once = images_at_once(self._preprocessing, batch_size)
         read = read_ahead(lambda item: self._read(item, category, channels), images, ahead=at_once)
         while group := list(islice(read, at_once)):
-            self._limits.refresh()
+            with self._lock:
+                self._source.refresh()
+                self._limits.refresh()
+                limits = self.limits
             seen = [self._checked(self._viewed(seen)) for seen in self._recognise(group)]
-            yield from map(self._judged, self._predict_group(seen, batch_size))
+            yield from map(partial(self._judged, limits), self._predict_group(seen, batch_size))
 
     def _read(self, item: ImageLike, category: str | None, channels: Channels) -> _Seen:
         path, preprocessing = Path(item) if isinstance(item, (str, Path)) else None, self._preprocessing
@@ -221,7 +242,8 @@ class Predictor:
         if self._recogniser is None or not small:
             return list(group)
         given = [seen.prediction.category for seen in group if seen.small is not None]
-        found = iter(self._recogniser.recognise(small, given))
+        with self._computing:
+            found = iter(self._recogniser.recognise(small, given))
         return [seen if seen.small is None else _named(seen, next(found)) for seen in group]
 
     def _predict_group(self, group: Sequence[_Seen], batch_size: int) -> Iterator[ImagePrediction]:
@@ -231,7 +253,9 @@ class Predictor:
         for key in dict.fromkeys(key for key, seen in zip(keys, group, strict=True) if seen.views is not None):
             places = [place for place, seen in enumerate(group) if seen.views is not None and keys[place] == key]
             images = [views for place in places if (views := group[place].views) is not None]
-            results |= zip(places, predict_images(self._detector(key), images, batch_size), strict=True)
+            detector = self._detector(key)
+            with self._computing:
+                results |= zip(places, predict_images(detector, images, batch_size), strict=True)
         for place, (prediction, views, *_) in enumerate(group):
             if place not in results or views is None:
                 yield prediction
@@ -239,43 +263,54 @@ class Predictor:
             restored = original_map(self._preprocessing, views, results[place])
             yield dataclasses.replace(prediction, anomaly_map=restored, score=results[place].score)
 
-    def _judged(self, prediction: ImagePrediction) -> ImagePrediction:
+    def _judged(self, limits: Limits | None, prediction: ImagePrediction) -> ImagePrediction:
         """The same, with verdict and p-value; the score stays what the detector gave."""
         if prediction.score is not None:
             category = prediction.category
             prediction = dataclasses.replace(
                 prediction,
-                limits=None if self.limits is None or category is None else self.limits.categories.get(category),
-                map_limit=self.map_limit(category),
-                colour_scale=self.colour_scale(category),
+                limits=None if limits is None or category is None else limits.categories.get(category),
+                map_limit=self._map_limit(limits, category),
+                colour_scale=self._colour_scale(limits, category),
             )
         if prediction.category is None and prediction.recognised_category == UNKNOWN_PRODUCT:
             return dataclasses.replace(prediction, verdict=UNKNOWN_PRODUCT)
-        if self.limits is None or prediction.score is None:
+        if limits is None or prediction.score is None:
             return prediction
         category, score = prediction.category, prediction.score
-        verdict = self.limits.verdict(category, score)
+        verdict = limits.verdict(category, score)
         if verdict == "pass" and prediction.reasons:
             verdict = "review"
-        return dataclasses.replace(prediction, verdict=verdict, p_value=self.limits.p_value(category, score))
+        return dataclasses.replace(prediction, verdict=verdict, p_value=limits.p_value(category, score))
 
     def colour_scale(self, category: str | None) -> tuple[float, float] | None:
         """Map values drawn as nothing and as fully anomalous: around the map limit, else those of the run."""
+        return self._colour_scale(self.limits, category)
+
+    def _colour_scale(self, limits: Limits | None, category: str | None) -> tuple[float, float] | None:
         normal = 0.0 if self.map_scale is None else self.map_scale[0]
-        scale = None if self.limits is None else self.limits.colour_scale(category, normal)
+        scale = None if limits is None else limits.colour_scale(category, normal)
         return scale or self.map_scale
 
     def _detector(self, category: str | None) -> Scorer:
         """The detector for a category, from memory or from disk; the ones used last stay in memory."""
-        detector = self._detectors.pop(category, None)
-        if detector is None:
-            folder = self.run if category is None else category_folder(self.run, category)
-            scorers = bench("checkpoints.scorers")
-            detector = scorers.load_scorer(folder, self._device, self._weights, self._acceleration, note=self._note)
-        self._detectors[category] = detector
-        for oldest in list(self._detectors)[:-_KEPT_DETECTORS]:
-            del self._detectors[oldest]
-        return detector
+        with self._lock:
+            detector = self._detectors.pop(category, None) or self._source.scorer(category)
+            self._detectors[category] = detector
+            for oldest in list(self._detectors)[:-_KEPT_DETECTORS]:
+                del self._detectors[oldest]
+            return detector
+
+
+def _one_at_a_time(note: Callable[[str], None]) -> Callable[[str], None]:
+    """The same for many threads; a sentence may be said while another is, by the same thread."""
+    lock = threading.RLock()
+
+    def say(sentence: str) -> None:
+        with lock:
+            note(sentence)
+
+    return say
 
 
 def _named(seen: _Seen, found: Recognition) -> _Seen:
