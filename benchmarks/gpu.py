@@ -117,8 +117,8 @@ def main() -> None:
         taken = time_training(root / "data", root / "run", encoder, side_px, steps, "auto", options.device)
         share = step_flops / taken["step_ms"] * 1000 / peak
         print(
-            f"{steps} steps, {count} images: {taken['train']:.1f} s to the last step, {taken['encode']:.1f} s of them to "
-            f"encode, {taken['step_ms']:.2f} ms a step, {share:.1%} of the peak",
+            f"{steps} steps, {count} images: {taken['train']:.1f} s to the last step, of them {taken['encode']:.1f} s "
+            f"to encode; {taken['step_ms']:.2f} ms a step, {share:.1%} of the peak",
             flush=True,
         )
     with FlopCounterMode(display=False) as counter, torch.no_grad():
