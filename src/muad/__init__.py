@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from muad.capture.learning import learn_capture
     from muad.checking import check_data
     from muad.checkpoints.official import import_official
+    from muad.comparison import compare
     from muad.configuration.run_config import RunConfig, load_config
     from muad.datasets.index import open_catalog
     from muad.errors import MuadError
@@ -38,6 +39,7 @@ _HOMES = {
     "RunConfig": "muad.configuration.run_config",
     "calibrate": "muad.calibration.calibrate",
     "check_data": "muad.checking",
+    "compare": "muad.comparison",
     "evaluate": "muad.evaluation.evaluate",
     "import_official": "muad.checkpoints.official",
     "learn_capture": "muad.capture.learning",
@@ -57,6 +59,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "check_data",
+    "compare",
     "evaluate",
     "import_official",
     "learn_capture",

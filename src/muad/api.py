@@ -4,6 +4,7 @@ from muad.calibration.calibrate import calibrate
 from muad.capture.learning import learn_capture
 from muad.checking import check_data
 from muad.checkpoints.official import import_official
+from muad.comparison import compare
 from muad.evaluation.evaluate import evaluate
 from muad.recognition import learn_products
 from muad.reporting import report
@@ -14,6 +15,7 @@ __all__ = [
     "Predictor",
     "calibrate",
     "check_data",
+    "compare",
     "evaluate",
     "import_official",
     "learn_capture",

@@ -14,6 +14,7 @@ from muad.cli import (
     cache,
     calibrate,
     check_data,
+    compare,
     data,
     demo,
     demo_data,
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.command("check-data", rich_help_panel=_WORK)(check_data.command)
 app.command("train", rich_help_panel=_WORK)(train.command)
+app.command("compare", rich_help_panel=_WORK)(compare.command)
 app.command("evaluate", rich_help_panel=_WORK)(evaluate.command)
 app.command("calibrate", rich_help_panel=_WORK)(calibrate.command)
 app.command("limits", rich_help_panel=_WORK)(limits.command)

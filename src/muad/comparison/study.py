@@ -1,0 +1,414 @@
+"""The verb `compare`: several detectors on one data set, trained in an order that gives early answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muad._version import __version__
+from muad.comparison.budget import LEAST_STEPS, Need, duration, fair_share, parse_budget, seeds_within
+from muad.comparison.division import Labelled, divide_labelled
+from muad.comparison.entries import Entry, Protocol, choose_entries, named_detectors
+from muad.comparison.pace import Pace, measure_pace
+from muad.comparison.page import write_comparison
+from muad.comparison.plan import Plan, open_plan
+from muad.comparison.published import published_rows
+from muad.comparison.ranking import rank
+from muad.comparison.table import Comparison
+from muad.comparison.trial import Trial, read_trial, run_trial, trial_folder
+from muad.datasets.content_hash import content_hash
+from muad.datasets.index import open_catalog
+from muad.device import choose_device, describe_device
+from muad.errors import ConfigError, DataError
+from muad.evaluation.unseen import select_unseen
+from muad.progress import shows_progress
+from muad.runs.folder import usable_folder
+from muad.types import DeviceName
+from muad.wording import counted
+
+if TYPE_CHECKING:
+    from muad.types import Catalog
+
+Progress = Callable[[str, int, int, float | None], None]
+Notice = Callable[[str], None]
+
+
+def _silent(*_: object) -> None:
+    """For callers who want no news."""
+
+
+@shows_progress
+def compare(
+    data: str | Path,
+    out: str | Path,
+    *,
+    detectors: str | Iterable[str] = "all",
+    encoders: str | Iterable[str] = (),
+    seeds: int = 3,
+    budget: str | float | None = None,
+    choose: bool = False,
+    image_px: int = 224,
+    overrides: Iterable[str] = (),
+    layout: str = "auto",
+    device: DeviceName = "auto",
+    progress: Progress = _silent,
+    note: Notice = _silent,
+) -> Comparison:
+    """Train detectors under one protocol, measure them on the same images, and say which suits and how sure that is.
+
+    After each training the page, the table and the JSON in `out` are written anew, so that there are answers early. The
+    same call goes on where it was interrupted; what is finished is not repeated, what failed is tried again.
+
+    Args:
+        data: Labelled data set.
+        out: Folder for `compare.html`, `.csv`, `.json` and the runs.
+        detectors: Names, or a text with commas between them; `all` for every one.
+        encoders: Frozen networks to try, each with every detector that can use it; none for each detector's own.
+        seeds: Trainings of each.
+        budget: Time for all of it, in seconds or such as `30m`; detectors that take steps share it. None for as long
+            as each would take alone.
+        choose: Set a third of the labelled images aside to choose by, and report the others.
+        image_px: Side of the images; a detector that cannot take it keeps its own size, which is said.
+        overrides: `section.key=value` for all, or `NAME:section.key=value` for one detector.
+        layout: How the data lie on disk; `auto` recognises them.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        progress: Called with what is being done, how much is done, how much there is, and a loss or None.
+        note: Called with sentences the user should see.
+
+    Raises:
+        DataError: There are no images to train or to test on.
+        ConfigError: An unknown detector, an encoder none of them can use, a budget that is too small, or `out` holds
+            another comparison.
+        CheckpointError: `out` cannot be written.
+        KeyboardInterrupt: Ctrl-C; what is finished is kept.
+    """
+    begun = time.perf_counter()
+    folder, settings = usable_folder(Path(out)), tuple(overrides)
+    names = named_detectors(_names(detectors))
+    for name, value, least, most in (("seeds", seeds, 1, 1000), ("image_px", image_px, 16, 4096)):
+        if not least <= value <= most:
+            raise ConfigError(f"{name} must be from {least} to {most}, got {value}.")
+    budget_s = None if budget is None else parse_budget(str(budget))
+    catalog = open_catalog(Path(data), layout)
+    for sentence in (*catalog.notes, *_require_images(catalog)):
+        note(sentence)
+    protocol = Protocol(
+        catalog=catalog,
+        device=choose_device(device),
+        encoders=_names(encoders),
+        image_px=image_px,
+        settings=settings,
+    )
+    plan = open_plan(folder, _claim(protocol, names, seeds, budget_s, choose))
+    study = _Study(protocol, plan, choose=choose, seeds=seeds, begun=begun, progress=progress, note=note)
+    study.prepare(names)
+    try:
+        study.run()
+    except KeyboardInterrupt:
+        study.write()
+        raise
+    finally:
+        study.account()
+    return study.write()
+
+
+class _Study:
+    """A comparison at work."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        plan: Plan,
+        *,
+        choose: bool,
+        seeds: int,
+        begun: float,
+        progress: Progress,
+        note: Notice,
+    ) -> None:
+        self.protocol, self.plan = protocol, plan
+        self.choose, self.seeds = choose, seeds
+        self.budget_s: float | None = plan.claim["budget_s"]
+        self.progress, self.note = progress, note
+        self.notes: list[str] = []
+        self.trials: dict[str, list[Trial]] = {}
+        self.failures: dict[str, str] = {}
+        self._begun, self._spent_before = begun, plan.spent_s
+        self._labelled: Labelled | None = None
+        self._images = len(protocol.catalog.select(split="train"))
+        self._tested = len(protocol.catalog.select(split="test"))
+
+    # ------------------------------------------------------------------------------------------------ beforehand
+
+    def prepare(self, names: Sequence[str]) -> None:
+        """Choose what is compared and measure how fast each is, unless that was done before."""
+        plan = self.plan
+        if not plan.entries or any(entry.error for entry in plan.entries):
+            plan.entries = choose_entries(
+                names, self.protocol, lambda done, total: self.progress("look at detectors", done, total, None)
+            )
+        able = [entry for entry in plan.entries if entry.error is None]
+        if not able:
+            raise ConfigError(f"detectors must be such as can be trained here, got none: {plan.entries[0].error}")
+        for done, entry in enumerate(able, start=1):
+            if entry.key not in plan.paces:
+                try:
+                    plan.paces[entry.key] = measure_pace(entry, self.protocol)
+                except Exception as error:  # noqa: BLE001  one detector's fault must not end the others' comparison
+                    fault = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+                    plan.entries[plan.entries.index(entry)] = dataclasses.replace(entry, error=fault)
+            self.progress("measure paces", done, len(able), None)
+        plan.entries.sort(key=self._order)
+        for entry in plan.entries:
+            if entry.error is not None:
+                self._fail(entry, entry.error)
+            for sentence in entry.notes:
+                self._say(f"{entry.key}: {sentence}")
+        if self.budget_s is not None:
+            needs = {entry.key: self._need(entry) for entry in self._able()}
+            self.seeds = seeds_within(self.budget_s, needs, self.seeds)
+            if self.seeds < plan.claim["seeds"]:
+                self._say(f"budget: enough for {counted(self.seeds, 'seed')} of each, not {plan.claim['seeds']}")
+        plan.save()
+
+    def _able(self) -> list[Entry]:
+        return [entry for entry in self.plan.entries if entry.error is None]
+
+    def _order(self, entry: Entry) -> tuple[bool, bool, float]:
+        """What cannot be trained last; what looks once, then the quick, before what takes long."""
+        if entry.error is not None:
+            return True, True, 0.0
+        return False, entry.steps is not None, self._training_s(entry, entry.steps)
+
+    def _training_s(self, entry: Entry, steps: int | None) -> float:
+        return self._pace(entry).training_s(self._images, entry.batch_size, steps)
+
+    def _pace(self, entry: Entry) -> Pace:
+        return self.plan.paces[entry.key]
+
+    def _need(self, entry: Entry) -> Need:
+        rest = self._rest_s(entry)
+        least = None if entry.steps is None else min(entry.steps, LEAST_STEPS)
+        return Need(least_s=rest + self._training_s(entry, least), most_s=rest + self._training_s(entry, entry.steps))
+
+    def _rest_s(self, entry: Entry) -> float:
+        """What a trial takes beside its training: of those that are finished, or a guess from the pace."""
+        own = (self._tested + self._images) * (self._pace(entry).read_s + self._pace(entry).predict_s)
+        known = [
+            max(0.0, (trial.whole_s or 0) - (trial.training_s or 0) - self._expected(trial))
+            for trials in self.trials.values()
+            for trial in trials
+        ]
+        return own + (sum(known) / len(known) if known else 1 + 0.01 * self._tested)
+
+    def _expected(self, trial: Trial) -> float:
+        pace = self.plan.paces[trial.entry]
+        return (self._tested + self._images) * (pace.read_s + pace.predict_s)
+
+    # ------------------------------------------------------------------------------------------------ the trials
+
+    def run(self) -> None:
+        """First one seed of all, so that there is an answer early, then the further ones."""
+        dropped: list[str] = []
+        for seed in range(1, self.seeds + 1):
+            for entry in self._able():
+                if entry.key in self.failures:
+                    continue
+                folder = trial_folder(self.plan.out, entry, seed)
+                known = read_trial(folder)
+                if known is not None and known.error is None:
+                    self.trials.setdefault(entry.key, []).append(known)
+                elif seed > 1 and not self._fits(entry):
+                    dropped.append(f"{entry.key} seed {seed}")
+                else:
+                    self._train(entry, seed, folder)
+        if dropped:
+            self._say(f"not run, because the budget is spent: {', '.join(dropped)}")
+
+    def _train(self, entry: Entry, seed: int, folder: Path) -> None:
+        steps = self._steps(entry)
+        one = f"{entry.key}, seed {seed} of {self.seeds}"
+        length = "one look at all images" if steps is None else counted(steps, "step")
+        self.note(f"{one}: {length}{self._left()}")
+        done = run_trial(
+            entry, seed, steps, self.protocol, self._labelled_for, folder,
+            frozen_bytes=self._pace(entry).frozen_bytes,
+            keep_maps=seed == 1,
+            like=next((trials[0].run for trials in self.trials.values() if trials), None),
+            progress=lambda what, count, total, loss: self.progress(f"{what} ({one})", count, total, loss),
+            note=_silent,
+        )  # fmt: skip
+        if done.error is not None:
+            self._fail(entry, done.error)
+        else:
+            self.trials.setdefault(entry.key, []).append(done)
+            auroc = done.report.mean["image_auroc"] if done.report is not None else None
+            told = "" if auroc is None else f", image AUROC {auroc:.3f}"
+            self.note(f"{one}: done in {duration(done.whole_s or 0)}{told}")
+        self.account()
+        self.write()
+
+    def _labelled_for(self, run: Path) -> Labelled:
+        """Labelled images no run has seen: they divide the good images alike, so the first one tells for all."""
+        if self._labelled is None:
+            unseen = select_unseen(run, self.protocol.catalog)
+            for sentence in unseen.notes:
+                self._say(sentence)
+            self._labelled = divide_labelled(unseen.records, self.protocol.catalog.root, choose=self.choose)
+        return self._labelled
+
+    def _steps(self, entry: Entry) -> int | None:
+        """How long an entry is trained: as it would alone, or in its share of what is left of the budget."""
+        if entry.steps is None:
+            return None
+        if entry.key not in self.plan.steps:
+            steps = entry.steps
+            if self.budget_s is not None:
+                share = self._share_s(entry)
+                steps = self._pace(entry).steps_in(share, self._images, entry.batch_size, entry.steps)
+            self.plan.steps[entry.key] = max(min(entry.steps, LEAST_STEPS), steps)
+            self.plan.save()
+        return self.plan.steps[entry.key]
+
+    def _share_s(self, entry: Entry) -> float:
+        """Seconds each training of this entry may take, so that what is still to come gets as much."""
+        open_ = [one for one in self._able() if one.steps is not None and one.key not in self.plan.steps]
+        open_ = [one for one in open_ if one.key not in self.failures] or [entry]
+        bound = 0.0
+        for one in self._able():
+            if one in open_ or one.key in self.failures:
+                continue
+            done = self.trials.get(one.key, [])
+            each = done[0].whole_s if done and done[0].whole_s else self._need(one).most_s
+            bound += max(0, self.seeds - len(done)) * each
+        a_seed = (self._remaining_s() - bound) / self.seeds - sum(self._rest_s(one) for one in open_)
+        return fair_share(max(a_seed, 0.0), {one.key: self._training_s(one, one.steps) for one in open_})
+
+    def _fits(self, entry: Entry) -> bool:
+        """Whether another seed of an entry ends before the budget does."""
+        if self.budget_s is None:
+            return True
+        done = self.trials.get(entry.key, [])
+        return bool(done) and (done[0].whole_s or 0) <= self._remaining_s()
+
+    # ---------------------------------------------------------------------------------------------------- account
+
+    def _remaining_s(self) -> float:
+        return (self.budget_s or 0.0) - self._spent_before - (time.perf_counter() - self._begun)
+
+    def _left(self) -> str:
+        return "" if self.budget_s is None else f", {duration(max(0.0, self._remaining_s()))} of the budget left"
+
+    def account(self) -> None:
+        """Write down how much time was spent."""
+        self.plan.spent_s = self._spent_before + time.perf_counter() - self._begun
+        self.plan.save()
+
+    def _say(self, sentence: str) -> None:
+        self.notes.append(sentence)
+        self.note(sentence)
+
+    def _fail(self, entry: Entry, line: str) -> None:
+        self.failures[entry.key] = line
+        self.note(f"{entry.key} failed: {line}")
+
+    def write(self) -> Comparison:
+        """Write page, table and JSON of what there is."""
+        made = self._comparison()
+        write_comparison(made, self.protocol.catalog)
+        return made
+
+    def _comparison(self) -> Comparison:
+        entries = tuple(self.plan.entries)
+        finished = {key: tuple(trials) for key, trials in self.trials.items()}
+        scores = {key: [trial.scores(choice=self.choose) for trial in trials] for key, trials in finished.items()}
+        labelled = self._labelled or self._known_labelled(finished)
+        return Comparison(
+            out=self.plan.out,
+            facts=self._facts(labelled),
+            entries=entries,
+            trials=finished,
+            failures=dict(self.failures),
+            ranking=rank(scores),
+            chosen_on="choice" if self.choose else "reported",
+            published=tuple(published_rows(entry.detector for entry in entries)),
+            notes=tuple(self.notes),
+        )
+
+    def _known_labelled(self, finished: dict[str, tuple[Trial, ...]]) -> Labelled | None:
+        """The same images as when the trials that are there were judged."""
+        run = next((trials[0].run for trials in finished.values()), None)
+        return None if run is None else self._labelled_for(run)
+
+    def _facts(self, labelled: Labelled | None) -> dict[str, Any]:
+        claim, catalog = self.plan.claim, self.protocol.catalog
+        reported = () if labelled is None else labelled.reported
+        choice = () if labelled is None else labelled.choice
+        return {
+            "muad": __version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": str(catalog.root.absolute()),
+            "data_hash": claim["data_hash"],
+            "layout": catalog.layout,
+            "categories": list(catalog.categories),
+            "trained_on": self._images,
+            "reported": {"good": sum(not one.is_anomalous for one in reported),
+                         "defective": sum(one.is_anomalous for one in reported)},
+            "choice": {"good": sum(not one.is_anomalous for one in choice),
+                       "defective": sum(one.is_anomalous for one in choice)},
+            "protocol": "dinomaly",
+            "image_px": self.protocol.image_px,
+            "seeds": claim["seeds"],
+            "budget_s": self.budget_s,
+            "spent_s": self.plan.spent_s,
+            "settings": list(self.protocol.settings),
+            "device": describe_device(self.protocol.device),
+        }  # fmt: skip
+
+
+def _names(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Names in order, given as such or in a text with commas between them."""
+    parts = given.split(",") if isinstance(given, str) else [part for one in given for part in one.split(",")]
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def _claim(
+    protocol: Protocol, names: Sequence[str], seeds: int, budget_s: float | None, choose: bool
+) -> dict[str, Any]:
+    """What a comparison is of, to tell it from another."""
+    catalog = protocol.catalog
+    return {
+        "data_hash": content_hash(catalog.records, catalog.root),
+        "image_px": protocol.image_px,
+        "settings": list(protocol.settings),
+        "device": protocol.device.type,
+        "choose": choose,
+        "budget_s": budget_s,
+        "seeds": seeds,
+        "detectors": list(names),
+        "encoders": list(protocol.encoders),
+    }
+
+
+def _require_images(catalog: Catalog) -> list[str]:
+    """Sentences on what cannot be said of these images.
+
+    Raises:
+        DataError: There is nothing to train or nothing to test on.
+    """
+    train, test = catalog.select(split="train"), catalog.select(split="test")
+    if not train or not test:
+        missing = "good training images" if not train else "test images"
+        raise DataError(
+            f"data must hold {missing} to compare detectors on, got none in {catalog.root}. "
+            + ("Name the folder that holds them." if not train else "Put defective ones beside the good: PRODUCT/bad.")
+        )
+    if not any(record.is_anomalous for record in test):
+        return ["no defective test image: no AUROC and no ranking, only costs and false alarms"]
+    if all(record.is_anomalous for record in test):
+        return ["no good test image: no AUROC and no ranking, only costs and defects stopped"]
+    return []
