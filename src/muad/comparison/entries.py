@@ -126,13 +126,13 @@ def choose_entries(
         progress: Called with detectors looked at and in all.
 
     Raises:
-        ConfigError: A setting is unknown or out of range, names a detector that is not compared, or an encoder can be
-            used by none of the detectors.
+        ConfigError: A setting is unknown or out of range, names no detector there is, or an encoder can be used by
+            none of the detectors.
     """
     for setting in protocol.settings:
         named = _NAME.match(setting)
-        if named is not None and named[1] not in names:
-            raise ConfigError(f"setting must be of a detector that is compared, {', '.join(names)}, got {setting}.")
+        if named is not None and named[1] not in detector_names():
+            raise ConfigError(f"setting must be of a detector, {', '.join(detector_names())}, got {setting}.")
     entries: list[Entry] = []
     refusals: dict[str, list[str]] = {encoder: [] for encoder in protocol.encoders}
     for done, name in enumerate(names, start=1):

@@ -96,6 +96,11 @@ def compare(
     catalog = open_catalog(Path(data), layout)
     for sentence in (*catalog.notes, *_require_images(catalog)):
         note(sentence)
+    if choose:  # said before anything is trained
+        divide_labelled(
+            catalog.select(split="test"), catalog.root, choose=True,
+            progress=lambda done, total: progress("divide", done, total, None),
+        )  # fmt: skip
     protocol = Protocol(
         catalog=catalog,
         device=choose_device(device),

@@ -1,0 +1,43 @@
+"""Time is shared so that each gets as much as the others, unless it needs less."""
+
+import pytest
+
+from muad.comparison.budget import Need, fair_share, parse_budget, seeds_within
+from muad.comparison.pace import Pace
+from muad.errors import ConfigError
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1h30m", 5400), ("45", 45)])
+def test_budgets_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert parse_budget(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0", "-5m", "nan", "30 min", "inf"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"budget must be a time such as 90s, 30m or 1h30m"):
+        parse_budget(text)
+
+
+def test_what_some_do_not_need_goes_to_the_others() -> None:
+    most = {"quick": 5.0, "short": 20.0, "long": 500.0, "longer": 900.0}
+    share = fair_share(200, most)
+    assert share == (200 - 5 - 20) / 2
+    assert sum(min(share, one) for one in most.values()) == pytest.approx(200)
+    assert fair_share(2000, most) == float("inf")
+
+
+def test_steps_fill_a_share_and_no_more() -> None:
+    pace = Pace(read_s=0.01, encode_s=0.1, step_s=0.5, predict_s=0.1, frozen_bytes=0, keeps_features=True)
+    steps = pace.steps_in(60, images=100, batch_size=16, most=10_000)
+    assert pace.training_s(100, 16, steps) <= 60 < pace.training_s(100, 16, steps + 1)
+    assert pace.steps_in(60, images=100, batch_size=16, most=7) == 7
+
+
+def test_seeds_are_as_many_as_the_budget_is_enough_for() -> None:
+    needs = {"a": Need(least_s=10, most_s=100), "b": Need(least_s=15, most_s=100)}
+    assert seeds_within(80, needs, 5) == 3
+    assert seeds_within(800, needs, 5) == 5
+    with pytest.raises(
+        ConfigError, match=r"budget must be at least 25s for one seed of a, b on this machine, at 20 ste"
+    ):
+        seeds_within(20, needs, 5)
