@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muad.images.near_duplicates import appearance, likeness, near_duplicate_groups, read_appearances
+from muad.images.near_duplicates import _joined, appearance, likeness, near_duplicate_groups, read_appearances
 from muad.images.reading import read_image
 from muad.toy_factory import write_toy_factory
 
@@ -91,3 +91,17 @@ def test_of_sixty_real_screws_none_is_taken_for_another_and_each_cut_copy_is_fou
     copies = [_cut(image) for image in images[::10]]
     groups = near_duplicate_groups([appearance(image) for image in (*images, *copies)])
     assert groups == [(number * 10, 60 + number) for number in range(6)]
+
+
+def test_groups_are_the_connected_components_of_the_pairs() -> None:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        count = int(random.integers(2, 60))
+        pairs = sorted({tuple(sorted(random.choice(count, 2, replace=False).tolist())) for _ in range(count)})
+        graph = coo_array((np.ones(len(pairs)), np.array(pairs).T), shape=(count, count))
+        labels = connected_components(graph, directed=False)[1]
+        groups = [tuple(np.flatnonzero(labels == label).tolist()) for label in range(labels.max() + 1)]
+        assert _joined(pairs) == [group for group in groups if len(group) > 1]

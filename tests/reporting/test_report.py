@@ -198,6 +198,23 @@ def test_a_plot_is_made_of_few_images_and_of_equal_scores(labels: list[bool]) ->
     assert ("no curves" in plot) == (len(set(labels)) == 1)
 
 
+def test_a_plot_counts_every_image_and_marks_the_limits_where_they_lie() -> None:
+    import xml.etree.ElementTree as ET
+
+    labels = np.array([False] * 6 + [True] * 3)
+    scores = np.array([0.1, 0.12, 0.14, 0.2, 0.2, 0.3, 0.25, 0.4, 0.5])
+    drawing = ET.fromstring(category_plot(labels, scores, 0.22, 0.35))
+    name = "{http://www.w3.org/2000/svg}"
+    words = [element.text for element in drawing.iter(f"{name}text")]
+    assert {"good (6)", "defective (3)", "review above 0.22", "reject above 0.35", "ROC"} <= set(words)
+    bars = [bar for bar in drawing.iter(f"{name}rect") if bar.get("fill") == "#0072B2" and float(bar.get("y")) > 20]
+    heights = [float(bar.get("height")) for bar in bars]
+    assert sum(heights) == pytest.approx(6 / 3 * max(heights), abs=0.5)  # the tallest holds three of the six
+    circle = drawing.find(f"{name}circle")  # one of six good parts stopped, all defective ones found
+    assert float(circle.get("cx")) == pytest.approx(401 + (1 / 6 + 0.02) / 1.04 * 122, abs=0.06)
+    assert float(circle.get("cy")) == pytest.approx(22 + (1.04 - 1) / 1.06 * 122, abs=0.06)
+
+
 def test_the_command_prints_the_path(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy.stats import mannwhitneyu
+from muad.decisions.rank_test import chance_of_lying_lower
 
 REFUTED = 0.01
 """Chance, if nothing is wrong, of the difference that keeps cross-fitted scores out of the limits."""
@@ -113,7 +113,7 @@ def pool(kept_out: Scored | None, cross_fitted: Scored | None) -> Pool:
             images=cross_fitted.images,
             folds=cross_fitted.folds,
         )
-    agreement = float(mannwhitneyu(cross_fitted.scores, kept_out.scores, alternative="less").pvalue)
+    agreement = chance_of_lying_lower(cross_fitted.scores, kept_out.scores)
     if agreement < REFUTED:
         return _alone(kept_out, agreement)
     return Pool(

@@ -28,8 +28,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import beta, binom
 
+from muad.decisions.binomial import beta_quantile, binomial_at_most
 from muad.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -121,10 +121,12 @@ def sure_rank(count: int, rate: float, confidence: float) -> int | None:
     """
     rate, doubt = float(_as_written(rate)), 1 - float(_as_written(confidence, "confidence"))
     # Of the images above the limit's true quantile, too few may have come: P(Binomial(n, rate) <= n - k) <= doubt.
-    above = int(binom.ppf(doubt, count, rate)) if count else 0
-    while above >= 0 and binom.cdf(above, count, rate) > doubt:
-        above -= 1
-    return count - above if 0 <= above < count else None
+    doubt *= 1 + 1e-12  # a chance that equals it is within it, however its last digit is rounded
+    rarest, common = -1, count  # the first is within the doubt, the second is not
+    while common - rarest > 1:
+        middle = (rarest + common) // 2
+        rarest, common = (middle, common) if binomial_at_most(middle, count, rate) <= doubt else (rarest, middle)
+    return count - rarest if rarest >= 0 else None
 
 
 def sure_images_needed(rate: float, confidence: float) -> int:
@@ -147,7 +149,7 @@ def rate_bound(count: int, rank: int, confidence: float) -> float:
         >>> round(rate_bound(199, 199, 0.95), 4)
         0.0149
     """
-    return float(beta.ppf(float(_as_written(confidence, "confidence")), count + 1 - rank, rank))
+    return beta_quantile(float(_as_written(confidence, "confidence")), count + 1 - rank, rank)
 
 
 def binomial_interval(events: int, trials: int, confidence: float) -> tuple[float, float]:
@@ -160,8 +162,8 @@ def binomial_interval(events: int, trials: int, confidence: float) -> tuple[floa
     if not 0 <= events <= trials or trials < 1:
         raise ConfigError(f"events must be from 0 to the number of trials, at least 1, got {events} of {trials}.")
     tail = (1 - float(_as_written(confidence, "confidence"))) / 2
-    low = 0.0 if events == 0 else float(beta.ppf(tail, events, trials - events + 1))
-    high = 1.0 if events == trials else float(beta.ppf(1 - tail, events + 1, trials - events))
+    low = 0.0 if events == 0 else beta_quantile(tail, events, trials - events + 1)
+    high = 1.0 if events == trials else beta_quantile(1 - tail, events + 1, trials - events)
     return low, high
 
 

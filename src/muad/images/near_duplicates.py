@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from muad.errors import DataError
 from muad.images.loading import read_ahead
@@ -126,14 +124,29 @@ def near_duplicate_groups(appearances: Sequence[Appearance | None]) -> list[tupl
     candidates = _candidates(np.stack([seen.bits for seen in kept]))
     alike = read_ahead(lambda pair: likeness(kept[pair[0]], kept[pair[1]]), candidates)
     pairs = [pair for pair, value in zip(candidates, alike, strict=True) if value >= LIKENESS]
-    if not pairs:
-        return []
-    rows, columns = np.array(pairs).T
-    graph = coo_array((np.ones(len(pairs), np.int8), (rows, columns)), shape=(len(kept), len(kept)))
-    labels = connected_components(graph, directed=False)[1]
-    order = np.argsort(labels, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-    return sorted(tuple(known[np.sort(group)].tolist()) for group in groups if len(group) > 1)
+    return [tuple(known[list(group)].tolist()) for group in _joined(pairs)]
+
+
+def _joined(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
+    """What hangs together by pairs (low, high), in ascending order."""
+    above: dict[int, int] = {}  # a smaller member of the same group; what is not in there is the smallest of its own
+
+    def smallest(member: int) -> int:
+        while member in above:
+            member = above[member]
+        return member
+
+    for low, high in pairs:
+        first, second = sorted((smallest(low), smallest(high)))
+        if first != second:
+            above[second] = first
+        for member in (low, high):
+            if member != first:
+                above[member] = first  # shortens the way for those that come later
+    groups: dict[int, list[int]] = {}
+    for member in sorted({member for pair in pairs for member in pair}):
+        groups.setdefault(smallest(member), []).append(member)
+    return [tuple(groups[name]) for name in sorted(groups)]
 
 
 def _candidates(bits: UInt64[np.ndarray, "n 4"]) -> list[tuple[int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
     Font = FreeTypeFont | ImageFont.ImageFont
 
+# DejaVu Sans, regular and bold: Latin, Greek, Cyrillic.
+_OWN = tuple(str(Path(__file__).with_name("fonts") / name) for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf"))
 # Of the system, for scripts that the font of the package lacks; the first that is there and has the character.
 _SYSTEM_FONTS = (
     *("NotoSansCJK-Regular.ttc", "msyh.ttc", "msgothic.ttc", "malgun.ttf", "PingFang.ttc", "Arial Unicode.ttf"),
@@ -75,7 +76,7 @@ def wrapped(text: str, size: int, width: float) -> list[str]:
 def _runs(text: str, bold: bool) -> list[tuple[str | None, str]]:
     """Neighbouring characters of one font, with the font."""
     if text.isascii():
-        return [(_own_font(bold), text)]
+        return [(_OWN[bold], text)]
     runs: list[tuple[str | None, str]] = []
     for (place, known), characters in groupby(text, lambda character: _font_of(character, bold)):
         part = "".join(characters)
@@ -86,7 +87,7 @@ def _runs(text: str, bold: bool) -> list[tuple[str | None, str]]:
 @lru_cache(maxsize=4096)
 def _font_of(character: str, bold: bool) -> tuple[str | None, bool]:
     """The first font that has a character, and whether there is one."""
-    own = _own_font(bold)
+    own = _OWN[bold]
     for place in (own, *_SYSTEM_FONTS):
         font = _opened(place, 16)
         if font is not None and (character.isspace() or bytes(font.getmask(character)) != _missing(place)):
@@ -98,17 +99,6 @@ def _font_of(character: str, bold: bool) -> tuple[str | None, bool]:
 def _missing(place: str | None) -> bytes:
     font = _opened(place, 16)
     return b"" if font is None else bytes(font.getmask(_NO_CHARACTER))
-
-
-@lru_cache(maxsize=2)
-def _own_font(bold: bool) -> str | None:
-    """DejaVu Sans, which comes with matplotlib: Latin, Greek, Cyrillic; None for the font in Pillow, which has less."""
-    package = find_spec("matplotlib")
-    for folder in (package.submodule_search_locations or ()) if package is not None else ():
-        file = Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-        if file.is_file():
-            return str(file)
-    return None
 
 
 def _font(place: str | None, size: int) -> Font:
