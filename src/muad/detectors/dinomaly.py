@@ -15,8 +15,8 @@ arXiv:2405.14325; official code guojiajeremy/Dinomaly (Apache-2.0), written anew
 | `LinearAttention` | `LinearAttention2` | Linear Attention |
 | `easy_fraction`, `easy_weight` | `p`, `factor` | Loose Loss, k % and gradient shrink |
 
-Departures from it are listed in docs/fidelity.md. Read next: nn/attention.py, encoders/encoder.py,
-optim/stable_adamw.py.
+Departures from it are listed in docs/fidelity.md. Read next: nn/attention.py, nn/mining.py,
+encoders/encoder.py, optim/stable_adamw.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
@@ -37,6 +36,7 @@ from muad.encoders.encoder import EncoderConfig, build_encoder
 from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
 from muad.images.preprocessing import Preprocessing
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
+from muad.nn.mining import flattened_cosine_loss, gather_points
 from muad.nn.noise import keep_mask
 from muad.runtime.heads import GridHead
 
@@ -396,9 +396,7 @@ def hard_mined_cosine_loss(
 ) -> Float[Tensor, ""]:
     """Mean cosine distance between whole feature maps, its gradient damped where reconstruction is already good.
 
-    Each image's map is flattened to one vector, so tokens of large norm weigh more. The value does not depend on the
-    mining: the official code scales gradients in a hook, here the same gradient comes from
-    b' = stop(b) + w (b - stop(b)), which equals b.
+    The value does not depend on the mining, see nn/mining.py.
 
     Args:
         encoded: Fused encoder features; receive no gradient.
@@ -412,15 +410,12 @@ def hard_mined_cosine_loss(
     References:
         Guo et al., Dinomaly, CVPR 2025, arXiv:2405.14325, "Loose Loss"; `global_cosine_hm_percent`.
     """
-    encoded, decoded = encoded.detach().float(), decoded.float()
     with torch.no_grad():
         distance = cosine_distance(encoded, decoded)
-        points = _gather(distance)
+        points = gather_points(distance)
         threshold = _least_hard(points.flatten(), easy_fraction)
         weight = torch.where(distance < threshold, easy_weight, 1.0)[..., None]
-    fixed = decoded.detach()
-    weighted = fixed + weight * (decoded - fixed)
-    return (1 - F.cosine_similarity(encoded.flatten(1), weighted.flatten(1), dim=-1)).mean()
+    return flattened_cosine_loss(encoded, decoded, weight)
 
 
 def top_mean(anomaly_map: Float[Tensor, "b H W"], fraction: float) -> Float[Tensor, " b"]:
@@ -458,15 +453,6 @@ def _noise(batch: Batch, device: torch.device) -> Noise:
 
 def _at_most(value: float | Tensor, most: float) -> float | Tensor:
     return value.clamp(max=most) if isinstance(value, torch.Tensor) else min(value, most)
-
-
-def _gather(distance: Float[Tensor, "b n"]) -> Float[Tensor, "all n"]:
-    """The points of every process, so that mining does not depend on how many there are."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return distance
-    everyone = [torch.empty_like(distance) for _ in range(dist.get_world_size())]
-    dist.all_gather(everyone, distance.contiguous())
-    return torch.cat(everyone)
 
 
 def _initialise(module: nn.Module) -> None:
