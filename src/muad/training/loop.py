@@ -73,6 +73,7 @@ def train_detector(
     detector = build_detector(config)
     if isinstance(detector, FittingDetector):
         return fit_detector(detector, config, records, run_dir, fabric, progress=progress, note=note)
+    detector.total_steps = config.schedule.total_steps
     optimizer = build_optimizer(config.optim, detector)
     model, engine_optimizer = fabric.setup(detector, optimizer)
     decay = config.training.ema_decay
