@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from muad.detectors.diffusion_ad import DiffusionAd, DiffusionAdConfig
     from muad.detectors.dinomaly import Dinomaly, DinomalyConfig
     from muad.detectors.patchcore import PatchCore, PatchCoreConfig
+    from muad.detectors.rd4ad import Rd4ad, Rd4adConfig
+    from muad.detectors.recontrast import ReContrast, ReContrastConfig
+    from muad.detectors.vitad import ViTad, ViTadConfig
 
 __all__ = [
     "DETECTORS",
@@ -22,7 +25,13 @@ __all__ = [
     "FittingDetector",
     "PatchCore",
     "PatchCoreConfig",
+    "Rd4ad",
+    "Rd4adConfig",
+    "ReContrast",
+    "ReContrastConfig",
     "SteppingDetector",
+    "ViTad",
+    "ViTadConfig",
     "detector_class",
     "detector_names",
 ]
@@ -31,6 +40,9 @@ _HOMES = {
     "diffusion_ad": ("DiffusionAd", "DiffusionAdConfig"),
     "dinomaly": ("Dinomaly", "DinomalyConfig"),
     "patchcore": ("PatchCore", "PatchCoreConfig"),
+    "rd4ad": ("Rd4ad", "Rd4adConfig"),
+    "recontrast": ("ReContrast", "ReContrastConfig"),
+    "vitad": ("ViTad", "ViTadConfig"),
 }
 
 

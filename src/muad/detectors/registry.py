@@ -23,6 +23,9 @@ DETECTORS: dict[str, str] = {
     "dinomaly": "muad.detectors.dinomaly:Dinomaly",
     "diffusion_ad": "muad.detectors.diffusion_ad:DiffusionAd",
     "patchcore": "muad.detectors.patchcore:PatchCore",
+    "rd4ad": "muad.detectors.rd4ad:Rd4ad",
+    "recontrast": "muad.detectors.recontrast:ReContrast",
+    "vitad": "muad.detectors.vitad:ViTad",
 }
 ENTRY_POINTS = "muad.detectors"
 
