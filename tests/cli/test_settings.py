@@ -24,7 +24,7 @@ def test_defaults_are_those_of_the_configuration() -> None:
     defaults = {setting.path: setting.default for setting in find_settings(detector="dinomaly")}
     assert defaults["optim.lr"] == config.optim.lr
     assert defaults["detector.resize_px"] == list(config.detector.resize_px)
-    assert defaults["detector.encoder.name"] == config.encoder.name if config.encoder else False
+    assert defaults["detector.encoder.name"] == config.encoder_name
 
 
 @pytest.mark.parametrize(

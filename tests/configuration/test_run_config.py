@@ -307,7 +307,7 @@ def test_the_detectors_name_decides_what_its_table_is() -> None:
     config = load_config(overrides=["detector.name=diffusion_ad", "detector.denoiser.width=32"])
     assert isinstance(config.detector, DiffusionAdConfig)
     assert config.detector.denoiser.width == 32
-    assert config.encoder is None
+    assert config.encoders == ()
     assert parse_config(config_to_dict(config)) == config
 
 

@@ -1,11 +1,15 @@
 """Distances against brute force, what a coreset promises, and what a memory of normal patches does."""
 
+import sys
+import tomllib
 from collections.abc import Iterable
 
 import pytest
 import torch
 
-from muad.detectors.patchcore import PatchCore, PatchCoreConfig, greedy_coreset
+from muad.configuration.run_config import config_to_toml, load_config, parse_config
+from muad.detectors.neighbours import ApproximateSearch, greedy_coreset, nearest, reweighted
+from muad.detectors.patchcore import PatchCore, PatchCoreConfig
 from muad.detectors.types import Batch
 from muad.encoders.encoder import EncoderConfig
 from muad.encoders.families import VitLayout
@@ -80,8 +84,12 @@ def test_coreset_covers_separate_clusters_before_it_repeats_one() -> None:
 
 def test_coreset_is_a_function_of_the_seed() -> None:
     patches = torch.randn(200, 16, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(greedy_coreset(patches, 20, seed=3), greedy_coreset(patches, 20, seed=3))
-    assert not torch.equal(greedy_coreset(patches, 20, seed=3), greedy_coreset(patches, 20, seed=4))
+    assert torch.equal(
+        greedy_coreset(patches, 20, seed=3, projection=8), greedy_coreset(patches, 20, seed=3, projection=8)
+    )
+    assert not torch.equal(
+        greedy_coreset(patches, 20, seed=3, projection=8), greedy_coreset(patches, 20, seed=4, projection=8)
+    )
     assert len(set(greedy_coreset(patches, 200).tolist())) == 200
 
 
@@ -92,3 +100,112 @@ def test_nothing_remembered_and_impossible_settings_are_refused() -> None:
         make(coreset_fraction=0)
     with pytest.raises(ConfigError, match=r"detector\.groups must divide the 4 tapped layers, got 3"):
         make(groups=3)
+
+
+def test_the_score_is_reweighted_as_the_paper_has_it() -> None:
+    generator = torch.Generator().manual_seed(5)
+    memory, patches = torch.randn(40, 6, generator=generator), torch.randn(3, 10, 6, generator=generator)
+    between = torch.cdist(patches, memory)
+    distance = between.amin(2)
+    for neighbours in (1, 4, 100):
+        scores = []
+        for image in range(3):
+            patch = int(distance[image].argmax())
+            first = int(between[image, patch].argmin())
+            around = torch.cdist(memory[first : first + 1], memory)[0].argsort()[:neighbours]
+            exponents = between[image, patch, around].double().exp()
+            share = between[image, patch, first].double().exp() / exponents.sum()
+            scores.append(float((1 - share) * distance[image, patch]))
+        ours = reweighted(patches, distance, memory, neighbours)
+        assert torch.allclose(ours, torch.tensor(scores), rtol=1e-4, atol=1e-5)
+
+
+def test_a_reweighted_score_is_the_networks() -> None:
+    plain, detector = make(score_from="patches", top_fraction=1e-6), make(reweight_neighbours=5)
+    images = torch.randn(3, 3, *SIZE)
+    for one in (plain, detector):
+        fit(one, [images])
+    strange = torch.randn(2, 3, *SIZE)
+    ours = detector.predict(strange)
+    largest = plain.predict(strange)
+    assert torch.allclose(ours.anomaly_map, largest.anomaly_map)
+    assert (ours.score < largest.score).all()
+    assert (ours.score > 0).all()
+
+
+def test_nearest_is_a_direct_search_over_blocks_and_approximate_search_finds_almost_the_same() -> None:
+    generator = torch.Generator().manual_seed(6)
+    memory = torch.randn(5000, 8, generator=generator)
+    patches = memory[:300].reshape(2, 150, 8) + 0.05 * torch.randn(2, 150, 8, generator=generator)
+    exact = nearest(patches, memory)
+    assert torch.allclose(exact, torch.cdist(patches, memory).amin(2).square(), atol=1e-4)
+    pytest.importorskip("faiss")
+    search = ApproximateSearch()
+    found = search(patches, memory)
+    assert ((found - exact).abs() < 1e-4).float().mean() > 0.98
+    assert (found > exact - 1e-4).all()
+    memory[0] = 100.0
+    assert not search(patches, memory).equal(found)
+
+
+def test_without_faiss_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(
+        ConfigError, match=r"detector\.search must be exact without the package faiss-cpu.*muad\[search"
+    ):
+        make(search="faiss")
+
+
+def test_encoders_side_by_side_each_see_images_as_they_were_trained_to() -> None:
+    small = EncoderConfig(name="random-vit-tiny", tap_layers=(1, 2, 3, 4))
+    lite = EncoderConfig(name="random-efficientnet-lite0")
+    both = PatchCore(PatchCoreConfig(encoders=(small, lite), resize_px=(56, 42), crop_px=(56, 42)))
+    alone = [PatchCore(PatchCoreConfig(encoder=one, resize_px=(56, 42), crop_px=(56, 42))) for one in (small, lite)]
+    assert both.grid == (7, 6)
+    assert both.encoder.taps == ((1, 2, 3, 4), (2, 3, 4))
+    assert len({one.fingerprint for one in (both, *alone)}) == 3
+    pixels = torch.rand(2, 3, 56, 42, generator=torch.Generator().manual_seed(7))
+    shown = []
+    for one in (both, *alone):
+        mean, std = (torch.tensor(part)[:, None, None] for part in (one.preprocessing.mean, one.preprocessing.std))
+        shown.append(one.encode((pixels - mean) / std))
+    for ours, theirs in zip(shown[0], (*shown[1], *shown[2]), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+    patches = both.patches(shown[0])
+    assert patches.shape == (2, 7 * 6, 2 * 192 + 40 + 80 + 112)
+    layers = torch.split(patches, [192, 192, 40, 80, 112], dim=2)
+    assert all(torch.allclose(layer.norm(dim=2), torch.ones(())) for layer in layers)
+
+
+def test_encoders_are_given_by_name_or_by_table_and_not_both_ways() -> None:
+    config = PatchCoreConfig(encoders=("random-resnet18", EncoderConfig(name="muad-tiny")))
+    assert [one.name for one in config.side_by_side] == ["random-resnet18", "muad-tiny"]
+    assert [one.name for one in PatchCoreConfig().side_by_side] == ["muad-tiny"]
+    with pytest.raises(ConfigError, match=r"detector\.encoder must be left out with detector\.encoders"):
+        PatchCoreConfig(encoder=EncoderConfig(), encoders=("random-resnet18",))
+
+
+def test_encoders_of_a_recipe_come_back_from_its_text_and_mistakes_in_them_are_named() -> None:
+    given = ["detector.name=patchcore", 'detector.encoders=["muad-tiny", {name="random-resnet18", tap_layers=[1,2]}]']
+    config = load_config(None, given)
+    assert parse_config(tomllib.loads(config_to_toml(config))) == config
+    assert config.encoder_name == "muad-tiny + random-resnet18"
+    for value, message in (
+        ("[3]", r"detector\.encoders must be a table of keys, got 3"),
+        ('["muad-tin"]', r"encoder\.name must be a known encoder.*muad-tiny"),
+        ('[{name="muad-tiny", tap=1}]', r"'detector\.encoders\.tap'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_config(None, [given[0], f"detector.encoders={value}"])
+
+
+def test_few_candidates_and_a_limit_make_a_small_memory_that_does_not_depend_on_batches() -> None:
+    images = torch.randn(6, 3, *SIZE, generator=torch.Generator().manual_seed(8))
+    one, other = (make(coreset="random", coreset_fraction=0.1) for _ in range(2))
+    fit(one, [images])
+    fit(other, [images[:1], images[1:3], images[3:]])
+    assert len(one.memory) == len(other.memory) == int(0.1 * 6 * 48)
+    few = make(candidate_fraction=0.5, coreset_fraction=0.5, most_patches=7)
+    fit(few, [images])
+    assert len(few.memory) == 7
+    assert make(candidate_fraction=0.1).needed_bytes(100) < make().needed_bytes(100) / 5

@@ -17,8 +17,7 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
 
 def test_it_tells_what_the_whole_configuration_says(run: Path) -> None:
     told, config = run_settings(run), read_config(run)
-    assert config.encoder is not None
-    assert (told.detector.name, told.encoder) == (config.detector.name, config.encoder.name)
+    assert (told.detector.name, told.encoder) == (config.detector.name, config.encoder_name)
     assert (told.detector.resize_px, told.looked_at_px) == (config.detector.resize_px, config.detector.crop_px)
     assert told.schedule.total_steps == config.schedule.total_steps
     assert (told.images, told.published) == (config.images, config.published)

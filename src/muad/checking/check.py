@@ -188,6 +188,6 @@ def _notes(catalog: Catalog, config: RunConfig) -> list[str]:
         if good > MOST_DESCRIBED:
             notes.append(f"{name}: of {good} good images every {-(-good // MOST_DESCRIBED)}th was compared.")
     height, width = config.detector.resize_px
-    name = (config.encoder or EncoderConfig()).name
+    name = config.encoder_name or EncoderConfig().name
     notes.append(f"Defects are measured for images of {height} x {width} px and encoder {name}.")
     return notes

@@ -58,7 +58,7 @@ def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
     trained = sum(p.numel() * p.element_size() for p in detector.parameters() if p.requires_grad)
     held = _bytes_of(features) // batch * images if kept and features is not None else 0
     return Cost(
-        network=config.encoder.name if config.encoder is not None else config.detector.name,
+        network=config.encoder_name or config.detector.name,
         image_px=detector.preprocessing.crop_px,
         steps=steps,
         seconds=seconds,
@@ -68,12 +68,14 @@ def estimate_cost(config: RunConfig, images: int, device: torch.device) -> Cost:
 
 
 def _without_download(config: RunConfig) -> RunConfig:
-    """The same training with an encoder of the same shape and random weights."""
-    if config.encoder is None:
+    """The same training with encoders of the same shapes and random weights."""
+    settings: Any = config.detector
+    shapes = tuple(encoder.with_random_weights() for encoder in config.encoders)
+    if not shapes:
         return config
-    settings: Any = config.detector  # has an encoder, as was just seen
-    shape = config.encoder.with_random_weights()
-    return dataclasses.replace(config, detector=dataclasses.replace(settings, encoder=shape))
+    several = bool(getattr(settings, "encoders", ()))
+    replaced = {"encoders": shapes} if several else {"encoder": shapes[0]}
+    return dataclasses.replace(config, detector=dataclasses.replace(settings, **replaced))
 
 
 def _bytes_of(features: Features) -> int:

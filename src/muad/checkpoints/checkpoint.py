@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from muad.configuration.run_config import RunConfig, config_to_toml, load_config
+from muad.configuration.run_config import RunConfig, config_to_dict, config_to_toml, load_config, parse_config
 from muad.detectors import detector_class
 from muad.encoders.tensors import read_whole_tensors, write_tensors
 from muad.errors import CheckpointError, ConfigError
@@ -61,23 +61,21 @@ def read_config(run_dir: Path, encoder_weights: Path | None = None) -> RunConfig
     """
     read_run(run_dir)
     config = load_config(run_dir / "config.toml")
-    encoder, moved = config.encoder, {}
-    if encoder is None and encoder_weights is not None:
+    if encoder_weights is not None and len(config.encoders) != 1:
+        has = "several, each with its own" if config.encoders else "no encoder"
         raise ConfigError(
-            f"encoder weights must be left out for {config.detector.name}, which has no encoder, got {encoder_weights}."
+            f"encoder weights must be left out for {config.detector.name}, which has {has}, got {encoder_weights}."
         )
-    if encoder is not None:
-        weights = encoder_weights or encoder.weights
-        if encoder_weights is None and weights is not None:
+    values = config_to_dict(config)
+    tables = [values["detector"].get("encoder"), *values["detector"].get("encoders", ())]
+    for table in tables:
+        if isinstance(table, dict) and (encoder_weights is not None or "weights" in table):
+            weights = encoder_weights or Path(table["weights"])
             own = run_dir / weights.name  # wherever the run folder, with the encoder in it, was moved or copied to
-            weights = own if own.is_file() else weights
-        if weights != encoder.weights:
-            moved["detector.encoder.weights"] = weights
+            table["weights"] = str(own if encoder_weights is None and own.is_file() else weights)
     if config.images.roi_dir is not None and (run_dir / ROI_FOLDER).is_dir():
-        moved["images.roi_dir"] = run_dir / ROI_FOLDER
-    if not moved:
-        return config
-    return load_config(run_dir / "config.toml", [f"{key}={json.dumps(str(path))}" for key, path in moved.items()])
+        values["images"]["roi_dir"] = str(run_dir / ROI_FOLDER)
+    return config if values == config_to_dict(config) else parse_config(values)
 
 
 def save_checkpoint(

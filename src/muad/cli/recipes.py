@@ -32,7 +32,7 @@ def list_recipes(
         figure = "-" if published is None else f"{published:.3f}"
         steps = str(config.schedule.total_steps)
         sizes = (str(detector.resize_px[0]), str(detector.crop_px[0]))
-        encoder = "none" if config.encoder is None else config.encoder.name
+        encoder = config.encoder_name or "none"
         table.add_row(name, encoder, *sizes, steps, figure)
     show_table(table)
 

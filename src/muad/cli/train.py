@@ -19,7 +19,7 @@ def command(
     detector: Annotated[str | None, typer.Option(help="A detector, e.g. patchcore; see docs/detectors.md.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length; as --set schedule.total_steps=.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="As --set training.seed=.", min=0)] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder name, e.g. dinov2-reg-base.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder name, e.g. dinov2-reg-base; a,b for both.")] = None,
     encoder_weights: Annotated[Path | None, typer.Option(help="Local file with the encoder's weights.")] = None,
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -42,7 +42,9 @@ def command(
     overrides += [] if steps is None else [f"schedule.total_steps={steps}"]
     overrides += [] if seed is None else [f"training.seed={seed}"]
     if encoder is not None:
-        overrides.append(f"detector.encoder.name={json.dumps(encoder)}")
+        names = [name.strip() for name in encoder.split(",")]
+        one = f"detector.encoder.name={json.dumps(encoder)}"
+        overrides.append(one if len(names) == 1 else f"detector.encoders={json.dumps(names)}")
     if encoder_weights is not None:
         overrides.append(f"detector.encoder.weights={json.dumps(str(encoder_weights))}")
     overrides += ["training.skip_bad=true"] if skip_bad else []

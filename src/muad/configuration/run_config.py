@@ -207,18 +207,23 @@ class RunConfig:
             )
 
     @property
-    def encoder(self) -> EncoderConfig | None:
-        """The frozen encoder, for a detector that has one."""
-        encoder = getattr(self.detector, "encoder", None)
-        return encoder if isinstance(encoder, EncoderConfig) else None
+    def encoders(self) -> tuple[EncoderConfig, ...]:
+        """The frozen encoder of a detector, or all of one that has several side by side; none of one without."""
+        found = (getattr(self.detector, "encoder", None), *getattr(self.detector, "encoders", ()))
+        return tuple(encoder for encoder in found if isinstance(encoder, EncoderConfig))
+
+    @property
+    def encoder_name(self) -> str | None:
+        """Name of the frozen encoder, or of all; None without one."""
+        return " + ".join(encoder.name for encoder in self.encoders) or None
 
     @property
     def patch_px(self) -> int:
-        """Side of a patch of the encoder, to tell sizes of defects by.
+        """Side of a patch of the encoder, of several the largest, to tell sizes of defects by.
 
         Without an encoder it is that of the bundled one, which is as good a measure.
         """
-        return (self.encoder or EncoderConfig()).family().patch_px
+        return max(encoder.family().patch_px for encoder in self.encoders or (EncoderConfig(),))
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -331,7 +336,7 @@ def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
 
 def config_to_dict(config: RunConfig) -> dict[str, Any]:
     """Plain values without the unset ones: what `parse_config` takes back."""
-    return _plain(dataclasses.asdict(config))  # type: ignore[no-any-return]
+    return plain_values(dataclasses.asdict(config))  # type: ignore[no-any-return]
 
 
 def config_to_toml(config: RunConfig) -> str:
@@ -339,11 +344,12 @@ def config_to_toml(config: RunConfig) -> str:
     return tomli_w.dumps(config_to_dict(config))
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
+def plain_values(value: Any) -> Any:  # noqa: ANN401
+    """What a recipe can say: no unset values and no empty tables, lists for tuples, text for paths."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items() if entry is not None and entry != {}}
+        return {key: plain_values(entry) for key, entry in value.items() if entry is not None and entry != {}}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain_values(entry) for entry in value]
     return str(value) if isinstance(value, Path) else value
 
 

@@ -191,9 +191,15 @@ class FittingDetector(Detector):
     Attributes:
         by_category: Whether `fit` is called once for each category, in order of their names, with a checkpoint after
             each from which an interrupted training goes on; else once for all images.
+        memory_remedy: What to set where the memory for `fit` is not to be had, as a sentence.
     """
 
     by_category: bool = False
+    memory_remedy: ClassVar[str] = "Take a smaller detector.resize_px."
+
+    def needed_bytes(self, images: int) -> int:  # noqa: ARG002
+        """Memory that `fit` holds of so many images at once, beside the network; 0 where that is hardly any."""
+        return 0
 
     @abstractmethod
     def fit(self, batches: Iterable[Batch], seed: int, progress: Callable[[str, int, int], None]) -> None:

@@ -1,7 +1,8 @@
-"""PatchCore: how far is each patch from the nearest patch of a normal image, in features of a frozen encoder?
+"""PatchCore: how far is each patch from the nearest patch of a normal image, in features of frozen encoders?
 
-In reading order: configuration, patches, memory, anomaly map and score. Nothing is trained. Features of every normal
-image are averaged over neighbouring patches; a coreset of them is the memory; what is far from all of it is anomalous.
+In reading order: configuration, patches, memory, anomaly map and score, search. Nothing is trained. Features of every
+normal image are averaged over neighbouring patches; a coreset of them is the memory; what is far from all of it is
+anomalous.
 
 Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022, arXiv:2106.08265; official code
 amazon-science/patchcore-inspection (Apache-2.0), written anew here.
@@ -10,15 +11,17 @@ amazon-science/patchcore-inspection (Apache-2.0), written anew here.
 |---|---|---|
 | `patches` | `PatchMaker`, `_embed` | locally aware patch features |
 | `memory` | `features` of the `NearestNeighbourScorer` | memory bank |
-| `greedy_coreset` | `ApproximateGreedyCoresetSampler` | coreset subsampling |
+| `greedy_coreset` | `GreedyCoresetSampler`, `ApproximateGreedyCoresetSampler` | coreset subsampling |
+| `reweighted` | none | equation 7 |
 
 Departures from it are listed in docs/fidelity.md.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,20 +29,23 @@ import torch
 import torch.nn.functional as F
 
 from muad.detectors.base import DetectorConfig, FittingDetector
-from muad.encoders.encoder import EncoderConfig, build_encoder
-from muad.encoders.pyramids import Pyramid, build_pyramid
+from muad.detectors.neighbours import ApproximateSearch, greedy_coreset, nearest, reweighted
+from muad.encoders.encoder import EncoderConfig
+from muad.encoders.feature_maps import FeatureMaps
+from muad.encoders.pyramids import PyramidFamily
 from muad.errors import LARGEST_PX, ConfigError, require_setting, require_sides
 from muad.images.preprocessing import Preprocessing
-from muad.runtime.heads import GridHead
+from muad.nn.patches import embed_patches
+from muad.runtime.heads import Blur, GridHead  # a setting's type, which pydantic reads
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
     from torch import Tensor
 
     from muad.detectors.types import Batch, Features
 
-_PROJECTED_WIDTH = 64
 _NEIGHBOURHOOD = 3
+_STRIDES = (8, 16)  # of the stages of a CNN that are read unless said otherwise: the second and third, as published
 _require = partial(require_setting, "detector")
 
 
@@ -52,42 +58,91 @@ class PatchCoreConfig(DetectorConfig):
 
     Attributes:
         name: Which detector this configures.
-        encoder: The frozen network: a vision transformer or a pyramid of a CNN.
+        encoder: The frozen network: a vision transformer or a CNN; `muad-tiny` if neither it nor `encoders` is given.
+        encoders: Several that look side by side, names or tables like `encoder`, in its place.
         resize_px: Height and width images are resized to.
         crop_px: Height and width of the centre that is kept; what lies outside is never inspected.
         groups: Into how many equal groups the tapped layers of a vision transformer are averaged; the stages of a
-            pyramid are never averaged.
+            CNN are never averaged.
+        pooled_width: Numbers that each layer's neighbourhoods, and then all layers together, are averaged to, as
+            published (1024); 0 keeps each layer's channels and lays the layers side by side.
+        distance: `unit`: every layer is brought to unit length first, so that none drowns the others; `squared`: the
+            squared Euclidean distance of patches as they are, as published.
         coreset: How patches are chosen for the memory.
         coreset_fraction: Share of the patches that is remembered, above 0 to 1.
         coreset_of: Whether that share is chosen of each category's patches or of all together.
+        coreset_projection: Width of the random projection in which the greedy choice takes distances; 0 for none, which
+            is exact and slower.
+        candidate_fraction: Share of each image's patches, drawn by the seed, among which the greedy choice is made;
+            of so many it needs memory and time.
+        most_patches: Largest number of patches remembered of each category, or of all together; 0 for no limit.
+        reweight_neighbours: Over how many remembered patches around the nearest one the score is reweighted, as in the
+            paper (9); 0 for none, as in the official code.
+        search: `exact`, or `faiss`: approximate, quicker with a large memory; an exported network searches exactly.
         map_px: Side of the square map that is blurred and scored; 0 for the size of the input.
-        blur_sigma_px: Width of the Gaussian of 5x5 pixels; 0 for none.
-        top_fraction: Share of largest map values whose mean is the score; of less than one value, the maximum.
+        blur_sigma_px: Width of the Gaussian; 0 for none.
+        blur: `five_px`: of 5x5 pixels; `reflected`: as wide as it is, the map mirrored at its rim, as published.
+        score_from: Whether the score is taken from the map's values, or from the patches' distances, as published.
+        top_fraction: Share of these largest values whose mean is the score; of less than one value, the maximum.
     """
 
     name: Literal["patchcore"] = "patchcore"
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig | None = None
+    encoders: tuple[EncoderConfig | str, ...] = ()
     resize_px: tuple[int, int] = (224, 224)
     crop_px: tuple[int, int] = (224, 224)
     groups: int = 2
+    pooled_width: int = 0
+    distance: Literal["unit", "squared"] = "unit"
     coreset: Literal["greedy", "random"] = "greedy"
     coreset_fraction: float = 0.02
     coreset_of: Literal["category", "all"] = "category"
+    coreset_projection: int = 64
+    candidate_fraction: float = 1.0
+    most_patches: int = 0
+    reweight_neighbours: int = 0
+    search: Literal["exact", "faiss"] = "exact"
     map_px: int = 256
     blur_sigma_px: float = 4.0
+    blur: Blur = "five_px"
+    score_from: Literal["map", "patches"] = "map"
     top_fraction: float = 0.01
 
     def __post_init__(self) -> None:
+        if self.encoder is not None and self.encoders:
+            raise ConfigError("detector.encoder must be left out with detector.encoders, got both. Name all in one.")
+        if not self.encoders and self.encoder is None:
+            object.__setattr__(self, "encoder", EncoderConfig())
+        named = tuple(EncoderConfig(name=one) if isinstance(one, str) else one for one in self.encoders)
+        object.__setattr__(self, "encoders", named)
+        _require(len(named) <= 16, "encoders", "at most 16", len(named))
         Preprocessing(resize_px=self.resize_px, crop_px=self.crop_px)
         require_sides("detector", "resize_px", self.resize_px)
         require_sides("detector", "crop_px", self.crop_px)
         map_px, share = self.map_px, self.coreset_fraction
         _require(1 <= self.groups <= 256, "groups", "from 1 to 256", self.groups)
+        _require(0 <= self.pooled_width <= 65_536, "pooled_width", "from 0 to 65536", self.pooled_width)
         _require(0 < share <= 1, "coreset_fraction", "above 0 and at most 1", share)
+        _require(
+            0 <= self.coreset_projection <= 65_536, "coreset_projection", "from 0 to 65536", self.coreset_projection
+        )
+        among = self.candidate_fraction
+        _require(0 < among <= 1, "candidate_fraction", "above 0 and at most 1", among)
+        if self.coreset == "greedy":
+            _require(among >= share, "candidate_fraction", f"at least coreset_fraction {share}", among)
+        _require(0 <= self.most_patches <= 10**9, "most_patches", "from 0 to 10^9", self.most_patches)
+        neighbours = self.reweight_neighbours
+        _require(0 <= neighbours <= 1000, "reweight_neighbours", "from 0 to 1000", neighbours)
         _require(map_px == 0 or 8 <= map_px <= LARGEST_PX, "map_px", f"0 or from 8 to {LARGEST_PX}", map_px)
         _require(0 <= self.blur_sigma_px <= 100, "blur_sigma_px", "from 0 to 100", self.blur_sigma_px)
         largest = "above 0 and at most 1 (1e-6 for the largest value alone)"
         _require(0 < self.top_fraction <= 1, "top_fraction", largest, self.top_fraction)
+
+    @property
+    def side_by_side(self) -> tuple[EncoderConfig, ...]:
+        """The encoder, or all of several."""
+        several = tuple(one for one in self.encoders if isinstance(one, EncoderConfig))
+        return several or ((self.encoder,) if self.encoder is not None else ())
 
     @classmethod
     def suggest(cls, images: int, device: str) -> Mapping[str, Any]:  # noqa: ARG003  any number is remembered alike
@@ -97,88 +152,127 @@ class PatchCoreConfig(DetectorConfig):
 
 
 class PatchCore(FittingDetector):
-    """Frozen encoder and a memory of normal patches.
+    """Frozen encoders and a memory of normal patches.
 
-    DEVIATION: PatchCore compares by Euclidean distance; here each layer is brought to unit length first, so that the
-    distance is a cosine's, and map and score are made as Dinomaly makes them.
+    DEVIATION: unless `distance = "squared"`, each layer is brought to unit length first, so that the distance is a
+    cosine's, and map and score are made as Dinomaly makes them.
 
     Args:
         config: Memory and scoring.
 
     Raises:
-        ConfigError: The sizes do not fit the encoder, or the groups do not fit the layers.
-        CheckpointError: The encoder's weights cannot be had.
+        ConfigError: The sizes do not fit an encoder, the groups do not fit the layers, or a package is missing.
+        CheckpointError: An encoder's weights cannot be had.
     """
 
     settings = PatchCoreConfig
+    memory_remedy = (
+        "Take a smaller detector.candidate_fraction (such as 0.1) or coreset_fraction, detector.coreset = 'random', "
+        "or a smaller detector.resize_px and crop_px."
+    )
     memory: Float[Tensor, "m d"]
 
     def __init__(self, config: PatchCoreConfig) -> None:
         super().__init__()
         self.config = config
         self.by_category = config.coreset_of == "category"
-        self.encoder = (build_pyramid if config.encoder.is_pyramid else build_encoder)(config.encoder, config.crop_px)
+        self.encoder = FeatureMaps([_with_stages(one) for one in config.side_by_side], config.crop_px, config.groups)
         self.fingerprint = self.encoder.fingerprint
         self.preprocessing = Preprocessing(
             resize_px=config.resize_px, crop_px=config.crop_px, mean=self.encoder.mean, std=self.encoder.std
         )
-        taps = len(self.encoder.tap_layers)
-        if isinstance(self.encoder, Pyramid):
-            self.grid, width = self.encoder.grids[0], sum(self.encoder.channels)
-        else:
-            if taps % config.groups:
-                raise ConfigError(f"detector.groups must divide the {taps} tapped layers, got {config.groups}.")
-            self.grid, width = self.encoder.grid, self.encoder.width * config.groups
-        self.encoding = f"patchcore {self.encoder.tap_layers} {config.groups} {config.encoder.position_interpolation}"
+        self.grid = max(self.encoder.grids)
+        interpolation = [one.position_interpolation for one in config.side_by_side]
+        self.encoding = f"patchcore {self.encoder.taps} {config.groups} {interpolation}"
         self.map_head = GridHead(
             grids=("distance",),
             input_px=config.crop_px,
             map_px=config.map_px,
             blur_sigma_px=config.blur_sigma_px,
+            blur=config.blur,
             top_fraction=config.top_fraction,
+            score_grid=self.grid if config.score_from == "patches" else None,
+            score_tensor="score" if config.reweight_neighbours else "",
         )
-        self.register_buffer("memory", torch.empty(0, width))
+        self.register_buffer("memory", torch.empty(0, config.pooled_width or sum(self.encoder.channels)))
+        self._approximate = ApproximateSearch() if config.search == "faiss" else None
 
     # ------------------------------------------------------------------------------------------------- patches
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "b 3 H W"]) -> Features:
-        """Patch tokens of each group of layers, averaged; or the maps of the stages."""
-        tapped: list[Tensor] = self.encoder(images)
-        if isinstance(self.encoder, Pyramid):
-            return tuple(tapped)
-        count = len(tapped) // self.config.groups
-        groups = [tapped[begin : begin + count] for begin in range(0, len(tapped), count)]
-        averaged = [_mean(group) for group in groups]
-        return torch.stack([tokens[:, self.encoder.prefix_tokens :] for tokens in averaged], dim=1)
+        """Maps of all layers: of each group of blocks of a vision transformer, and of each stage of a CNN."""
+        return tuple(self.encoder(images))
 
     def patches(self, features: Features) -> Float[Tensor, "b n d"]:
-        """Patch features: each layer averaged over 3x3 patches and brought to unit length, then laid side by side."""
-        if isinstance(features, tuple):  # coarser stages are brought to the places of the finest
-            averaged = [_neighbourhood_mean(stage.float()) for stage in features]
-            placed = [F.interpolate(stage, self.grid, mode="bilinear") for stage in averaged]
-            return torch.cat([F.normalize(stage.flatten(2).transpose(1, 2), dim=-1) for stage in placed], dim=-1)
-        batch, groups, _, width = features.shape
-        spatial = features.float().flatten(0, 1).transpose(1, 2).reshape(batch * groups, width, *self.grid)
-        unit = F.normalize(_neighbourhood_mean(spatial).flatten(2).transpose(1, 2), dim=-1)  # (b groups, n, d)
-        return unit.reshape(batch, groups, -1, width).transpose(1, 2).flatten(2)
+        """Patch features: each layer averaged over 3x3 patches, brought to the finest grid, and joined with the others.
+
+        Args:
+            features: What `encode` gave.
+        """
+        maps = list(features)
+        if self.config.pooled_width:
+            width = self.config.pooled_width
+            finest_first = sorted(maps, key=lambda stage: -stage.shape[2])
+            joined = embed_patches(finest_first, stage_width=width, width=width, neighbourhood=_NEIGHBOURHOOD)
+            return F.normalize(joined, dim=-1) if self.config.distance == "unit" else joined
+        placed = []
+        for stage in maps:
+            averaged = _neighbourhood_mean(stage.float())
+            if averaged.shape[2:] != self.grid:
+                averaged = F.interpolate(averaged, self.grid, mode="bilinear")
+            layer = averaged.flatten(2).transpose(1, 2)
+            placed.append(F.normalize(layer, dim=-1) if self.config.distance == "unit" else layer)
+        return torch.cat(placed, dim=-1)
 
     # -------------------------------------------------------------------------------------------------- memory
 
+    def needed_bytes(self, images: int) -> int:
+        """Memory for the patches among which a coreset of that many images is chosen, and for the memory itself."""
+        config, (rows, columns), width = self.config, self.grid, self.memory.shape[1]
+        found = images * self.preprocessing.count * rows * columns
+        kept = config.coreset_fraction * found
+        kept = min(kept, config.most_patches) if config.most_patches else kept
+        projected = min(config.coreset_projection or width, width)
+        among = found * self._drawn_fraction
+        # Candidates are held in parts and then as one, and are projected on the way.
+        held = 2 * among * width + (among * projected if config.coreset == "greedy" else 0)
+        return int(4 * (held + kept * width))
+
+    @property
+    def _drawn_fraction(self) -> float:
+        """Share of each image's patches that is looked at for the coreset."""
+        return self.config.coreset_fraction if self.config.coreset == "random" else self.config.candidate_fraction
+
     def fit(self, batches: Iterable[Batch], seed: int, progress: Callable[[str, int, int], None]) -> None:
         """Remember a coreset of the patches of these images, beside what is remembered already."""
-        found = [
-            self.patches(self.encode(batch.images) if batch.features is None else batch.features).flatten(0, 1)
-            for batch in batches
-        ]
-        patches = torch.cat(found)
-        count = max(1, int(self.config.coreset_fraction * len(patches)))
-        if self.config.coreset == "greedy":
-            chosen = greedy_coreset(patches, count, seed, lambda done: progress("choose patches", done, count))
+        config, drawing, seen = self.config, torch.Generator().manual_seed(seed), 0
+        found: list[Tensor] = []
+        for batch in batches:
+            patches = self.patches(self.encode(batch.images) if batch.features is None else batch.features).flatten(
+                0, 1
+            )
+            seen += len(patches)
+            if self._drawn_fraction < 1:
+                # Drawn so that after every batch the share is met to one patch, however batches are cut.
+                wanted = max(1, round(self._drawn_fraction * seen)) - sum(len(part) for part in found)
+                drawn = torch.randperm(len(patches), generator=drawing)[:wanted]
+                patches = patches[drawn.sort().values.to(patches.device)]
+            found.append(patches)
+        candidates = torch.cat(found)
+        count = max(1, int(config.coreset_fraction * seen))
+        count = min(count, len(candidates), config.most_patches or count)
+        if config.coreset == "greedy":
+            chosen = greedy_coreset(
+                candidates,
+                count,
+                seed,
+                projection=config.coreset_projection,
+                progress=lambda done: progress("choose patches", done, count),
+            )
         else:
-            order = torch.randperm(len(patches), generator=torch.Generator().manual_seed(seed))
-            chosen = order[:count].to(patches.device)
-        self.memory = torch.cat([self.memory, patches[chosen]])
+            chosen = torch.randperm(len(candidates), generator=drawing)[:count].to(candidates.device)
+        self.memory = torch.cat([self.memory, candidates[chosen]])
 
     def trainable_state(self) -> dict[str, Tensor]:
         """The memory; nothing else was learned."""
@@ -193,55 +287,35 @@ class PatchCore(FittingDetector):
 
     @torch.no_grad()
     def measure(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
-        """Distance of every patch to the nearest remembered one.
+        """Distance of every patch to the nearest remembered one; where asked for, the reweighted score.
 
         Raises:
             ConfigError: Nothing was remembered yet.
         """
         if not len(self.memory):
             raise ConfigError("memory must hold normal patches before prediction, got none. Train the detector first.")
-        patches = self.patches(self.encode(images))  # (b, h w, d), of length sqrt(layers)
-        similarity = torch.stack([(image @ self.memory.T).amax(1) for image in patches])
-        squared_length = patches[0, 0].square().sum()
-        distance = (2 * (squared_length - similarity)).clamp(min=0).sqrt()
-        return {"distance": distance.reshape(-1, *self.grid)}
+        return self.distances(self.patches(self.encode(images)))
+
+    def distances(self, patches: Float[Tensor, "b n d"]) -> dict[str, Tensor]:
+        """What `measure` gives for patches.
+
+        Raises:
+            ConfigError: FAISS is asked for and not installed.
+        """
+        search = nearest if self._approximate is None or torch.compiler.is_compiling() else self._approximate
+        squared = search(patches, self.memory)
+        distance = squared if self.config.distance == "squared" else squared.sqrt()
+        found = {"distance": distance.reshape(-1, *self.grid)}
+        if self.config.reweight_neighbours:
+            found["score"] = reweighted(patches, distance, self.memory, self.config.reweight_neighbours)
+        return found
 
 
-def greedy_coreset(
-    patches: Float[Tensor, "m d"], count: int, seed: int = 0, progress: Callable[[int], None] = lambda _: None
-) -> Int[Tensor, " count"]:
-    """Indices of patches such that every patch has a chosen one near: always the farthest one next.
-
-    Distances are taken in a random projection, which keeps them to a few percent.
-
-    Args:
-        patches: Candidates.
-        count: How many to choose.
-        seed: Of the first choice and of the projection.
-        progress: Called now and then with how many are chosen.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    width = min(_PROJECTED_WIDTH, patches.shape[1])
-    projection = torch.randn(patches.shape[1], width, generator=generator).to(patches.device) / width**0.5
-    points = patches @ projection
-    chosen = torch.empty(count, dtype=torch.long, device=patches.device)
-    chosen[0] = int(torch.randint(len(points), (1,), generator=generator))
-    squared = points.square().sum(1)
-    nearest = torch.full((len(points),), torch.inf, device=patches.device)
-    for place in range(1, count):
-        last = points[chosen[place - 1]]
-        nearest = torch.minimum(nearest, squared - 2 * (points @ last) + last.square().sum())
-        chosen[place] = nearest.argmax()
-        if place % 100 == 0:
-            progress(place)
-    return chosen
-
-
-def _mean(tensors: list[Tensor]) -> Tensor:
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total = total + tensor
-    return total / len(tensors)
+def _with_stages(encoder: EncoderConfig) -> EncoderConfig:
+    """The same encoder, of a CNN without stages named those PatchCore reads."""
+    family = encoder.family() if encoder.is_pyramid and encoder.tap_layers is None else None
+    stages = family.stages_of_strides(_STRIDES) if isinstance(family, PyramidFamily) else ()
+    return dataclasses.replace(encoder, tap_layers=stages) if stages else encoder
 
 
 def _neighbourhood_mean(features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:

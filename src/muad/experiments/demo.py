@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw
 
 from muad.checkpoints.checkpoint import read_config
 from muad.datasets.index import open_catalog
-from muad.encoders.encoder import build_encoder
 from muad.evaluation.evaluate import Progress, evaluate
 from muad.images.reading import read_pair
 from muad.metrics.report import Report
@@ -118,10 +117,9 @@ def _is_trained(run: Path) -> bool:
 def _say_if_random(run: Path, note: Callable[[str], None]) -> None:
     """Nobody should take figures of an untrained encoder for what the method can do."""
     config = read_config(run)
-    if config.encoder is None:
-        return
-    encoder = build_encoder(config.encoder, config.detector.crop_px)
-    if encoder.is_random:
-        note(f"encoder: {encoder.source}; nothing was learned before this demo, so expect less than with DINOv2")
-    else:
-        note(f"encoder: {encoder.name}, {encoder.source}")
+    for encoder in config.encoders:
+        source = encoder.family().source
+        if encoder.is_random:
+            note(f"encoder: {source}; nothing was learned before this demo, so expect less than with DINOv2")
+        else:
+            note(f"encoder: {encoder.name}, {source}")

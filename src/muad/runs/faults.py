@@ -29,6 +29,7 @@ _KINDS = {
     "string_too_short": "a name",
     "too_long": "a shorter list",
 }
+_MEMBERS = ("EncoderConfig", "str")  # a list may hold tables of settings and names
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 
 
@@ -105,7 +106,9 @@ def _path(fault: Any, root: type) -> tuple[str, str | None]:  # noqa: ANN401  py
     """The key's path, without places in lists, and the name of the dataclass chosen from several, if there is one."""
     parts: list[str] = []
     kinds, name = [root], None
-    for part in fault["loc"]:
+    for before, part in zip([None, *fault["loc"]], fault["loc"], strict=False):
+        if isinstance(before, int) and isinstance(part, str) and part in _MEMBERS:
+            continue  # which kind of member of a list was tried
         if len(kinds) > 1 and part in {_name_of(kind) for kind in kinds}:  # pydantic puts the choice into the path
             kinds, name = [kind for kind in kinds if _name_of(kind) == part], part
         elif isinstance(part, str):
@@ -146,7 +149,7 @@ def _closest_key(path: str, root: type, name: str | None) -> str:
         found = difflib.get_close_matches(key, [known[whole] for whole in candidates], n=1, cutoff=0.6)
         if found:
             return f". Did you mean {next(whole for whole in candidates if known[whole] == found[0])!r}?"
-    return f". Known there: {', '.join(known[whole] for whole in siblings)}."
+    return f". Known there: {', '.join(known[whole] for whole in siblings)}." if siblings else "."
 
 
 def _with_tables(paths: Iterable[str]) -> dict[str, str]:

@@ -56,6 +56,16 @@ class EncoderFacts:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SideEncoderFacts:
+    """One of several encoders side by side; the fingerprint is that of all together."""
+
+    name: str
+    licence: str
+    source: str
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
     """`run.json`; version 1 and imported runs lack much of it."""
 
@@ -78,6 +88,7 @@ class RunFacts:
     versions: Mapping[str, str | None] = field(default_factory=dict)
     git: GitFacts | None = None
     encoder: EncoderFacts | None = None
+    encoders: tuple[SideEncoderFacts, ...] = ()
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     map_scale: tuple[Number, Number] | None = None
     imported_from: str | None = None

@@ -40,12 +40,14 @@ class DetectorSettings:
         resize_px: Height and width images are resized to.
         crop_px: Height and width of the centre that is looked at; None for all of it.
         encoder: Its frozen encoder, if it has one.
+        encoders: Those of a detector that has several side by side.
     """
 
     name: Name
     resize_px: Size
     crop_px: Size | None = None
     encoder: EncoderSettings | None = None
+    encoders: tuple[EncoderSettings, ...] = ()
 
 
 @checked
@@ -84,8 +86,9 @@ class RunSettings:
 
     @property
     def encoder(self) -> str | None:
-        """Name of the frozen encoder, for a detector that has one."""
-        return None if self.detector.encoder is None else self.detector.encoder.name
+        """Name of the frozen encoder, or of all, for a detector that has any."""
+        found = (self.detector.encoder, *self.detector.encoders)
+        return " + ".join(encoder.name for encoder in found if encoder is not None) or None
 
     def views(self) -> Preprocessing:
         """Where in its views each part of a photograph comes to lie."""

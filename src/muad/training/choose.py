@@ -161,7 +161,7 @@ def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -
     cropped += ", padded to keep the aspect ratio" if config.images.fit == "letterbox" else ""
     rows, columns = config.images.tiles
     cropped += f", {rows} x {columns} tiles of each image" if rows * columns > 1 else ""
-    network = f"{detector.name} with encoder {config.encoder.name}" if config.encoder is not None else detector.name
+    network = f"{detector.name} with encoder {config.encoder_name}" if config.encoders else detector.name
     if isinstance(detector, DinomalyConfig):
         network = f"encoder {detector.encoder.name}"
     elif isinstance(detector, DiffusionAdConfig):

@@ -10,9 +10,11 @@ import torch
 
 from muad.checkpoints.checkpoint import load_weights, save_checkpoint
 from muad.detectors.base import evaluating
+from muad.device import free_memory_bytes
 from muad.errors import ConfigError
 from muad.runs.folder import checkpoints
 from muad.training.batches import Notice, Progress, look_through
+from muad.wording import counted
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from muad.configuration.run_config import RunConfig
     from muad.detectors.base import FittingDetector
     from muad.types import Record
+
+_WORTH_SAYING = 2**30
 
 
 @torch.no_grad()
@@ -65,8 +69,9 @@ def fit_detector(
         raise ConfigError(f"data must hold the {done} images already looked at, got {len(records)}.")
     if found:
         load_weights(found[-1], detector)
-    end = 0
-    for portion in _portions(records, detector.by_category):
+    portions, end = _portions(records, detector.by_category), 0
+    _require_memory(detector, max(len(portion) for portion in portions), fabric.device, note)
+    for portion in portions:
         end += len(portion)
         if end <= done:
             continue
@@ -80,6 +85,18 @@ def fit_detector(
             save_checkpoint(run_dir, end, detector, None)
         fabric.barrier()
     return detector
+
+
+def _require_memory(detector: FittingDetector, images: int, device: torch.device, note: Notice) -> None:
+    """Say what a look at so many images takes, and refuse before any is taken where that is not to be had."""
+    needed, free = detector.needed_bytes(images), free_memory_bytes(device)
+    if 0 <= free < needed:
+        raise ConfigError(
+            f"free memory must be {needed / 2**30:.1f} GiB for what {counted(images, 'image')} leave to choose from, "
+            f"got {free / 2**30:.1f} GiB. {detector.memory_remedy}"
+        )
+    if needed > _WORTH_SAYING:
+        note(f"up to {needed / 2**30:.1f} GiB of memory for what {counted(images, 'image')} leave to choose from")
 
 
 def _portions(records: Sequence[Record], by_category: bool) -> list[list[Record]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,19 +35,23 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def describe_detector(detector: Detector, encoder: EncoderConfig | None) -> dict[str, Any]:
+def describe_detector(detector: Detector, encoders: Sequence[EncoderConfig]) -> dict[str, Any]:
     """How photographs are prepared, and whose frozen weights, if any, are used under which licence."""
     preprocessing = dataclasses.asdict(dataclasses.replace(detector.preprocessing, interest=None))
     preprocessing["interest"] = repr(detector.preprocessing.interest) if detector.preprocessing.interest else None
     facts: dict[str, Any] = {"preprocessing": preprocessing}
-    if encoder is not None:
-        family = encoder.family()
+    each = [(encoder.name, encoder.family()) for encoder in encoders]
+    if each:
         facts["encoder"] = {
-            "name": encoder.name,
+            "name": " + ".join(name for name, _ in each),
             "fingerprint": detector.fingerprint,
-            "licence": family.licence,
-            "source": family.source,
+            "licence": ", ".join(dict.fromkeys(family.licence for _, family in each)),
+            "source": "; ".join(dict.fromkeys(family.source for _, family in each)),
         }
+    if len(each) > 1:
+        facts["encoders"] = [
+            {"name": name, "licence": family.licence, "source": family.source} for name, family in each
+        ]
     return facts
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,14 @@ from muad.capture import has_capture
 from muad.capture.learning import learn_capture
 from muad.checkpoints.checkpoint import create_run, read_config
 from muad.configuration.recipe_changes import changed_settings
-from muad.configuration.run_config import RunConfig, config_to_dict, load_config, override, parse_config
+from muad.configuration.run_config import (
+    RunConfig,
+    config_to_dict,
+    load_config,
+    override,
+    parse_config,
+    plain_values,
+)
 from muad.datasets.content_hash import content_hash
 from muad.datasets.index import open_catalog
 from muad.detectors import DiffusionAdConfig
@@ -54,7 +60,7 @@ _MAY_CHANGE = {
 }
 
 # What `run.json` says of a detector once it is trained.
-_MADE = ("preprocessing", "encoder", "map_scale")
+_MADE = ("preprocessing", "encoder", "encoders", "map_scale")
 
 
 def _silent(*_: object) -> None:
@@ -209,9 +215,18 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _absolute_paths(config: RunConfig) -> RunConfig:
     """The same configuration, readable from any working directory."""
-    values = _flatten(dataclasses.asdict(config))
-    absolute = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in values.items() if isinstance(path, Path)]
-    return parse_config(override(config_to_dict(config), absolute)) if absolute else config
+    values = dataclasses.asdict(config)
+    absolute = _with_absolute(values)
+    # As a recipe, which knows no unset values.
+    return config if absolute == values else parse_config(plain_values(absolute))
+
+
+def _with_absolute(value: Any) -> Any:  # noqa: ANN401  whatever a configuration holds
+    if isinstance(value, dict):
+        return {key: _with_absolute(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with_absolute(entry) for entry in value)
+    return value.absolute() if isinstance(value, Path) else value
 
 
 def _naming(category: str, progress: Progress) -> Progress:
@@ -234,7 +249,7 @@ def _train_one(
         return {name: begun[name] for name in _MADE if name in begun}
     detector = train_detector(config, records, run_dir, fabric, progress=progress, note=note)
     scale = map_scale(detector, records) if fabric.is_global_zero else (0.0, 1.0)
-    made = {**describe_detector(detector, config.encoder), "map_scale": scale}
+    made = {**describe_detector(detector, config.encoders), "map_scale": scale}
     _finish(run_dir, config, begun, made, fabric)
     return made
 

@@ -1,0 +1,153 @@
+"""Nearest neighbours of patches in a memory, and which patches a memory should hold. What PatchCore computes.
+
+Distances are squared until the end: of patches p and m it is |p|² - 2 p·m + |m|², and the middle is a product of
+matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from muad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+_BLOCK = 4096  # remembered patches compared at once: of a thousand patches 16 MiB
+_EXACT_BELOW = 2048  # a memory that is searched exactly as quickly
+_SEARCHED_LISTS = 16
+
+
+def nearest(patches: Float[Tensor, "b n d"], memory: Float[Tensor, "m d"]) -> Float[Tensor, "b n"]:
+    """Squared Euclidean distance of every patch to the nearest remembered one."""
+    flat = patches.flatten(0, 1)
+    least: Tensor | None = None
+    for begin in range(0, len(memory), _BLOCK):
+        block = memory[begin : begin + _BLOCK]
+        # |m|² - 2 p·m in one product
+        compared = torch.addmm(block.square().sum(1), flat, block.T, alpha=-2).amin(1)
+        least = compared if least is None else torch.minimum(least, compared)
+    if least is None:
+        raise ConfigError("memory must hold normal patches, got none.")
+    return (least + flat.square().sum(1)).clamp(min=0).reshape(patches.shape[:2])
+
+
+def reweighted(
+    patches: Float[Tensor, "b n d"], distance: Float[Tensor, "b n"], memory: Float[Tensor, "m d"], neighbours: int
+) -> Float[Tensor, " b"]:
+    """The largest distance of each image, made larger where the remembered patch it is measured to is a rare one.
+
+    With p the patch of the largest distance s and m its nearest in memory, the score is
+    s (1 - exp |p - m| / sum over k of exp |p - k|), k among the patches of the memory nearest to m, m itself included.
+
+    Args:
+        patches: Of each image.
+        distance: Of each patch to the nearest remembered one, squared or not.
+        memory: The remembered patches.
+        neighbours: How many patches k there are.
+
+    References:
+        Roth et al., arXiv:2106.08265, equation 7.
+    """
+    largest, where = distance.max(dim=1)
+    farthest = torch.take_along_dim(patches, where[:, None, None], dim=1)[:, 0]  # (b, d)
+    lengths = memory.square().sum(1)
+    own = (farthest.square().sum(1, keepdim=True) + lengths - 2 * farthest @ memory.T).clamp(min=0)
+    first = own.argmin(dim=1, keepdim=True)  # (b, 1)
+    reached = memory[first[:, 0]]
+    around = lengths - 2 * reached @ memory.T  # up to a summand, from the patch reached to all others
+    # Itself first, whatever rounding makes of its distance to itself.
+    around = around.scatter(1, first, -torch.inf)
+    close = around.topk(min(neighbours, len(memory)), dim=1, largest=False).indices
+    between = torch.take_along_dim(own, close, dim=1).sqrt()
+    shares = between.softmax(dim=1)[:, 0]
+    return largest * (1 - shares)
+
+
+def greedy_coreset(
+    patches: Float[Tensor, "m d"],
+    count: int,
+    seed: int = 0,
+    *,
+    projection: int = 0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Int[Tensor, " count"]:
+    """Indices of patches such that every patch has a chosen one near: always the farthest one next.
+
+    The first is the one farthest from all, which is the one farthest from their mean.
+
+    Args:
+        patches: Candidates.
+        count: How many to choose.
+        seed: Of the projection.
+        projection: Width of a random projection in which distances are taken, which keeps them to a few percent; 0, or
+            one as wide as the patches, for none.
+        progress: Called now and then with how many are chosen.
+    """
+    points = patches
+    if 0 < projection < patches.shape[1]:
+        generator = torch.Generator().manual_seed(seed)
+        directions = torch.randn(patches.shape[1], projection, generator=generator) / projection**0.5
+        points = patches @ directions.to(patches.device)
+    chosen = torch.empty(count, dtype=torch.long, device=patches.device)
+    squared = points.square().sum(1)
+    chosen[0] = (points - points.mean(0)).square().sum(1).argmax()
+    least = torch.full((len(points),), torch.inf, device=patches.device)
+    for place in range(1, count):
+        last = chosen[place - 1]
+        least = torch.minimum(least, squared - 2 * (points @ points[last]) + squared[last])
+        least[last] = -torch.inf  # chosen once, whatever rounding makes of equal patches
+        chosen[place] = least.argmax()
+        if place % 100 == 0:
+            progress(place)
+    return chosen
+
+
+class ApproximateSearch:
+    """Nearest neighbours by FAISS: the memory is cut into cells, and only those around a patch are searched.
+
+    The cells are made when they are first needed, and again when the memory has changed.
+    """
+
+    def __init__(self) -> None:
+        self._faiss = _faiss()
+        self._made_of: tuple[int, int, tuple[int, ...]] | None = None
+        self._index: Any = None
+
+    def __call__(self, patches: Float[Tensor, "b n d"], memory: Float[Tensor, "m d"]) -> Float[Tensor, "b n"]:
+        """Squared Euclidean distance of every patch to a remembered one that is almost always the nearest."""
+        state = (memory.data_ptr(), memory._version, tuple(memory.shape))
+        if state != self._made_of:
+            self._index, self._made_of = self._made(memory), state
+        squared, _ = self._index.search(patches.flatten(0, 1).float().cpu().contiguous().numpy(), 1)
+        return torch.from_numpy(squared[:, 0]).clamp(min=0).reshape(patches.shape[:2]).to(patches.device)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ApproximateSearch:
+        return ApproximateSearch()
+
+    def _made(self, memory: Float[Tensor, "m d"]) -> Any:  # noqa: ANN401  faiss has no types
+        faiss, values = self._faiss, memory.float().cpu().contiguous().numpy()
+        width = values.shape[1]
+        if len(values) < _EXACT_BELOW:
+            index = faiss.IndexFlatL2(width)
+        else:
+            index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, 4 * math.isqrt(len(values)))
+            index.cp.min_points_per_centroid = 1
+            index.nprobe = _SEARCHED_LISTS
+            index.train(values)
+        index.add(values)
+        return index
+
+
+def _faiss() -> Any:  # noqa: ANN401
+    try:
+        import faiss
+    except ImportError:
+        msg = "detector.search must be exact without the package faiss-cpu, got faiss. "
+        raise ConfigError(f"{msg}Run pip install 'muad[search]', or leave the setting out.") from None
+    return faiss
