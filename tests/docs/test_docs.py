@@ -22,7 +22,7 @@ import typer
 from muad.cli.main import app
 from muad.configuration.run_config import load_config, parse_config, recipe_names
 from muad.datasets.index import LAYOUTS
-from muad.encoders.families import FAMILIES
+from muad.encoders.families import FAMILIES, PYRAMIDS
 from muad.evaluation.figures import PROTOCOLS
 from muad.metrics.report import METRIC_NAMES
 
@@ -86,7 +86,8 @@ def test_every_command_parses(page: str, line: str) -> None:
     values = context.params
     load_config(values.get("recipe"), values.get("settings") or [])
     if values.get("encoder") is not None:
-        assert values["encoder"] in FAMILIES or (name == "probe-encoder" and values["encoder"].endswith(".safetensors"))
+        names = set(values["encoder"].split(","))
+        assert names <= {*FAMILIES, *PYRAMIDS} or (name == "probe-encoder" and min(names).endswith(".safetensors"))
     assert values.get("layout", "auto") in ("auto", *LAYOUTS)
     assert values.get("protocol", "exact") in PROTOCOLS
 

@@ -30,6 +30,8 @@ Cache = Literal["auto", "off", "memory", "disk"]
 Recording = Literal["auto", "off", "graph", "compiled"]
 OptimizerKind = Literal["stable_adamw", "adamw", "adam", "sgd"]
 DEFAULT_DETECTOR = "dinomaly"
+# Who names an encoder, or several, means it in place of those that were named before.
+_REPLACED = {"detector.encoders": "encoder", "detector.encoder.name": "encoders"}
 _STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -331,6 +333,9 @@ def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
             if not isinstance(table, dict):
                 raise ConfigError(f"override must name a key, got {path!r}: {section!r} holds a value, not a section.")
         table[key] = _toml_value(value.strip())
+        replaced = _REPLACED.get(".".join((*sections, key)))
+        if replaced is not None:
+            result["detector"].pop(replaced, None)
     return result
 
 

@@ -246,19 +246,20 @@ class PatchCore(FittingDetector):
 
     def fit(self, batches: Iterable[Batch], seed: int, progress: Callable[[str, int, int], None]) -> None:
         """Remember a coreset of the patches of these images, beside what is remembered already."""
-        config, drawing, seen = self.config, torch.Generator().manual_seed(seed), 0
+        config, drawing, seen, held = self.config, torch.Generator().manual_seed(seed), 0, 0
         found: list[Tensor] = []
         for batch in batches:
-            patches = self.patches(self.encode(batch.images) if batch.features is None else batch.features).flatten(
-                0, 1
-            )
-            seen += len(patches)
-            if self._drawn_fraction < 1:
-                # Drawn so that after every batch the share is met to one patch, however batches are cut.
-                wanted = max(1, round(self._drawn_fraction * seen)) - sum(len(part) for part in found)
-                drawn = torch.randperm(len(patches), generator=drawing)[:wanted]
-                patches = patches[drawn.sort().values.to(patches.device)]
-            found.append(patches)
+            patches = self.patches(self.encode(batch.images) if batch.features is None else batch.features)
+            if self._drawn_fraction == 1:
+                found.append(patches.flatten(0, 1))
+                seen += len(found[-1])
+                continue
+            for view in patches:  # drawn one by one, so that nothing depends on how they come together
+                seen += len(view)
+                wanted = max(1, int(self._drawn_fraction * seen)) - held
+                drawn = torch.randperm(len(view), generator=drawing)[:wanted].sort().values
+                found.append(view[drawn.to(view.device)])
+                held += len(drawn)
         candidates = torch.cat(found)
         count = max(1, int(config.coreset_fraction * seen))
         count = min(count, len(candidates), config.most_patches or count)
