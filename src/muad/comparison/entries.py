@@ -216,8 +216,7 @@ def _tried(name: str, encoder: str | None, protocol: Protocol, own: Sequence[str
 def _entry(
     name: str, encoder: str | None, config: RunConfig, settings: tuple[str, ...], notes: tuple[str, ...]
 ) -> Entry:
-    if encoder is None and config.encoder is not None:
-        encoder = config.encoder.name
+    encoder = encoder or config.encoder_name
     one_look = issubclass(detector_class(name), FittingDetector)
     return Entry(
         detector=name,

@@ -78,7 +78,7 @@ def _row(recipe: str, config: RunConfig) -> PublishedRow | None:
         mode=config.training.mode,
         recipe=recipe,
         source=config.published.source,
-        encoder=None if config.encoder is None else config.encoder.name,
+        encoder=config.encoder_name,
         steps=None if one_look else config.schedule.total_steps,
         images_shown=0 if one_look else config.schedule.total_steps * config.training.batch_size,
         figures=figures,

@@ -215,6 +215,11 @@ class RunConfig:
         return tuple(encoder for encoder in found if isinstance(encoder, EncoderConfig))
 
     @property
+    def encoder(self) -> EncoderConfig | None:
+        """The frozen encoder of a detector with one; None without one, or with several."""
+        return self.encoders[0] if len(self.encoders) == 1 else None
+
+    @property
     def encoder_name(self) -> str | None:
         """Name of the frozen encoder, or of all; None without one."""
         return " + ".join(encoder.name for encoder in self.encoders) or None
