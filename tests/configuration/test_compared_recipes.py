@@ -1,4 +1,4 @@
-"""Recipes of the descendants of reverse distillation: the authors' settings, the printed figures."""
+"""Recipes of reverse distillation and its descendants: the authors' settings, the printed figures."""
 
 import dataclasses
 import re
@@ -6,10 +6,10 @@ import re
 import pytest
 
 from muad.configuration.run_config import load_config, recipe_names, recipe_text
-from muad.detectors import Rd4adConfig, ReContrastConfig, ViTadConfig
+from muad.detectors import MambaAdConfig, Rd4adConfig, ReContrastConfig, ViTadConfig
 from muad.metrics.published import Published
 
-SYSTEMS = {"rd4ad": Rd4adConfig(), "recontrast": ReContrastConfig(), "vitad": ViTadConfig()}
+SYSTEMS = {"rd4ad": Rd4adConfig(), "recontrast": ReContrastConfig(), "vitad": ViTadConfig(), "mambaad": MambaAdConfig()}
 NAMES = [name for name in recipe_names() if name.partition("-")[0] in SYSTEMS]
 METRICS = [entry.name for entry in dataclasses.fields(Published) if entry.name not in ("source", "data")]
 
@@ -36,6 +36,7 @@ def test_recipes_are_the_authors_settings_and_their_headers_what_is_printed(name
     assert config.training.mode == ("per_category" if per_category else "multi_class")
     assert config.training.batch_size == (8 if system == "vitad" else 16)
     optim = {"rd4ad": ("adam", 0.005, 0.0), "recontrast": ("adamw", 2e-3, 1e-5), "vitad": ("adamw", 1e-4, 1e-4)}
+    optim["mambaad"] = ("adamw", 5e-3, 1e-4)
     assert (config.optim.kind, config.optim.lr, config.optim.weight_decay) == optim[system]
     expected = text.partition("Expected, in %:")[2].partition("Source:")[0]
     printed = {metric: float(value) for metric, value in re.findall(r"(\w+_\w+) (\d+\.\d+)", expected)}

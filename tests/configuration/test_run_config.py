@@ -20,7 +20,7 @@ from muad.configuration.run_config import (
     recipe_text,
     settings_tree,
 )
-from muad.detectors import DiffusionAdConfig, DinomalyConfig
+from muad.detectors import DiffusionAdConfig, DinomalyConfig, detector_names
 from muad.encoders.encoder import EncoderConfig
 from muad.errors import ConfigError
 from muad.metrics.published import Published
@@ -160,9 +160,9 @@ FAULTS = {
     "detector.attention=linaer": "detector.attention must be one of linear, softmax, conv3, conv5, conv7, "
     "got \"linaer\". Did you mean 'linear'?",
     "training.mode=multi": 'training.mode must be one of multi_class, per_category, got "multi".',
-    "detector.name=dinomaly2": 'detector.name must be one of dinomaly, diffusion_ad, patchcore, got "dinomaly2". '
+    "detector.name=dinomaly2": f'detector.name must be one of {", ".join(detector_names())}, got "dinomaly2". '
     "Did you mean 'dinomaly'?",
-    "detector.name=5": "detector.name must be one of dinomaly, diffusion_ad, patchcore, got 5.",
+    "detector.name=5": f"detector.name must be one of {', '.join(detector_names())}, got 5.",
     "detector=dinomaly": 'detector must be a table of keys, got "dinomaly". Set a key of it, such as detector.name.',
     "detector={name='diffusion_ad', encoder={name='muad-tiny'}}": "got 'detector.encoder', which detector.name = "
     "'diffusion_ad' does not have. Leave it out, or name another detector.",

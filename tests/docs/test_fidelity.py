@@ -42,6 +42,7 @@ def test_every_deviation_in_the_code_has_its_line() -> None:
             "| iterative reconstruction (ablation) |",
         ],
         "detectors/patchcore.py": ["| patch distance |"],
+        "detectors/mambaad.py": ["| which images pass a scan block by |"],
         "nn/attention.py": ["| neighbour mask with linear attention |"],
         "nn/reverse_distillation.py": ["| stages of odd sizes |"],
         "encoders/families.py": ["| normalisation of BEiT |"],

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from muad.detectors.base import Detector, DetectorConfig, FittingDetector, SteppingDetector
     from muad.detectors.diffusion_ad import DiffusionAd, DiffusionAdConfig
     from muad.detectors.dinomaly import Dinomaly, DinomalyConfig
+    from muad.detectors.mambaad import MambaAd, MambaAdConfig
     from muad.detectors.patchcore import PatchCore, PatchCoreConfig
     from muad.detectors.rd4ad import Rd4ad, Rd4adConfig
     from muad.detectors.recontrast import ReContrast, ReContrastConfig
@@ -23,6 +24,8 @@ __all__ = [
     "Dinomaly",
     "DinomalyConfig",
     "FittingDetector",
+    "MambaAd",
+    "MambaAdConfig",
     "PatchCore",
     "PatchCoreConfig",
     "Rd4ad",
@@ -39,6 +42,7 @@ _HOMES = {
     "base": ("Detector", "DetectorConfig", "FittingDetector", "SteppingDetector"),
     "diffusion_ad": ("DiffusionAd", "DiffusionAdConfig"),
     "dinomaly": ("Dinomaly", "DinomalyConfig"),
+    "mambaad": ("MambaAd", "MambaAdConfig"),
     "patchcore": ("PatchCore", "PatchCoreConfig"),
     "rd4ad": ("Rd4ad", "Rd4adConfig"),
     "recontrast": ("ReContrast", "ReContrastConfig"),

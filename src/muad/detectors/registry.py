@@ -26,6 +26,7 @@ DETECTORS: dict[str, str] = {
     "rd4ad": "muad.detectors.rd4ad:Rd4ad",
     "recontrast": "muad.detectors.recontrast:ReContrast",
     "vitad": "muad.detectors.vitad:ViTad",
+    "mambaad": "muad.detectors.mambaad:MambaAd",
 }
 ENTRY_POINTS = "muad.detectors"
 
