@@ -183,6 +183,7 @@ def _shown(
             pass
         else:
             small, mask = _shrunk(image), truth
+    grey = small if small is None else np.repeat(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     return Shown(
         path=row.path,
         category=row.category,
@@ -193,8 +194,8 @@ def _shown(
                 key=key,
                 above=above[key].get(row.path, float("nan")),
                 picture=None
-                if small is None
-                else data_uri(draw_overlay(small, _enlarged(maps[key][row.path], small), _ends(trial, row.category))),
+                if grey is None
+                else data_uri(draw_overlay(grey, _enlarged(maps[key][row.path], grey), _ends(trial, row.category))),
             )
             for key, trial in trials.items()
         ),
