@@ -108,6 +108,10 @@ class Detector(TorchScorer, nn.Module):
         """`measure` as a module for other runtimes: normalised images in, named tensors out."""
         return _Network(self)
 
+    def why_not_exportable(self) -> str | None:
+        """What of it `network` cannot compute, as the end of "because of …"; None where `network` is all there is."""
+        return None
+
     @torch.no_grad()
     def predict(self, images: Float[Tensor, "b 3 H W"]) -> Prediction:
         """Anomaly maps and scores; the same images give the same result, whatever `self.training` says."""

@@ -23,7 +23,7 @@ Departures from it are listed in docs/fidelity.md. Read next: nn/diffusion.py, s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from torch import nn
 
 from muad.detectors.base import DetectorConfig, SteppingDetector, evaluating
 from muad.detectors.scoring import mean_of_largest
@@ -272,10 +273,10 @@ class DiffusionAd(SteppingDetector):
         count, start = self.config.iterative_steps, self.config.predict_timesteps[0]
         asked = torch.linspace(start, 0, count).round().long() if count > 1 else torch.tensor([start])
         table = self.alphas_cumprod[self.timesteps]
-        noised = add_noise(images, noise, table[start].expand(len(images)))
+        noised = add_noise(images, noise, table[start].expand(images.shape[0]))
 
         def predict_noise(noised: Tensor, timestep: int) -> Tensor:
-            return self.predict_noise(noised, torch.full((len(noised),), timestep), kinds)
+            return self.predict_noise(noised, torch.full((noised.shape[0],), timestep), kinds)
 
         return denoise_iteratively(noised, predict_noise, table, asked.tolist())
 
@@ -362,15 +363,52 @@ class DiffusionAd(SteppingDetector):
         """The map itself; a network told of categories is told that they are unknown, as images are all it is given."""
         return {"probability": self._probability(images, [None] * len(images))}
 
+    def network(self) -> nn.Module:
+        """`measure` with the noise as constants, since other runtimes draw other numbers."""
+        return _FixedNoise(self)
+
+    def why_not_exportable(self) -> str | None:
+        """An exported network is given images alone."""
+        if self.config.conditioning == "category":
+            return "detector.conditioning = 'category': its denoiser must be told what an image shows"
+        return None
+
+    def prediction_noise(self, draw: int) -> Float[Tensor, "2 1 3 H W"]:
+        """The noise of both scales that all images are given when predicting, on the CPU.
+
+        Args:
+            draw: Which of `noise_draws`.
+        """
+        # DEVIATION: the authors' noise is unseeded. Here it is the same for all images, drawn on the CPU: a score
+        # depends on its image alone, and scores differ by their images alone.
+        generator = torch.Generator().manual_seed(self.config.noise_seed + draw)
+        return torch.randn(2, 1, 3, *self.config.resize_px, generator=generator)
+
+    def probability(
+        self,
+        images: Float[Tensor, "b 3 H W"],
+        noises: Iterable[Float[Tensor, "2 1 3 H W"]],
+        kinds: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b H W"]:
+        """Probability of being anomalous for every pixel, the mean over noises.
+
+        Args:
+            images: In [0, 1].
+            noises: As many as `noise_draws`.
+            kinds: What the images show, as `kinds` gives it.
+        """
+        images = self.scale(images)
+        maps = torch.zeros_like(images[:, 0])
+        for noise in noises:
+            logits = self.segment(images, self._reconstruct_for_prediction(images, noise, kinds))
+            maps = maps + logits.sigmoid()[:, 0] / self.config.noise_draws
+        return maps
+
     def _probability(
         self, images: Float[Tensor, "b 3 H W"], categories: Sequence[str | None]
     ) -> Float[Tensor, "b H W"]:
-        images, kinds = self.scale(images), self.kinds(categories)
-        maps = torch.zeros_like(images[:, 0])
-        for draw in range(self.config.noise_draws):
-            logits = self.segment(images, self._reconstruct_for_prediction(images, draw, kinds))
-            maps += logits.sigmoid()[:, 0] / self.config.noise_draws
-        return maps
+        noises = map(self.prediction_noise, range(self.config.noise_draws))
+        return self.probability(images, noises, self.kinds(categories))
 
     def score(self, maps: Float[Tensor, "b h w"], inspected: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
         """Mean of the largest inspected values of each map."""
@@ -382,21 +420,35 @@ class DiffusionAd(SteppingDetector):
     ) -> Float[Tensor, "b 3 H W"]:
         """What images would be without an anomaly, both in [0, 1]: what the segmenter compares them with."""
         kinds = self.kinds(categories or [None] * len(images))
-        restored = self._reconstruct_for_prediction(self.scale(images), 0, kinds)
+        restored = self._reconstruct_for_prediction(self.scale(images), self.prediction_noise(0), kinds)
         return (restored if self.config.mode == "parity" else (restored + 1) / 2).clamp(0, 1)
 
     def _reconstruct_for_prediction(
-        self, images: Float[Tensor, "b 3 H W"], draw: int, kinds: Int[Tensor, " b"] | None
+        self, images: Float[Tensor, "b 3 H W"], noise: Float[Tensor, "2 1 3 H W"], kinds: Int[Tensor, " b"] | None
     ) -> Float[Tensor, "b 3 H W"]:
-        # DEVIATION: the authors' noise is unseeded. Here it is the same for all images, drawn on the CPU: a score
-        # depends on its image alone, and scores differ by their images alone.
-        generator = torch.Generator().manual_seed(self.config.noise_seed + draw)
-        noise = torch.randn(2, 1, *images.shape[1:], generator=generator).to(images.device)
-        noise = noise.expand(-1, len(images), -1, -1, -1)
+        noise = noise.to(images.device).expand(-1, images.shape[0], -1, -1, -1)
         if self.config.reconstruction == "iterative":
             return self.walk(images, noise[0], kinds)
-        timesteps = torch.tensor(self.config.predict_timesteps)[:, None].expand(-1, len(images))
+        timesteps = torch.tensor(self.config.predict_timesteps)[:, None].expand(-1, images.shape[0])
         return self.reconstruct(images, timesteps, noise, kinds)[0]
+
+
+class _FixedNoise(nn.Module):
+    """What a detector measures, always in eval mode, with its noise drawn beforehand."""
+
+    noise: Float[Tensor, "draws 2 1 3 H W"]
+
+    def __init__(self, detector: DiffusionAd) -> None:
+        super().__init__()
+        self.detector = detector
+        noises = map(detector.prediction_noise, range(detector.config.noise_draws))
+        self.register_buffer("noise", torch.stack(list(noises)))
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
+        """Named tensors of normalised images."""
+        return {"probability": self.detector.probability(images, self.noise)}
 
 
 def normal_mean(

@@ -120,7 +120,7 @@ def denoise_iteratively(
         alphas_cumprod: The schedule.
         timesteps: At which the network is asked, falling.
     """
-    alpha_bars = [alphas_cumprod[timestep].expand(len(noised)) for timestep in timesteps]
+    alpha_bars = [alphas_cumprod[timestep].expand(noised.shape[0]) for timestep in timesteps]
     for index, (timestep, alpha_bar) in enumerate(zip(timesteps, alpha_bars, strict=True)):
         estimate = one_step(noised, predict_noise(noised, timestep), alpha_bar)
         if index + 1 < len(timesteps):
