@@ -129,14 +129,10 @@ def judge(images: Sequence[Compared], scales: Mapping[str | None, Scale]) -> Jud
         images: All that were compared.
         scales: What is known of the run, by category.
     """
-    groups: dict[str | None, list[Compared]] = {}
-    for image in images:
-        groups.setdefault(image.category, []).append(image)
     score_parts, map_parts, shifts, changed = [0.0], [0.0], {}, 0
-    for category, group in groups.items():
-        scale = scales.get(category, Scale())
-        scores, maps = _spread(group if len(group) > 1 else images)
-        scores, maps = max(scale.score or scores, _FLOOR), max(scale.map or maps, _FLOOR)
+    found = ways(images, scales)
+    for category, group in _by_category(images).items():
+        scale, (scores, maps) = scales.get(category, Scale()), found[category]
         differences = [(image.score - image.expected) / scores for image in group]
         score_parts += map(abs, differences)
         map_parts += [image.map_deviation / maps for image in group]
@@ -152,6 +148,21 @@ def judge(images: Sequence[Compared], scales: Mapping[str | None, Scale]) -> Jud
         changed=changed,
         count=len(images),
     )
+
+
+def ways(images: Sequence[Compared], scales: Mapping[str | None, Scale]) -> dict[str | None, tuple[float, float]]:
+    """What differences of scores and of maps are measured by, by category of these images.
+
+    Args:
+        images: Of which the spread is taken where there are no limits.
+        scales: What is known of the run, by category.
+    """
+    found = {}
+    for category, group in _by_category(images).items():
+        scale = scales.get(category, Scale())
+        scores, maps = _spread(group if len(group) > 1 else images)
+        found[category] = max(scale.score or scores, _FLOOR), max(scale.map or maps, _FLOOR)
+    return found
 
 
 def to_json(images: Iterable[Compared]) -> list[dict[str, Any]]:
@@ -172,6 +183,13 @@ def _changes(image: Compared, limits: Sequence[float], tie: float) -> bool:
     """Whether the image is on another side of a limit; not where it lies so near that any rounding moves it over."""
     crossed = [limit for limit in limits if (image.score > limit) != (image.expected > limit)]
     return any(abs(image.expected - limit) > tie for limit in crossed)
+
+
+def _by_category(images: Iterable[Compared]) -> dict[str | None, list[Compared]]:
+    groups: dict[str | None, list[Compared]] = {}
+    for image in images:
+        groups.setdefault(image.category, []).append(image)
+    return groups
 
 
 def _spread(images: Sequence[Compared]) -> tuple[float, float]:

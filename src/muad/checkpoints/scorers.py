@@ -75,7 +75,7 @@ def load_scorer(
         acceleration,
         folder=run / "exports",
         batch_size=batch_size,
-        calibration=lambda: _range_images(run, detector.preprocessing),
+        calibration=lambda: range_images(run, detector.preprocessing),
         comparison=lambda plain, fast: list(_compare(run, plain, fast, batch_size)),
         scales=lambda: scales_of(run),
         note=note,
@@ -127,7 +127,7 @@ def _compare(run: Path, plain: Scorer, fast: Scorer, batch_size: int) -> Iterato
     None where they are no longer to be had; whoever predicts elsewhere than it was trained has other images.
     """
     preprocessing = plain.preprocessing
-    for chosen in (_calibration_files(run), _training_files(run)):
+    for chosen in (calibration_files(run, _COMPARED_IMAGES), training_files(run)):
         views: list[tuple[str, ImageViews]] = []
         try:
             views = [(category, _view(preprocessing, path, category)) for category, path in chosen]
@@ -148,18 +148,28 @@ def _view(preprocessing: Preprocessing, path: Path, category: str) -> ImageViews
     return view_image(preprocessing, preprocessing.read(path), f"image {path}", category)
 
 
-def _calibration_files(run: Path) -> list[tuple[str, Path]]:
-    """Some of the images a run kept for calibration, spread over its categories."""
+def calibration_files(run: Path, most: int | None = None) -> list[tuple[str, Path]]:
+    """Images a run kept for calibration, with what they show; some of them, spread over its categories, or all.
+
+    Args:
+        run: Run folder, or one category's folder of a run, of which there are only that category's.
+        most: How many, about.
+    """
     images = read_run_images(_root(run))
     if images is None:
         return []
     own = read_run(run).get("categories", {})
     kept = {category: sorted(names) for category, names in images.calibration.items() if category in own}
-    each = -(-_COMPARED_IMAGES // max(1, len(kept)))
-    return [(category, images.base / name) for category, names in kept.items() for name in _spread(names, each)]
+    each = None if most is None else -(-most // max(1, len(kept)))
+    return [
+        (category, images.base / name)
+        for category, names in kept.items()
+        for name in (names if each is None else spread(names, each))
+    ]
 
 
-def _training_files(run: Path) -> list[tuple[str, Path]]:
+def training_files(run: Path) -> list[tuple[str, Path]]:
+    """Some training images of a run with what they show; none where they are no longer to be had."""
     try:
         return [(record.category, record.path) for record in _training_records(run)]
     except (DataError, KeyError):
@@ -179,20 +189,20 @@ def _training_records(run: Path) -> tuple[Record, ...]:
     records = open_catalog(Path(facts["data"]), facts["layout"]).select(split="train")
     kept = kept_for_calibration(run)
     return tuple(
-        _spread(
+        spread(
             [record for record in records if record.category in facts["categories"] and record.path not in kept],
             _RANGE_IMAGES,
         )
     )
 
 
-def _spread(items: Sequence[Item], count: int) -> list[Item]:
+def spread(items: Sequence[Item], count: int) -> list[Item]:
     """At most so many of them, at equal distances."""
     count = min(count, len(items))
     return [items[place * len(items) // count] for place in range(count)]
 
 
-def _range_images(run: Path, preprocessing: Preprocessing) -> Float[torch.Tensor, "b 3 H W"]:
+def range_images(run: Path, preprocessing: Preprocessing) -> Float[torch.Tensor, "b 3 H W"]:
     """Training images of the run, from which int8 learns its ranges.
 
     Raises:

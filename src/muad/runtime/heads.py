@@ -99,7 +99,7 @@ class GridHead:
             return anomaly_map, given
         pooled = _window_means(anomaly_map, self.pool_px) if self.pool_px else anomaly_map
         values = (grids[0] if self.score_grid else pooled).reshape(len(anomaly_map), -1)
-        count = self._count(values.shape[1])
+        count = self.counted(values.shape[1])
         largest = np.partition(values, values.shape[1] - count, axis=1)[:, -count:]
         scores: np.ndarray = largest.mean(axis=1, dtype=np.float32)
         return anomaly_map, scores
@@ -112,7 +112,7 @@ class GridHead:
         won back from the map, and count where one of their pixels is inspected.
         """
         parts = [self._counted(anomaly_map, cells) for anomaly_map, cells in zip(maps, inspected, strict=True)]
-        scores = [np.sort(part)[-self._count(part.size) :].mean() if part.size else -np.inf for part in parts]
+        scores = [np.sort(part)[-self.counted(part.size) :].mean() if part.size else -np.inf for part in parts]
         return np.array(scores, np.float32)
 
     def _counted(self, anomaly_map: Float[np.ndarray, "H W"], inspected: Bool[np.ndarray, "H W"]) -> np.ndarray:
@@ -128,15 +128,20 @@ class GridHead:
         values: np.ndarray = (rows @ anomaly_map @ columns.T)[touched]
         return values
 
-    def _count(self, cells: int) -> int:
+    def counted(self, cells: int) -> int:
         """How many of so many values are averaged."""
         return min(cells, self.top_pixels) if self.top_pixels else max(1, int(self.top_fraction * cells))
 
     def _enlarged(self, grids: Float[np.ndarray, "b h w"]) -> Float[np.ndarray, "b H W"]:
         # All stages are linear and work on rows and columns one after the other: one matrix for each axis.
-        rows, columns = (_axis(*settings) for settings in self._axes((grids.shape[1], grids.shape[2])))
+        rows, columns = self.matrices((grids.shape[1], grids.shape[2]))
         enlarged: np.ndarray = rows @ grids.astype(np.float32, copy=False) @ columns.T
         return enlarged
+
+    def matrices(self, grid: tuple[int, int]) -> tuple[Float[np.ndarray, "H h"], Float[np.ndarray, "W w"]]:
+        """Of rows and columns: the map of a grid of that size is `rows @ grid @ columns.T`."""
+        rows, columns = (_axis(*settings) for settings in self._axes(grid))
+        return rows, columns
 
     def _axes(self, grid: tuple[int, int]) -> list[tuple[int, int, int, bool, float, Blur]]:
         """What the matrices of both axes depend on."""

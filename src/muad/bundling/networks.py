@@ -1,0 +1,231 @@
+"""A detector's network as an ONNX graph: from normalised images to the tensors that its head reads.
+
+Of Dinomaly it is the folded network, which ends at the feature sums: their cosine is computed outside, in float32
+whatever the precision. Of every other detector it is what `Detector.network` gives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+
+from muad.acceleration.exports import require_package
+from muad.acceleration.folding import FoldedDinomaly, why_not_foldable
+from muad.bundles.manifest import CombineFacts, HeadFacts
+from muad.detectors import Detector, Dinomaly
+from muad.errors import ConfigError
+from muad.runtime import heads
+
+if TYPE_CHECKING:
+    import onnx
+    from jaxtyping import Float
+    from torch import Tensor
+
+IMAGES, TOKENS = "images", "tokens"
+OPSET = 18
+_LARGEST_BATCH = 16  # of the trace; what comes out takes any number
+_LARGEST_BYTES = 2**31 - 1  # of a protobuf
+_SAID = 200  # characters of an exporter's message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedNetwork:
+    """A network outside of torch.
+
+    Attributes:
+        graph: From `images` to `outputs`; of a folded network, with a value `tokens` that divides it in two.
+        outputs: Names of what it gives, in order.
+        combine: What is computed from them before the head; None for nothing.
+        head: What makes map and score of the result.
+        input_px: Height and width of its images.
+        takes_any_number: Whether the number of images is free; else it is one.
+        folded: What it was exported from, of Dinomaly; None of others.
+    """
+
+    graph: onnx.ModelProto
+    outputs: tuple[str, ...]
+    combine: CombineFacts | None
+    head: HeadFacts
+    input_px: tuple[int, int]
+    takes_any_number: bool
+    folded: FoldedDinomaly | None = None
+
+
+class _FeatureSums(nn.Module):
+    """The folded network from images to its feature sums, and the tokens between its two parts."""
+
+    def __init__(self, folded: FoldedDinomaly) -> None:
+        super().__init__()
+        self.folded = folded
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> tuple[Tensor, ...]:
+        tokens = self.folded.stem(images)
+        return (*self.folded.features_of(tokens), tokens)
+
+
+class _Ordered(nn.Module):
+    """A network's named tensors in a fixed order."""
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, tuple(names)
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> tuple[Tensor, ...]:
+        tensors: Mapping[str, Tensor] = self.network(images)
+        return tuple(tensors[name].float() for name in self.names)
+
+
+def export_network(detector: Detector) -> ExportedNetwork:
+    """The network of a trained detector as ONNX, with what is computed after it.
+
+    Args:
+        detector: On the CPU; it is put into eval mode.
+
+    Raises:
+        ConfigError: It, or a part of it that is named, cannot be exported, or the exporter is not installed.
+    """
+    require_package("onnx", "onnx")
+    require_package("onnxscript", "onnx")
+    name = detector.settings.__name__.removesuffix("Config")
+    reason = detector.why_not_exportable()
+    if reason is not None:
+        raise ConfigError(f"detector must be one that can be exported, got {name}, which cannot because of {reason}.")
+    detector.eval()
+    head = _head_facts(detector)
+    input_px = detector.preprocessing.crop_px
+    images = torch.rand(2, 3, *input_px, generator=torch.Generator().manual_seed(0))
+    folded = combine = None
+    module: nn.Module
+    if isinstance(detector, Dinomaly) and why_not_foldable(detector) is None:
+        folded = FoldedDinomaly(detector)
+        combine = CombineFacts(kind="cosine_distance", outputs=folded.pairs, grid=folded.grid)
+        names = [f"{side}_{pair}" for side in ("encoded", "decoded") for pair in range(folded.pairs)]
+        module = _FeatureSums(folded)
+    else:
+        network = detector.network()
+        with torch.no_grad():
+            names = list(network(images[:1]))
+        module = _Ordered(network, names)
+    graph, takes_any_number = _as_graph(module, images, [*names, TOKENS] if folded else names, name)
+    _make_plain(graph)
+    if folded is not None:
+        graph.graph.value_info.append(graph.graph.output.pop())
+    return ExportedNetwork(
+        graph=graph,
+        outputs=tuple(names),
+        combine=combine,
+        head=head,
+        input_px=input_px,
+        takes_any_number=takes_any_number,
+        folded=folded,
+    )
+
+
+def write_graph(module: nn.Module, given: Tensor, names: tuple[str, Sequence[str]], *, any_number: bool) -> Any:  # noqa: ANN401
+    """A module with one input as an ONNX graph.
+
+    Args:
+        module: In eval mode.
+        given: An example, of two rows.
+        names: Of the input, and of the outputs.
+        any_number: Whether its first size is free; else it is one.
+    """
+    batch = torch.export.Dim("batch", max=_LARGEST_BATCH)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of packages that will change, which nobody here can do anything about
+        program = torch.onnx.export(
+            module,
+            (given if any_number else given[:1],),
+            input_names=[names[0]],
+            output_names=list(names[1]),
+            opset_version=OPSET,
+            dynamic_shapes=({0: batch},) if any_number else None,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("the exporter gave nothing")
+    return program.model_proto
+
+
+def _as_graph(
+    module: nn.Module, images: Tensor, names: Sequence[str], detector: str
+) -> tuple[onnx.ModelProto, bool]:
+    """The graph, for any number of images if it can be, else for one.
+
+    Raises:
+        ConfigError: It cannot be exported.
+    """
+    for any_number in (True, False):
+        try:
+            graph: onnx.ModelProto = write_graph(module, images, (IMAGES, names), any_number=any_number)
+        except Exception as error:  # noqa: BLE001  whatever the exporter trips over is said in one line
+            if any_number:
+                continue
+            raise ConfigError(
+                f"detector must be one whose network ONNX can hold, got {detector}, of which it cannot: "
+                f"{_essence(error)}"
+            ) from error
+        if graph.ByteSize() > _LARGEST_BYTES:
+            raise ConfigError(f"network must be less than 2 GiB as ONNX, got {graph.ByteSize() / 2**30:.1f} of {detector}.")
+        if any_number and not graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+            continue  # it was traced for as many images as it was shown
+        return graph, any_number
+    raise AssertionError("either is returned or refused")
+
+
+def _essence(error: BaseException) -> str:
+    """The innermost reason of an exporter's error, as one short line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:_SAID] or type(error).__name__
+
+
+def _head_facts(detector: Detector) -> HeadFacts:
+    """The head by name and settings.
+
+    Raises:
+        ConfigError: It is none that the line has.
+    """
+    head: Any = detector.map_head
+    kind = type(head)
+    if getattr(heads, kind.__name__, None) is not kind or not dataclasses.is_dataclass(head):
+        raise ConfigError(
+            f"map_head must be one of muad.runtime.heads to be exported, got {kind.__module__}.{kind.__name__}."
+        )
+    return HeadFacts(kind=kind.__name__, settings=TypeAdapter(kind).dump_python(head, mode="json"))
+
+
+def parts_of(network: ExportedNetwork) -> list[onnx.ModelProto]:
+    """The graph in two, the first of which is float32 in every precision; in one, where that has no meaning."""
+    if network.folded is None:
+        return [network.graph]
+    from onnx.utils import Extractor
+
+    extractor = Extractor(network.graph)
+    return [
+        extractor.extract_model([IMAGES], [TOKENS]),
+        extractor.extract_model([TOKENS], list(network.outputs)),
+    ]
+
+
+def _make_plain(model: onnx.ModelProto) -> None:
+    """Take out what the exporter notes of the machine it ran on: files, lines and values nobody reads."""
+    for holder in (model, model.graph, *model.functions):
+        holder.doc_string = ""
+        del holder.metadata_props[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        del value.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+        tensor.doc_string = ""
