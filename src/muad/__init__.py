@@ -13,6 +13,7 @@ from muad.former import keep_former_names
 from muad.threads import prepare_threads
 
 if TYPE_CHECKING:
+    from muad.bundling.export import export
     from muad.calibration.calibrate import calibrate
     from muad.capture.learning import learn_capture
     from muad.checking import check_data
@@ -41,6 +42,7 @@ _HOMES = {
     "check_data": "muad.checking",
     "compare": "muad.comparison",
     "evaluate": "muad.evaluation.evaluate",
+    "export": "muad.bundling.export",
     "import_official": "muad.checkpoints.official",
     "learn_capture": "muad.capture.learning",
     "learn_products": "muad.recognition",
@@ -61,6 +63,7 @@ __all__ = [
     "check_data",
     "compare",
     "evaluate",
+    "export",
     "import_official",
     "learn_capture",
     "learn_products",

@@ -1,5 +1,6 @@
 """The verbs, gathered; each lives with its subject. `import muad` gives the same names, each when it is asked for."""
 
+from muad.bundling.export import export
 from muad.calibration.calibrate import calibrate
 from muad.capture.learning import learn_capture
 from muad.checking import check_data
@@ -17,6 +18,7 @@ __all__ = [
     "check_data",
     "compare",
     "evaluate",
+    "export",
     "import_official",
     "learn_capture",
     "learn_products",

@@ -153,11 +153,7 @@ def export_int8(
 
     def write(draft: Path) -> None:
         images = calibration()
-        if len(images) < MIN_CALIBRATION_IMAGES:
-            raise ConfigError(
-                f"calibration images must be at least {MIN_CALIBRATION_IMAGES} for precision int8, got {len(images)}. "
-                "Give more normal images, or use precision bf16 or fp32."
-            )
+        require_images(len(images))
         with torch.no_grad():
             samples = [folded.stem(image[None]).numpy() for image in images]
         graph = onnx.load(onnx_file)
@@ -166,14 +162,27 @@ def export_int8(
             import openvino
 
             network = openvino_core().read_model(onnx_file)
-            quantised = _quantise(network, nncf.Dataset(samples), len(samples), left)
+            quantised = quantise(network, nncf.Dataset(samples), len(samples), left)
             openvino.save_model(quantised, draft / "network.xml", compress_to_fp16=False)
         else:
             named = nncf.Dataset(samples, lambda sample: {TOKENS_NAME: sample})
-            onnx.save(_quantise(graph, named, len(samples), left), draft / "network.onnx")
+            onnx.save(quantise(graph, named, len(samples), left), draft / "network.onnx")
 
     place = _find_or_write(onnx_file.parent.parent / f"int8-{runtime}-{nncf.__version__}", write)
     return place / ("network.xml" if runtime == "openvino" else "network.onnx")
+
+
+def require_images(count: int) -> None:
+    """Refuse to learn the ranges of int8 from too few images.
+
+    Raises:
+        ConfigError: So many are too few.
+    """
+    if count < MIN_CALIBRATION_IMAGES:
+        raise ConfigError(
+            f"calibration images must be at least {MIN_CALIBRATION_IMAGES} for precision int8, got {count}. "
+            "Give more normal images, or use precision bf16 or fp32."
+        )
 
 
 def _left_in_float(graph: onnx.ModelProto, folded: FoldedDinomaly) -> list[str]:
@@ -192,7 +201,18 @@ def _left_in_float(graph: onnx.ModelProto, folded: FoldedDinomaly) -> list[str]:
     return attention + second[: len(blocks)]
 
 
-def _quantise(network: Network, images: nncf.Dataset, count: int, left: list[str]) -> Network:
+def quantise(
+    network: Network, images: nncf.Dataset, count: int, left: list[str], *, transformer: bool = True
+) -> Network:
+    """A network with int8 layers, its ranges learned on images.
+
+    Args:
+        network: In float32.
+        images: As it takes them.
+        count: How many of them.
+        left: Names of operations that stay as they are.
+        transformer: Whether it is made of attention and layer norms.
+    """
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
@@ -208,7 +228,7 @@ def _quantise(network: Network, images: nncf.Dataset, count: int, left: list[str
             network,
             images,
             subset_size=count,
-            model_type=nncf.ModelType.TRANSFORMER,
+            model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             ignored_scope=nncf.IgnoredScope(names=left),
             preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric ranges were closer than MIXED on trained runs
             advanced_parameters=closest,

@@ -45,7 +45,6 @@ def complete_graph(network: ExportedNetwork, head: Head, preprocessing: Preproce
         raise ConfigError(f"map_head must be a GridHead for a complete network, got {type(head).__name__}.")
     inner = compose.add_prefix(network.graph, _INNER, rename_functions=False)
     batch = "batch" if network.takes_any_number else 1
-    shapes = {value.name.removeprefix(_INNER): _shape(value) for value in inner.graph.output}
 
     nodes = _Nodes()
     _normalise(nodes, preprocessing, f"{_INNER}{IMAGES}")
@@ -53,8 +52,7 @@ def complete_graph(network: ExportedNetwork, head: Head, preprocessing: Preproce
     tensors = {name: f"{_INNER}{name}" for name in network.outputs}
     if network.combine is not None:
         tensors[network.combine.name] = _combine(nodes, tensors, network.combine)
-        shapes[network.combine.name] = network.combine.grid
-    size = _map_and_score(nodes, head, tensors, shapes)
+    size = _map_and_score(nodes, head, tensors, _shapes(network))
 
     made = helper.make_graph(
         [*before, *inner.graph.node, *nodes.taken()],
@@ -73,9 +71,10 @@ def complete_graph(network: ExportedNetwork, head: Head, preprocessing: Preproce
     return model
 
 
-def map_size(head: GridHead, grid: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the maps of grids of a size."""
-    rows, columns = head.matrices(grid)
+def map_size(network: ExportedNetwork, head: GridHead) -> tuple[int, int]:
+    """Height and width of the maps."""
+    height, width, *_ = _shapes(network)[head.grids[0]]
+    rows, columns = head.matrices((height, width))
     return len(rows), len(columns)
 
 
@@ -193,6 +192,10 @@ def _map_and_score(
     return size
 
 
-def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Of an output, without the number of images."""
-    return tuple(int(dim.dim_value) for dim in value.type.tensor_type.shape.dim[1:])
+def _shapes(network: ExportedNetwork) -> dict[str, tuple[int, ...]]:
+    """Of what the head may read, without the number of images."""
+    found = {
+        value.name: tuple(int(dim.dim_value) for dim in value.type.tensor_type.shape.dim[1:])
+        for value in network.graph.graph.output
+    }
+    return found if network.combine is None else {**found, network.combine.name: network.combine.grid}

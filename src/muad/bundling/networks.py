@@ -114,7 +114,7 @@ def export_network(detector: Detector) -> ExportedNetwork:
             names = list(network(images[:1]))
         module = _Ordered(network, names)
     graph, takes_any_number = _as_graph(module, images, [*names, TOKENS] if folded else names, name)
-    _make_plain(graph)
+    make_plain(graph)
     if folded is not None:
         graph.graph.value_info.append(graph.graph.output.pop())
     return ExportedNetwork(
@@ -155,9 +155,7 @@ def write_graph(module: nn.Module, given: Tensor, names: tuple[str, Sequence[str
     return program.model_proto
 
 
-def _as_graph(
-    module: nn.Module, images: Tensor, names: Sequence[str], detector: str
-) -> tuple[onnx.ModelProto, bool]:
+def _as_graph(module: nn.Module, images: Tensor, names: Sequence[str], detector: str) -> tuple[onnx.ModelProto, bool]:
     """The graph, for any number of images if it can be, else for one.
 
     Raises:
@@ -166,7 +164,7 @@ def _as_graph(
     for any_number in (True, False):
         try:
             graph: onnx.ModelProto = write_graph(module, images, (IMAGES, names), any_number=any_number)
-        except Exception as error:  # noqa: BLE001  whatever the exporter trips over is said in one line
+        except Exception as error:
             if any_number:
                 continue
             raise ConfigError(
@@ -174,7 +172,9 @@ def _as_graph(
                 f"{_essence(error)}"
             ) from error
         if graph.ByteSize() > _LARGEST_BYTES:
-            raise ConfigError(f"network must be less than 2 GiB as ONNX, got {graph.ByteSize() / 2**30:.1f} of {detector}.")
+            raise ConfigError(
+                f"network must be less than 2 GiB as ONNX, got {graph.ByteSize() / 2**30:.1f} of {detector}."
+            )
         if any_number and not graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
             continue  # it was traced for as many images as it was shown
         return graph, any_number
@@ -216,7 +216,7 @@ def parts_of(network: ExportedNetwork) -> list[onnx.ModelProto]:
     ]
 
 
-def _make_plain(model: onnx.ModelProto) -> None:
+def make_plain(model: onnx.ModelProto) -> None:
     """Take out what the exporter notes of the machine it ran on: files, lines and values nobody reads."""
     for holder in (model, model.graph, *model.functions):
         holder.doc_string = ""

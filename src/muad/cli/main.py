@@ -20,6 +20,7 @@ from muad.cli import (
     demo_data,
     doctor,
     evaluate,
+    export,
     fetch_encoder,
     import_official,
     limits,
@@ -53,6 +54,7 @@ app.command("calibrate", rich_help_panel=_WORK)(calibrate.command)
 app.command("limits", rich_help_panel=_WORK)(limits.command)
 app.command("report", rich_help_panel=_WORK)(report.command)
 app.command("predict", rich_help_panel=_WORK)(predict.command)
+app.command("export", rich_help_panel=_WORK)(export.command)
 app.command("watch", rich_help_panel=_WORK)(watch.command)
 app.add_typer(
     recipes.app,

@@ -25,7 +25,8 @@
      "bad":  {"screw": {…the same, of the images given as bad}}}
 
 Of near-duplicates, and of images of one object, there is one score, the largest: 66 images may count as 64. Scores are
-written with all digits: a limit is exactly one of them, and a score equal to a limit is not above it.
+written with all digits: a limit is exactly one of them, and a score equal to a limit is not above it. Equal means up to
+a hundred-thousandth of the limit, because another batch, processor or runtime adds the same numbers in another order.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ Verdict = Literal["pass", "review", "reject", "unknown product"]
 CALIBRATION_FILE, LIMITS_FILE = "calibration.json", "limits.toml"
 NO_LIMITS = "no limits: run muad calibrate"
 _FORMAT_VERSION = 1
+ROUNDING = 1e-5
+"""Part of a limit by which a score must exceed it to be above it."""
 _RATES = ("false_alarm_rate", "review_rate", "confidence", "sure")
 _LIMIT_NAMES, _RATE_NAMES = ("review", "reject", "map"), ("review_rate", "reject_rate")
 
@@ -159,9 +162,9 @@ class Limits:
         limits = self.categories.get(category) if category is not None else None
         if limits is None or (limits.review is None and limits.reject is None):
             return None
-        if limits.reject is not None and score > limits.reject:
+        if limits.reject is not None and is_above(score, limits.reject):
             return "reject"
-        return "review" if limits.review is not None and score > limits.review else "pass"
+        return "review" if limits.review is not None and is_above(score, limits.review) else "pass"
 
     def p_value(self, category: str | None, score: float) -> float | None:
         """How usual the score is for a good image of the category, in (0, 1]; None where that is not known."""
@@ -193,6 +196,11 @@ class Limits:
             return None
         half = (limit - normal) / 2
         return limit - half, limit + half
+
+
+def is_above(score: float, limit: float) -> bool:
+    """Whether a score exceeds a limit by more than rounding."""
+    return score > limit + ROUNDING * abs(limit)
 
 
 def read_limits(run: Path, categories: Sequence[str]) -> Limits | None:

@@ -258,7 +258,7 @@ class DiffusionAd(SteppingDetector):
         # One batch of twice the size: the same numbers as two passes, in one call of the network.
         predicted = self.predict_noise(torch.cat([noised_small, noised_large]), timesteps.flatten(), kinds)
         errors = F.mse_loss(predicted, noise.flatten(0, 1), reduction="none").mean(dim=(1, 2, 3))
-        predicted_small, predicted_large = predicted.unflatten(0, (2, -1))
+        predicted_small, predicted_large = predicted.view(2, -1, *predicted.shape[1:])
         weight = self.config.guidance_weight * (1 - self.alphas_cumprod[timesteps[0]]) / (1 - small)
         guided = norm_guided(
             noised_small, predicted_small, one_step(noised_large, predicted_large, large), small, weight
