@@ -202,7 +202,7 @@ def test_int8_refuses_to_learn_ranges_from_a_few_images(make_detector, make_imag
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"backend": "tensorrt"}, "backend must be one of torch, openvino, onnx, got 'tensorrt'"),
+        ({"backend": "tensorrt"}, "backend must be one of auto, torch, openvino, onnx, got 'tensorrt'"),
         ({"precision": "int8"}, "precision must be one of auto, fp32, bf16 with backend torch, got 'int8'"),
         ({"backend": "onnx", "precision": "bf16"}, "precision must be one of auto, fp32, int8 with backend onnx"),
         ({"backend": "openvino", "compile": True}, "compile must be off with backend openvino"),

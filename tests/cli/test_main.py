@@ -77,7 +77,7 @@ def test_words_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_MUAD_COMPLETE", "complete_bash"), ("COMP_WORDS", "muad ch"), ("COMP_CWORD", "1")):
         monkeypatch.setenv(name, value)
     done = _python("import sys; sys.argv = ['muad']; from muad.cli.main import run; run()")
-    assert done.stdout.split() == ["check-data"]
+    assert done.stdout.split() == ["check-data", "check-bundle"]
 
 
 def test_the_commands_people_know_are_there() -> None:

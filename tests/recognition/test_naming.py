@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from muad import api, learn_products, report
 from muad.datasets.index import open_catalog
 from muad.errors import CheckpointError
+from muad.recognition import Recogniser
 from muad.recognition.naming import Naming, measure_names, read_names, write_names
 from muad.toy_factory import write_toy_factory
 
@@ -29,7 +29,7 @@ def test_good_bad_and_strangers_are_counted_apart(tiny_run: Path, photographs: P
     learn_products(run, train, device="cpu")
     tests = open_catalog(photographs).select(split="test")
     done: list[int] = []
-    found = {each.kind: each for each in measure_names(run, tests, torch.device("cpu"), done.append)}
+    found = {each.kind: each for each in measure_names(Recogniser.of_run(run, "cpu"), None, tests, done.append)}
     good, bad, strangers = found["good"], found["bad"], found["strangers"]
     trained = [record for record in tests if record.category != "woven_fabric"]
     assert (good.total, bad.total) == (6, sum(record.is_anomalous for record in trained))

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from muad.bundles.manifest import GOLDEN, MANIFEST_FILE, NETWORKS, RUN
 from muad.errors import CheckpointError
@@ -99,10 +99,29 @@ def verify_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, member: Memb
     Raises:
         BundleError: It was changed.
     """
+    _pass_through(archive, entry, member, path, None)
+
+
+def copy_member(path: Path, name: str, member: Member, target: IO[bytes]) -> None:
+    """Write the bytes of a member elsewhere, which are what the manifest says.
+
+    Raises:
+        BundleError: They are others; what was written is of no use.
+        OSError: The target cannot be written.
+    """
+    with _file(path) as file, zipfile.ZipFile(file) as archive:
+        _pass_through(archive, archive.getinfo(name), member, path, target)
+
+
+def _pass_through(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, member: Member, path: Path, target: IO[bytes] | None
+) -> None:
     digest = hashlib.sha256()
     with archive.open(entry) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            if target is not None:
+                target.write(chunk)
     _require_digest(entry.filename, digest.hexdigest(), member, path)
 
 

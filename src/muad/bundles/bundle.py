@@ -48,7 +48,7 @@ class Bundle:
                 self.manifest = _manifest(read_manifest(archive, entries, path), path)
                 require_members(entries, self.manifest.members, path)
                 for name, member in self.manifest.members.items():
-                    if name.startswith(RUN) and not name.endswith(_NOT_LAID_OUT):
+                    if self.is_laid_out(name):
                         self._lay_out(name, read_member(archive, entries[name], member, path))
                     else:
                         verify_member(archive, entries[name], member, path)
@@ -98,6 +98,20 @@ class Bundle:
             else:
                 self._lay_out(name, content)
 
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the file is another one than was read last."""
+        return _stamp(self.path) != self._stamp
+
+    @staticmethod
+    def is_laid_out(name: str) -> bool:
+        """Whether a member is in the folder."""
+        return name.startswith(RUN) and not name.endswith(_NOT_LAID_OUT)
+
+    def named(self, sentence: str) -> str:
+        """A sentence with the path of the bundle in place of the private folder's."""
+        return sentence.replace(str(self.folder), str(self.path))
+
     def close(self) -> None:
         """Remove the private folder now; it is removed at the end of the process in any case."""
         self._remove()
@@ -117,6 +131,18 @@ def open_bundle(path: Path) -> Bundle:
         BundleError: It is none, was damaged or changed, or is of a newer release.
     """
     return Bundle(path)
+
+
+def read_manifest_of(path: Path) -> Manifest:
+    """The manifest of a bundle alone; the members it names are there, and not looked into.
+
+    Raises:
+        BundleError: It cannot be read.
+    """
+    with opened(path) as (archive, entries):
+        manifest = _manifest(read_manifest(archive, entries, path), path)
+        require_members(entries, manifest.members, path)
+    return manifest
 
 
 def is_bundle(path: Path) -> bool:

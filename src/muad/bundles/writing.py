@@ -10,10 +10,10 @@ import shutil
 import uuid
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from muad.bundles.archive import LARGEST_MANIFEST, is_member_name
+from muad.bundles.archive import LARGEST_MANIFEST, copy_member, is_member_name
 from muad.bundles.manifest import MANIFEST_FILE, RUN, Manifest, Member
 from muad.errors import CheckpointError
 from muad.runs.folder import DRAFT
@@ -29,6 +29,25 @@ _CHUNK = 2**20
 _MODE = 0o644
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A member of another bundle, taken over as it is.
+
+    Attributes:
+        bundle: The file it is in.
+        name: Under which name.
+        member: What it is.
+    """
+
+    bundle: Path
+    name: str
+    member: Member
+
+
+Content = bytes | Path | Stored
+"""The bytes of a member, or where they are."""
+
+
 def run_members(run: Path) -> dict[str, Path]:
     """The small files of a run folder that go into a bundle, by the name they have there."""
     files = [run / name for name in RUN_FILES]
@@ -37,13 +56,13 @@ def run_members(run: Path) -> dict[str, Path]:
     return {RUN + file.relative_to(run).as_posix(): file for file in files if file.is_file()}
 
 
-def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes | Path]) -> Manifest:
+def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, Content]) -> Manifest:
     """Write a bundle, atomically: what was there before stays until all of it is on the disk.
 
     Args:
         path: The file; what is there is replaced.
         manifest: What is in it; its `members` are filled in.
-        contents: By name, the bytes of each member or the file that holds them.
+        contents: By name, the bytes of each member or where they are.
 
     Returns:
         The manifest as it was written.
@@ -56,6 +75,7 @@ def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes | 
         raise CheckpointError(
             f"member must have a name of its own in the bundle, got {foreign!r}. Rename the category."
         )
+    path = path.resolve()  # a link stays one
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{DRAFT}")
     try:
         members = {name: _member(contents[name]) for name in sorted(contents)}
@@ -65,10 +85,12 @@ def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes | 
             raise CheckpointError(f"manifest must be at most {LARGEST_MANIFEST} bytes, got {len(text)}.")
         with draft.open("wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, strict_timestamps=True) as archive:
-                for name, content in sorted({**contents, MANIFEST_FILE: text}.items()):
-                    _add(archive, name, content)
+                for name in sorted([*contents, MANIFEST_FILE]):
+                    _add(archive, name, contents.get(name, text), members.get(name))
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, draft)
         draft.replace(path)
     except OSError as error:
         raise CheckpointError(
@@ -79,7 +101,9 @@ def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes | 
     return whole
 
 
-def _member(content: bytes | Path) -> Member:
+def _member(content: Content) -> Member:
+    if isinstance(content, Stored):
+        return content.member
     if isinstance(content, bytes):
         return Member(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
     with content.open("rb") as file:
@@ -87,18 +111,16 @@ def _member(content: bytes | Path) -> Member:
     return Member(sha256=digest, bytes=content.stat().st_size)
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
+def _add(archive: zipfile.ZipFile, name: str, content: Content, member: Member | None) -> None:
     entry = zipfile.ZipInfo(name, _WHEN)
     entry.create_system = 3  # the same on every system
     entry.external_attr = _MODE << 16
-    entry.file_size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    entry.file_size = len(content) if isinstance(content, bytes) else 0 if member is None else member.bytes
     with archive.open(entry, "w") as target:
         if isinstance(content, bytes):
             target.write(content)
+        elif isinstance(content, Stored):
+            copy_member(content.bundle, content.name, content.member, target)
         else:
             with content.open("rb") as source:
-                _copy(source, target)
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    shutil.copyfileobj(source, target, _CHUNK)
+                shutil.copyfileobj(source, target, _CHUNK)

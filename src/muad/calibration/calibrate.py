@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muad._version import __version__
+from muad.bundles.bundle import is_bundle, read_manifest_of
+from muad.bundles.editing import run_folder, told_of
 from muad.calibration.image_scoring import PathGroups, count_once, near_duplicates, score_images
 from muad.capture import has_capture
 from muad.capture.learning import learn_capture
@@ -62,11 +64,13 @@ def calibrate(
 ) -> dict[str, CategoryResult]:
     """Set the limits of a run from good images it was not trained on: `RUN/limits.toml`, in force from then on.
 
+    Those of a bundle are written into it, and the former ones into its history.
+
     The file it replaces is kept in `RUN/limits`, by its date. A file edited by hand is replaced only where rates or
     good images are given; the rates in it count as given by whoever edited them.
 
     Args:
-        run: Run folder.
+        run: Run folder or bundle.
         good: Good images in folders named like their category; None for the share the run kept, or the scores stored
             when it was calibrated before, which takes no images and no time.
         false_alarm_rate: Part of good parts that may be rejected; None for the one in force, 0.5 % at first.
@@ -99,9 +103,37 @@ def calibrate(
         "sure": sure,
     }
     given = {name: value for name, value in asked.items() if value is not None}
+    with run_folder(run, by="calibrate") as folder:
+        told = told_of(run, folder, note)
+
+        def load() -> Predictor:
+            return Predictor(run, device=device, encoder_weights=encoder_weights, acceleration=acceleration, note=told)
+
+        weights = read_manifest_of(run).weights if is_bundle(run) else weights_digest(run)
+        return _calibrate(
+            folder, load, weights, good=good, bad=bad, given=given, device=device, batch_size=batch_size,
+            cross_fitted=cross_fitted, progress=progress, note=told,
+        )  # fmt: skip
+
+
+def _calibrate(
+    run: Path,
+    load: Callable[[], Predictor],
+    weights: str,
+    *,
+    good: Path | None,
+    bad: Path | None,
+    given: Mapping[str, Any],
+    device: str,
+    batch_size: int,
+    cross_fitted: Mapping[str, Scored] | None,
+    progress: Progress,
+    note: Notice,
+) -> dict[str, CategoryResult]:
+    """The same in a folder with the run's small files."""
     rates = replace(read_rates(run), **given)
     categories = tuple(read_run(run).get("categories", ()))
-    weights, before = weights_digest(run), read_calibration(run)
+    before = read_calibration(run)
     written = "" if before is None else before.limits_digest
     if before is not None and before.weights != weights:
         note("the detector was trained further since it was calibrated: its images are scored again")
@@ -112,9 +144,7 @@ def calibrate(
         images: Mapping[str, Sequence[Path]], alike: PathGroups, name: str, root: Path, source: str
     ) -> dict[str, Scored]:
         if not loaded:
-            loaded.append(
-                Predictor(run, device=device, encoder_weights=encoder_weights, acceleration=acceleration, note=note)
-            )
+            loaded.append(load())
         news = lambda done, total: progress(name, done, total, None)  # noqa: E731
         figures = score_images(loaded[0], images, batch_size, news, note)
         return count_once(figures, alike, root, source, note=note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from muad.cli.display import say
@@ -12,16 +13,18 @@ def say_what_next(run: Path, results: Path | None = None) -> None:
     """A few sentences on stderr on what to do next with a run; none if nothing presses.
 
     Args:
-        run: Run folder.
+        run: Run folder or bundle.
         results: The `results.json` that prediction just wrote; None after anything else.
     """
     from muad.advice.sentences import advise
     from muad.advice.standing import run_standing
+    from muad.bundles.editing import run_folder
     from muad.errors import MuadError
 
     try:
         rows = [] if results is None else json.loads(results.read_text(encoding="utf-8"))
-        sentences = advise(run_standing(run, rows=rows))
+        with run_folder(run) as folder:
+            sentences = advise(replace(run_standing(folder, rows=rows), run=run))
     except (MuadError, OSError, ValueError) as error:  # the command's own work is done and must not end as a fault
         say(f"what to do next is not known: {error}")
         return

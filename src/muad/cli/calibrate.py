@@ -23,7 +23,7 @@ IN_FORCE = "as in force, {} at first"
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Annotated[Path, typer.Argument(help="Run folder or bundle.")],
     good: Annotated[
         Path | None,
         typer.Argument(help="Good images it was not trained on, in folders named like their category."),
@@ -64,9 +64,15 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
     """Set limits for pass, review and reject from good images alone; written to RUN/limits.toml."""
+    from muad.bundles.bundle import is_bundle
     from muad.calibration.calibrate import calibrate
     from muad.decisions.limit_setting import NOT_COVERED
+    from muad.errors import ConfigError
 
+    if folds is not None and is_bundle(run):
+        raise ConfigError(
+            f"cross_fit must be left out for a bundle, got {folds}: it trains detectors, which needs the run."
+        )
     acceleration, cross_fitted = acceleration_of(backend, precision, False), None
     with progress_bar() as update:
         try:
@@ -91,7 +97,10 @@ def command(
         return
     show_limits(results)
     say(NOT_COVERED)
-    say(f"limits, to read and to edit: {run / 'limits.toml'}")
+    if is_bundle(run):
+        say(f"limits are in the bundle; show them, and change them with --set: muad limits {run}")
+    else:
+        say(f"limits, to read and to edit: {run / 'limits.toml'}")
     say_what_next(run)
 
 

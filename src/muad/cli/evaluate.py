@@ -13,7 +13,7 @@ from muad.cli.display import progress_bar, say, show_json, show_report
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Annotated[Path, typer.Argument(help="Run folder or bundle.")],
     data: Annotated[Path, typer.Argument(help="Labelled data set.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the files it writes; RUN if left out.")] = None,
     protocol: Annotated[str, typer.Option(help="dinomaly (as published) or exact.")] = "dinomaly",
@@ -28,6 +28,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of a table.")] = False,
 ) -> None:
     """Measure a run on labelled test images; also written to RUN/evaluation.json and .csv."""
+    from muad.bundles.editing import run_folder
     from muad.evaluation.evaluate import evaluate
     from muad.evaluation.published_figures import published_figures
     from muad.runs.folder import read_run
@@ -40,7 +41,8 @@ def command(
             acceleration=acceleration_of(backend, precision, compile_network), batch_size=batch_size,
             strict=strict, progress=update, note=say,
         )  # fmt: skip
-    facts, stated = read_run(run), run_settings(run).published
+    with run_folder(run) as folder:
+        facts, stated = read_run(folder), run_settings(folder).published
     published = published_figures(stated, report.categories, facts.get("recipe"), facts.get("changed_settings"))
     if as_json:
         beside = {} if published is None else {"published": dataclasses.asdict(published)}

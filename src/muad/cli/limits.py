@@ -14,13 +14,23 @@ from muad.cli.display import say, show
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Annotated[Path, typer.Argument(help="Run folder or bundle.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A limit to change, such as screw.reject=0.35, or =none for none; may be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
-    """Show the limits in force, and what they promise; writes nothing."""
+    """Show the limits in force, and what they promise; with --set, change some first."""
+    from muad.bundles.editing import run_folder, told_of
+    from muad.decisions.limit_edit import parse_setting, set_limits
     from muad.decisions.limit_setting import NOT_COVERED, limits_in_force
 
-    results = limits_in_force(run)
+    changes = [parse_setting(text) for text in settings or ()]
+    with run_folder(run, by="limits" if changes else None) as folder:
+        if changes:
+            set_limits(folder, changes, told_of(run, folder, say))
+        results = limits_in_force(folder)
     if as_json:
         show(json.dumps({name: dataclasses.asdict(result) for name, result in results.items()}, indent=2))
         return

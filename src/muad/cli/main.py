@@ -13,6 +13,7 @@ from muad.bench import not_installed
 from muad.cli import (
     cache,
     calibrate,
+    check_bundle,
     check_data,
     compare,
     data,
@@ -56,6 +57,7 @@ app.command("report", rich_help_panel=_WORK)(report.command)
 app.command("predict", rich_help_panel=_WORK)(predict.command)
 app.command("export", rich_help_panel=_WORK)(export.command)
 app.command("watch", rich_help_panel=_WORK)(watch.command)
+app.command("check-bundle", rich_help_panel=_WORK)(check_bundle.command)
 app.add_typer(
     recipes.app,
     name="recipes",

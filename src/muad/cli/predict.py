@@ -18,7 +18,7 @@ _NAMED = 5  # faults named one by one; all are in results.csv
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Annotated[Path, typer.Argument(help="Run folder or bundle.")],
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     out: Annotated[Path, typer.Option(help="Folder for results.html, results.csv, results.json, overlays, maps.")],
     category: Annotated[str | None, typer.Option(help="What the images show, if their folder does not say.")] = None,

@@ -11,7 +11,7 @@ from muad.cli.display import progress_bar, quiet_engine, show, show_json
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder; evaluate it first.")],
+    run: Annotated[Path, typer.Argument(help="Run folder or bundle; evaluate it first.")],
     out: Annotated[Path | None, typer.Option(help="The page; RUN/report.html if left out.")] = None,
     data: Annotated[Path | None, typer.Option(help="Where the evaluated photographs are now.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

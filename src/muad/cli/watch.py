@@ -19,7 +19,7 @@ from muad.cli.display import say
 
 def command(
     folder: Annotated[Path, typer.Argument(help="Folder that photographs arrive in, in folders too.")],
-    run: Annotated[Path, typer.Option(help="Run folder.")],
+    run: Annotated[Path, typer.Option(help="Run folder or bundle.")],
     out: Annotated[Path, typer.Option(help="Folder for results, a folder a day, and for what is done.")],
     move: Annotated[
         Path | None, typer.Option(help="Where finished photographs go; left in place if not given.")

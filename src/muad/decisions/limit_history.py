@@ -58,6 +58,18 @@ def write_limits(run: Path, calibration: Calibration, text: str | None, note: Ca
         write_text(limits, text)
 
 
+def replace_text(run: Path, text: str, note: Callable[[str], None]) -> None:
+    """Put another `limits.toml` in force, set by hand; the former one is kept.
+
+    Raises:
+        CheckpointError: The folder cannot be written, or the former file not be read.
+    """
+    kept = _keep(run, {run / LIMITS_FILE: text})
+    for place in kept.values():
+        note(f"the former file is kept as {place}")
+    write_text(run / LIMITS_FILE, text)
+
+
 def _keep(run: Path, coming: dict[Path, str | None]) -> dict[Path, Path]:
     """Copy files that will change into the history, under one name; returns where each of them went."""
     former = {path: content for path in coming if (content := _read(path)) is not None}

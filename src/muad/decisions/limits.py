@@ -217,17 +217,30 @@ def read_limits(run: Path, categories: Sequence[str]) -> Limits | None:
     values = _read_file(run)
     if values is None:
         return None
+    stored = read_calibration(run)
+    return Limits(
+        categories=check_limits(values, categories),
+        calibration={} if stored is None else {name: own.scores for name, own in stored.pools.items()},
+    )
+
+
+def check_limits(values: Mapping[str, Any], categories: Sequence[str]) -> dict[str, CategoryLimits]:
+    """The limits that a `limits.toml` holds, by category.
+
+    Args:
+        values: As it was parsed.
+        categories: Those the run was trained on; empty if that is not known.
+
+    Raises:
+        ConfigError: It names an unknown category or key, or holds no number, or review lies above reject.
+    """
     tables = values.get("categories", {})
     if not isinstance(tables, dict):
         raise ConfigError(f"{LIMITS_FILE}: categories must be tables such as [categories.bolt], got {tables!r}.")
     unknown = [name for name in tables if categories and name not in categories]
     if unknown:
         raise ConfigError(f"{LIMITS_FILE} must name categories of the run, {', '.join(categories)}, got {unknown[0]}.")
-    stored = read_calibration(run)
-    return Limits(
-        categories={name: _category_limits(name, table) for name, table in tables.items()},
-        calibration={} if stored is None else {name: own.scores for name, own in stored.pools.items()},
-    )
+    return {name: _category_limits(name, table) for name, table in tables.items()}
 
 
 def read_rates(run: Path) -> Rates:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muad.bench import bench
+from muad.bundles.editing import run_folder, told_of
 from muad.datasets.content_hash import content_hash
 from muad.datasets.index import open_catalog
 from muad.errors import DataError
@@ -17,8 +17,9 @@ from muad.evaluation.unseen import select_unseen
 from muad.metrics.report import CategoryReport, Report
 from muad.progress import shows_progress
 from muad.recognition.naming import measure_names, write_names
-from muad.runs.folder import category_folder, make_folder, read_run, unfinished, write_text
+from muad.runs.folder import make_folder, read_images_config, read_run, write_text
 from muad.runs.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
+from muad.runtime.source import Source, open_source
 from muad.types import DeviceName
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ def evaluate(
 
     Images it was trained or calibrated on are left out, under whatever name. The figures are also written to
     `RUN/evaluation.json`, the score of every image to `RUN/evaluation.csv`, and how often the product was recognised to
-    `RUN/naming.json`, or into another folder.
+    `RUN/naming.json`, or into another folder; those of a bundle into the bundle.
 
     Args:
-        run: Run folder.
+        run: Run folder or bundle.
         data: Labelled data set; of its training images only those are looked at that were put into a folder without a
             split of its own since the run was trained.
         out: Folder for both files; None for the run's, whose report is made from them.
@@ -77,11 +78,36 @@ def evaluate(
         DataError: No test images the run has not seen, an unreadable file, or a category the run has no detector for.
         ConfigError: Unknown protocol.
     """
-    run_dir, weights = Path(run), Path(encoder_weights) if encoder_weights is not None else None
-    rules, facts = find_protocol(protocol), read_run(run_dir)
-    target = run_dir if out is None else make_folder(Path(out))
-    catalog = open_catalog(Path(data), layout, for_training=False)
-    early = unfinished(run_dir)
+    find_protocol(protocol)
+    where, weights = Path(run), None if encoder_weights is None else Path(encoder_weights)
+    with run_folder(where, by="evaluate") as folder:
+        source = open_source(
+            where, device=device, encoder_weights=weights, acceleration=acceleration, batch_size=batch_size,
+            note=told_of(where, folder, note),
+        )  # fmt: skip
+        return _evaluate(
+            folder, source, Path(data), protocol, target=folder if out is None else make_folder(Path(out)),
+            layout=layout, batch_size=batch_size, strict=strict, progress=progress, note=told_of(where, folder, note),
+        )  # fmt: skip
+
+
+def _evaluate(
+    run_dir: Path,
+    source: Source,
+    data: Path,
+    protocol: ProtocolName,
+    *,
+    target: Path,
+    layout: str,
+    batch_size: int,
+    strict: bool,
+    progress: Progress,
+    note: Notice,
+) -> Report:
+    """The same in a folder with the run's small files."""
+    facts = read_run(run_dir)
+    catalog = open_catalog(data, layout, for_training=False)
+    early = source.early()
     unseen = select_unseen(
         run_dir, catalog, strict=strict, progress=lambda done, total: progress("compare", done, total, None)
     )
@@ -92,21 +118,20 @@ def evaluate(
     foreign = [name for name in _categories(records) if trained and name not in trained]
     if foreign:
         note(f"not trained on {', '.join(foreign)}: its figures say how the detector takes an unknown product")
-    scorers = bench("checkpoints.scorers")
     scores: list[ImageScore] = []
 
-    def run_on(folder: Path, chosen: Sequence[Record], done: int) -> Report:
+    def run_on(category: str | None, chosen: Sequence[Record], done: int) -> Report:
         return evaluate_detector(
-            scorers.load_scorer(folder, device, weights, acceleration, batch_size=batch_size, note=note),
+            source.scorer(category),
             chosen,
-            protocol=rules.name,
+            protocol=protocol,
             batch_size=batch_size,
             progress=lambda count, _: progress("evaluate", done + count, len(records), None),
             on_scores=lambda judged, values: scores.extend(image_scores(judged, values, catalog.root)),
         )
 
     if facts["mode"] == "multi_class":
-        report = run_on(run_dir, records, 0)
+        report = run_on(None, records, 0)
     else:
         parts: dict[str, CategoryReport] = {}
         done = 0
@@ -114,19 +139,20 @@ def evaluate(
             if name in foreign:
                 raise DataError(f"category must be one the run has a detector for, got {name}; it has {trained}.")
             chosen = [record for record in records if record.category == name]
-            parts |= run_on(category_folder(run_dir, name), chosen, done).categories
+            parts |= run_on(name, chosen, done).categories
             done += len(chosen)
-        report = Report(protocol=rules.name, categories=parts, images=len(records))
+        report = Report(protocol=protocol, categories=parts, images=len(records))
     report = dataclasses.replace(
         report,
-        data=str(Path(data).absolute()),
+        data=str(data.absolute()),
         layout=catalog.layout,
         data_hash=content_hash(records, catalog.root),
         seen=unseen.seen,
     )
     write_text(target / SCORES_FILE, scores_to_csv(scores))
     write_text(target / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
-    names = measure_names(run_dir, records, device, lambda count: progress("name", count, len(records), None))
+    news = lambda count: progress("name", count, len(records), None)  # noqa: E731
+    names = measure_names(source.recogniser(), read_images_config(run_dir).value_range, records, news)
     write_names(names, target, report.data_hash or "")
     for each in names:
         note(f"products: {each.sentence()}")

@@ -13,14 +13,15 @@ from muad.images.loading import read_ahead
 from muad.images.reading import read_image
 from muad.recognition.appearance import shrink
 from muad.recognition.learning import Recogniser
-from muad.runs.folder import read_images_config, write_text
+from muad.runs.folder import write_text
 from muad.runs.schema import NamingFacts, read_json
 from muad.wording import counted
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
-    from muad.types import DeviceName, Record
+    from muad.images.reading import ValueRange
+    from muad.types import Record
 
 NAMING_FILE = "naming.json"
 _BATCH = 16
@@ -59,27 +60,28 @@ class Naming:
 
 
 def measure_names(
-    run: Path, records: Sequence[Record], device: DeviceName, progress: Callable[[int], None] = lambda _: None
+    recogniser: Recogniser | None,
+    value_range: ValueRange | None,
+    records: Sequence[Record],
+    progress: Callable[[int], None] = lambda _: None,
 ) -> list[Naming]:
     """What a run calls labelled photographs, looked at as if nobody had said what they show.
 
     Args:
-        run: Run folder.
+        recogniser: That of the run; None for a run that recognises no products.
+        value_range: That of the run, for images with more than 8 bits.
         records: The photographs, readable.
-        device: Where to compute.
         progress: Called with how many are done.
 
     Returns:
         Of good parts, bad parts and strangers, those there are; nothing for a run that recognises no products.
 
     Raises:
-        CheckpointError: Its files cannot be used.
         DataError: A photograph cannot be read.
     """
-    recogniser = Recogniser.of_run(run, device)
     if recogniser is None:
         return []
-    value_range, trained = read_images_config(run).value_range, recogniser.products.categories
+    trained = recogniser.products.categories
 
     def small(record: Record) -> UInt8[Any, "h w 3"]:
         return shrink(read_image(record.path, value_range))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from muad.advice.defect_sizes import masked_defects
 from muad.advice.sentences import RunStanding, advise
 from muad.advice.standing import run_standing, with_defects
 from muad.bench import BenchMissingError
+from muad.bundles.bundle import is_bundle
+from muad.bundles.editing import run_folder
 from muad.datasets.content_hash import content_hash, relative_name
 from muad.datasets.index import open_catalog
 from muad.errors import ConfigError, DataError, MuadError
@@ -55,8 +58,8 @@ def report(
     again. Whatever is not there is left out, and the page says so.
 
     Args:
-        run: Run folder; evaluate it first.
-        out: The file; None for `RUN/report.html`.
+        run: Run folder or bundle; evaluate it first.
+        out: The file; None for `RUN/report.html`, and of `bolts.muad` for `bolts.report.html` beside it.
         data: Where the evaluated photographs are now; None for where they were.
         device: `auto`, `cpu`, `cuda` or `cuda:N`, for the pictures.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
@@ -70,21 +73,26 @@ def report(
     run_dir = Path(run)
     if data is not None:
         open_catalog(Path(data), for_training=False)  # named by the user, so it must be there, shown or not
-    content = read_content(run_dir)
-    catalog, problems = _open_photographs(content, data)
-    cases: dict[str, dict[str, Any]] = {}
-    if catalog is not None:
-        cases, flaws = _draw_cases(content, catalog, device, encoder_weights, progress)
-        problems += flaws
-    missing = (*content.missing, *problems)
-    next_steps = advise(_standing(content, catalog))
+    with run_folder(run_dir) as folder:
+        found = read_content(folder)
+        content = replace(
+            found, run=run_dir, missing=tuple(one.replace(str(folder), str(run_dir)) for one in found.missing)
+        )
+        catalog, problems = _open_photographs(content, data)
+        cases: dict[str, dict[str, Any]] = {}
+        if catalog is not None:
+            cases, flaws = _draw_cases(content, catalog, device, encoder_weights, progress)
+            problems += flaws
+        missing = (*content.missing, *problems)
+        next_steps = advise(replace(_standing(content, catalog, folder), run=run_dir))
     plots = {}
     for done, category in enumerate(content.categories, start=1):
         if category.scores:
             review, reject = (category.limits.review, category.limits.reject) if category.limits else (None, None)
             plots[category.name] = category_plot(category.labels, category.values, review, reject)
         progress("plots", done, len(content.categories), None)
-    target = Path(out) if out is not None else run_dir / REPORT_FILE
+    beside = run_dir.with_suffix(f".{REPORT_FILE}") if is_bundle(run_dir) else run_dir / REPORT_FILE
+    target = beside if out is None else Path(out)
     write_page(render("report.html", _values(content, cases, plots, missing, next_steps)), target)
     return target
 
@@ -172,9 +180,9 @@ def _open_photographs(content: RunContent, data: str | Path | None) -> tuple[Cat
         return None, [f"The photographs could not be shown: {error}"]
 
 
-def _standing(content: RunContent, catalog: Catalog | None) -> RunStanding:
+def _standing(content: RunContent, catalog: Catalog | None, folder: Path) -> RunStanding:
     """Where the run stands, sizes of the tested defects included where there are masks."""
-    standing = run_standing(content.run)
+    standing = run_standing(folder)
     patch_px = content.facts.get("patch_px")
     if catalog is None or patch_px is None:  # older runs do not say how large a patch is
         return standing

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 import numpy as np
 from PIL import Image
 
+from muad.bundles.editing import told_of
 from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
 from muad.decisions.limits import Limits
 from muad.decisions.limits_in_force import LimitsInForce
@@ -90,6 +91,7 @@ class Predictor:
         self._source = open_source(
             self.run, device=device, encoder_weights=weights, acceleration=acceleration, note=note
         )
+        note = told_of(self.run, self._source.folder, note)
         self._computing = nullcontext() if self._source.many_threads else threading.Lock()
         facts = read_run(self._source.folder)
         self.categories: tuple[str, ...] = tuple(facts.get("categories", ()))

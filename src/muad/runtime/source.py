@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from muad.bench import bench
 from muad.bundles.archive import BundleError
 from muad.bundles.bundle import Bundle, is_bundle, open_bundle
+from muad.bundles.editing import told_of
 from muad.decisions.limits import CALIBRATION_FILE, LIMITS_FILE
 from muad.errors import ConfigError
 from muad.images.roi import InterestMasks
@@ -19,6 +20,7 @@ from muad.runtime.choice import Choice, choose, network_scorer, recogniser_sessi
 from muad.runtime.product_network import ProductNetwork
 
 if TYPE_CHECKING:
+    from muad.images.preprocessing import Preprocessing
     from muad.runtime.computing import Acceleration
     from muad.runtime.views import Scorer
     from muad.types import DeviceName
@@ -80,6 +82,16 @@ def open_source(
     return RunSource(run, device, encoder_weights, acceleration, batch_size, note)
 
 
+def whole_preprocessing(bundle: Bundle) -> Preprocessing:
+    """How a bundle's photographs become views, regions of interest included.
+
+    Raises:
+        DataError: A region's mask cannot be read.
+    """
+    plain, masks = bundle.manifest.preprocessing.as_preprocessing(), bundle.folder / ROI_FOLDER
+    return dataclasses.replace(plain, interest=InterestMasks(masks)) if masks.is_dir() else plain
+
+
 class RunSource:
     """A run folder."""
 
@@ -124,14 +136,12 @@ class BundleSource:
     many_threads = True
 
     def __init__(
-        self, bundle: Bundle, device: DeviceName, acceleration: Acceleration | None, note: Callable[[str], None]
+        self, bundle: Bundle, device: DeviceName, acceleration: Acceleration | None, told: Callable[[str], None]
     ) -> None:
         self.bundle, self.folder = bundle, bundle.folder
-        self._device, self._note = device, note
-        preprocessing = bundle.manifest.preprocessing.as_preprocessing()
-        if (self.folder / ROI_FOLDER).is_dir():
-            preprocessing = dataclasses.replace(preprocessing, interest=InterestMasks(self.folder / ROI_FOLDER))
-        self._preprocessing = preprocessing
+        self._device = device
+        self._note = note = told_of(bundle.path, bundle.folder, told)
+        self._preprocessing = preprocessing = whole_preprocessing(bundle)
         self.choice: Choice = choose(bundle, acceleration, device, preprocessing, note)
 
     def scorer(self, category: str | None) -> Scorer:
