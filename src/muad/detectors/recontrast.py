@@ -199,9 +199,10 @@ class ReContrast(SteppingDetector):
         """Stages and what is restored in their place: the frozen encoder's from the trained one's, then the reverse."""
         frozen, trained = self.encoder(images), list(self.trained(images))
         both = [torch.cat(pair) for pair in zip(trained, frozen, strict=True)]
-        halves = zip(*(maps.chunk(2) for maps in self.decoder(self.bottleneck(both))), strict=True)
-        outputs = [stage for number, half in enumerate(halves) for stage in self.decoder.version(number, half)]
-        return [*frozen, *trained], outputs
+        restored, count = self.decoder(self.bottleneck(both)), images.shape[0]
+        from_trained = self.decoder.version(0, [maps[:count] for maps in restored])
+        from_frozen = self.decoder.version(1, [maps[count:] for maps in restored])
+        return [*frozen, *trained], [*from_trained, *from_frozen]
 
     # -------------------------------------------------------------------------------------------------- loss
 
