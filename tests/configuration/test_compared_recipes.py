@@ -6,10 +6,11 @@ import re
 import pytest
 
 from muad.configuration.run_config import load_config, recipe_names, recipe_text
-from muad.detectors import MambaAdConfig, Rd4adConfig, ReContrastConfig, ViTadConfig
+from muad.detectors import DiadConfig, MambaAdConfig, Rd4adConfig, ReContrastConfig, ViTadConfig
 from muad.metrics.published import Published
 
 SYSTEMS = {"rd4ad": Rd4adConfig(), "recontrast": ReContrastConfig(), "vitad": ViTadConfig(), "mambaad": MambaAdConfig()}
+SYSTEMS["diad"] = DiadConfig()
 NAMES = [name for name in recipe_names() if name.partition("-")[0] in SYSTEMS]
 METRICS = [entry.name for entry in dataclasses.fields(Published) if entry.name not in ("source", "data")]
 
@@ -27,16 +28,18 @@ def test_recipes_are_the_authors_settings_and_their_headers_what_is_printed(name
     config, text = load_config(name), " ".join(recipe_text(name).replace("\n#", " ").split())
     system, per_category = name.partition("-")[0], "per-category" in name
     side = int(match[1]) if (match := re.search(r"-r(\d+)$", name)) else 256
-    varied = {"resize_px": (256, 256)}
+    varied: dict[str, object] = {"resize_px": (256, 256)}
+    if system == "diad":
+        varied["autoencoder_steps"] = DiadConfig().autoencoder_steps
     if system == "recontrast" and per_category:
         varied |= {"activation": "gelu", "encoder_norm": "pretrained", "pretrained_norm_categories": (),
                    "blur": "five_px", "top_fraction": 0.01}  # fmt: skip
     assert dataclasses.replace(config.detector, **varied) == SYSTEMS[system]
     assert config.detector.resize_px == (side, side)
     assert config.training.mode == ("per_category" if per_category else "multi_class")
-    assert config.training.batch_size == (8 if system == "vitad" else 16)
+    assert config.training.batch_size == {"vitad": 8, "diad": 48}.get(system, 16)
     optim = {"rd4ad": ("adam", 0.005, 0.0), "recontrast": ("adamw", 2e-3, 1e-5), "vitad": ("adamw", 1e-4, 1e-4)}
-    optim["mambaad"] = ("adamw", 5e-3, 1e-4)
+    optim |= {"mambaad": ("adamw", 5e-3, 1e-4), "diad": ("adamw", 1e-5, 0.01)}
     assert (config.optim.kind, config.optim.lr, config.optim.weight_decay) == optim[system]
     expected = text.partition("Expected, in %:")[2].partition("Source:")[0]
     printed = {metric: float(value) for metric, value in re.findall(r"(\w+_\w+) (\d+\.\d+)", expected)}

@@ -42,6 +42,12 @@ def test_every_deviation_in_the_code_has_its_line() -> None:
             "| iterative reconstruction (ablation) |",
         ],
         "detectors/patchcore.py": ["| patch distance |"],
+        "detectors/diad.py": [
+            "| noise at prediction of DiAD |",
+            "| randomness in training of DiAD |",
+            "| discriminator of the autoencoder |",
+            "| latent at prediction |",
+        ],
         "detectors/mambaad.py": ["| which images pass a scan block by |"],
         "nn/attention.py": ["| neighbour mask with linear attention |"],
         "nn/reverse_distillation.py": ["| stages of odd sizes |"],

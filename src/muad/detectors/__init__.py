@@ -7,6 +7,7 @@ from muad.detectors.registry import DETECTORS, detector_class, detector_names
 
 if TYPE_CHECKING:
     from muad.detectors.base import Detector, DetectorConfig, FittingDetector, SteppingDetector
+    from muad.detectors.diad import Diad, DiadConfig
     from muad.detectors.diffusion_ad import DiffusionAd, DiffusionAdConfig
     from muad.detectors.dinomaly import Dinomaly, DinomalyConfig
     from muad.detectors.mambaad import MambaAd, MambaAdConfig
@@ -19,6 +20,8 @@ __all__ = [
     "DETECTORS",
     "Detector",
     "DetectorConfig",
+    "Diad",
+    "DiadConfig",
     "DiffusionAd",
     "DiffusionAdConfig",
     "Dinomaly",
@@ -40,6 +43,7 @@ __all__ = [
 ]
 _HOMES = {
     "base": ("Detector", "DetectorConfig", "FittingDetector", "SteppingDetector"),
+    "diad": ("Diad", "DiadConfig"),
     "diffusion_ad": ("DiffusionAd", "DiffusionAdConfig"),
     "dinomaly": ("Dinomaly", "DinomalyConfig"),
     "mambaad": ("MambaAd", "MambaAdConfig"),

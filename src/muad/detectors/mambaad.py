@@ -225,7 +225,7 @@ class PlaneScan(nn.Module):
         """What all directions say at each place, added up; in float32."""
         # What a scan is told of a place depends on the place alone: it is computed before they are put in order.
         told = F.linear(inner.transpose(1, 2), self.x_proj_weight.flatten(0, 1)).transpose(1, 2)
-        told = told.reshape(len(inner), len(self.orders), -1, inner.shape[-1])  # (b, k, r + 2 s, n)
+        told = told.reshape(inner.shape[0], len(self.orders), -1, inner.shape[-1])  # (b, k, r + 2 s, n)
         # In float32 like their parameters, whatever precision the rest runs in.
         with torch.autocast(inner.device.type, enabled=False):
             scan = self._scan_at_once if torch.compiler.is_exporting() else self._scan_in_turn
@@ -248,7 +248,7 @@ class PlaneScan(nn.Module):
 
     def _scan_at_once(self, inner: Float[Tensor, "b d n"], told: Float[Tensor, "b k c n"]) -> Float[Tensor, "b d n"]:
         """All directions side by side, in few operations, as other runtimes want it."""
-        batch, directions = len(inner), len(self.orders)
+        batch, directions = inner.shape[0], len(self.orders)
         ordered = inner[..., self.orders].transpose(1, 2)  # (b, k, d, n)
         told = told.gather(3, self.orders[None, :, None].expand(batch, -1, told.shape[2], -1))
         rank, write, read = torch.split(told, [self.rank, self.state, self.state], 2)

@@ -27,6 +27,7 @@ DETECTORS: dict[str, str] = {
     "recontrast": "muad.detectors.recontrast:ReContrast",
     "vitad": "muad.detectors.vitad:ViTad",
     "mambaad": "muad.detectors.mambaad:MambaAd",
+    "diad": "muad.detectors.diad:Diad",
 }
 ENTRY_POINTS = "muad.detectors"
 
