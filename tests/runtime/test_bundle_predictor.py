@@ -219,3 +219,25 @@ def test_a_network_that_names_another_file_or_gives_something_else_is_refused(
     other = Predictor(write_patch_bundle(tmp_path / "w.muad", network=network("Mul", ["b", 3, 56, 56])), backend="onnx")
     with pytest.raises(BundleError, match="encoded_0, decoded_0 of each image"):
         other.predict(photo(), category="bolt")
+
+
+def test_a_fault_in_a_small_file_names_the_bundle_and_no_private_folder(
+    write_patch_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = write_patch_bundle(tmp_path / "b.muad", limits=False, run={"limits.toml": b"[categories"})
+    with pytest.raises(ConfigError, match=r"limits.toml must be valid TOML, got .*b\.muad/limits\.toml"):
+        Predictor(file, backend="onnx")
+
+
+def test_parts_of_a_network_run_one_after_the_other(patch_bundle: Path) -> None:
+    from muad.runtime.network_scorer import NetworkScorer
+
+    bundle = open_bundle(patch_bundle)
+    facts = bundle.manifest.networks[""]
+    (sample, *_) = golden_samples(bundle, "")
+    whole = Predictor(patch_bundle, backend="onnx")._detector(None)
+    parts = NetworkScorer([lambda images: [images[0] * 1], whole._sessions[0]], facts, whole.preprocessing)
+    images = whole.preprocessing.normalise(sample.pixels)
+    first, second = (scorer.score_views(images, [None, None]) for scorer in (whole, parts))
+    np.testing.assert_array_equal(first.scores, second.scores)
+    np.testing.assert_allclose(whole.expand_grids(first.grids), first.maps, atol=1e-6)

@@ -108,10 +108,6 @@ class Bundle:
         """Whether a member is in the folder."""
         return name.startswith(RUN) and not name.endswith(_NOT_LAID_OUT)
 
-    def named(self, sentence: str) -> str:
-        """A sentence with the path of the bundle in place of the private folder's."""
-        return sentence.replace(str(self.folder), str(self.path))
-
     def close(self) -> None:
         """Remove the private folder now; it is removed at the end of the process in any case."""
         self._remove()

@@ -41,16 +41,24 @@ def run_folder(run: Path, by: str | None = None) -> Iterator[Path]:
         return
     bundle = open_bundle(run)
     try:
-        before = read_limits(bundle.folder, ()) if by is not None else None
-        yield bundle.folder
-        if by is not None:
-            _write_back(bundle, before, by)
-    except MuadError as error:
-        if str(bundle.folder) not in str(error):
-            raise
-        raise type(error)(bundle.named(str(error))) from None
+        with faults_of(run, bundle.folder):
+            before = read_limits(bundle.folder, ()) if by is not None else None
+            yield bundle.folder
+            if by is not None:
+                _write_back(bundle, before, by)
     finally:
         bundle.close()
+
+
+@contextmanager
+def faults_of(run: Path, folder: Path) -> Iterator[None]:
+    """Has faults name the path the user gave in place of the private folder's."""
+    try:
+        yield
+    except MuadError as error:
+        if run == folder or str(folder) not in str(error):
+            raise
+        raise type(error)(str(error).replace(str(folder), str(run))) from None
 
 
 def told_of(run: Path, folder: Path, note: Callable[[str], None]) -> Callable[[str], None]:

@@ -81,7 +81,10 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     """
     path = usable_folder(run_dir) / "run.json"
     if not path.is_file():
-        raise CheckpointError(f"run must be a folder written by `muad train`, got {run_dir}, which has no run.json.")
+        raise CheckpointError(
+            f"run must be a folder written by `muad train`, got {run_dir}, which has no run.json. Where a bundle will "
+            "do, name the file that `muad export` wrote."
+        )
     facts = parse_json(path, _RESTORE)
     version = facts.get("format_version")
     if version is None:

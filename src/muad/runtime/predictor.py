@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
 
-from muad.bundles.editing import told_of
+from muad.bundles.editing import faults_of, told_of
 from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
 from muad.decisions.limits import Limits
 from muad.decisions.limits_in_force import LimitsInForce
@@ -87,27 +87,14 @@ class Predictor:
         acceleration = acceleration if backend is None else Acceleration(backend=backend)
         weights = Path(encoder_weights) if encoder_weights is not None else None
         self._lock = threading.RLock()
-        self._note = note = _one_at_a_time(note)
+        note = _one_at_a_time(note)
         self._source = open_source(
             self.run, device=device, encoder_weights=weights, acceleration=acceleration, note=note
         )
-        note = told_of(self.run, self._source.folder, note)
+        self._note = told_of(self.run, self._source.folder, note)
         self._computing = nullcontext() if self._source.many_threads else threading.Lock()
-        facts = read_run(self._source.folder)
-        self.categories: tuple[str, ...] = tuple(facts.get("categories", ()))
-        self.map_scale: tuple[float, float] | None = tuple(facts["map_scale"]) if "map_scale" in facts else None
-        self._limits = LimitsInForce(self._source.folder, self.categories, note)
-        self._per_category = facts.get("mode") == "per_category"
-        if (early := self._source.early()) is not None:
-            note(early)
-        self._detectors: dict[str | None, Scorer] = {}
-        self._noted_pages = False
-        # All detectors of a run see images alike, so the first one tells how.
-        self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
-        self._recogniser = self._source.recogniser()
-        self._capture = read_capture(self._source.folder, self.categories)
-        if self._capture is None and self.categories:
-            note(NOT_CHECKED)
+        with faults_of(self.run, self._source.folder):
+            self._prepare(read_run(self._source.folder))
 
     @property
     def limits(self) -> Limits | None:
@@ -182,6 +169,23 @@ class Predictor:
     def _map_limit(self, limits: Limits | None, category: str | None) -> float | None:
         limit = None if limits is None else limits.map_limit(category)
         return limit if limit is not None or self.map_scale is None else self.map_scale[1]
+
+    def _prepare(self, facts: Mapping[str, Any]) -> None:
+        """Everything that is read from the run's small files."""
+        self.categories: tuple[str, ...] = tuple(facts.get("categories", ()))
+        self.map_scale: tuple[float, float] | None = tuple(facts["map_scale"]) if "map_scale" in facts else None
+        self._limits = LimitsInForce(self._source.folder, self.categories, self._note)
+        self._per_category = facts.get("mode") == "per_category"
+        if (early := self._source.early()) is not None:
+            self._note(early)
+        self._detectors: dict[str | None, Scorer] = {}
+        self._noted_pages = False
+        # All detectors of a run see images alike, so the first one tells how.
+        self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
+        self._recogniser = self._source.recogniser()
+        self._capture = read_capture(self._source.folder, self.categories)
+        if self._capture is None and self.categories:
+            self._note(NOT_CHECKED)
 
     def _stream(
         self, images: Iterable[ImageLike], batch_size: int, category: str | None, channels: Channels

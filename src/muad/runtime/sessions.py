@@ -1,9 +1,9 @@
 """Networks of a bundle in a runtime: ONNX Runtime or OpenVINO, each imported when it is asked for, and only here.
 
 ONNX Runtime is given as many threads as this process has cores (`muad.threads`), which sleep while they wait: spinning
-takes the time of other processes on the same cores. It computes on the processor; with device `cuda`, `cuda:N` or
-`tensorrt` by that provider, where the package that is installed has it. OpenVINO computes in float32 on the processor
-(`cpu`) or its graphics (`gpu`), bfloat16 only where a precision asks for it.
+takes the time of other processes on the same cores. It computes on the processor, or with device `cuda`, `cuda:N` or
+`tensorrt` by that provider, where the installed package has it; `cuda` without TensorFloat-32. OpenVINO computes in
+float32 on the processor (`cpu`) or its graphics (`gpu`), in bfloat16 only where a precision asks for it.
 
 Sessions are made from bytes: nothing a network names outside of itself can be read. They may be used by many threads.
 """
@@ -112,10 +112,17 @@ class _OnnxSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._faults = _onnx_faults()
         try:
-            self._session = runtime.InferenceSession(network, options, providers=_providers(device))
+            providers = _providers(device)
+            self._session = runtime.InferenceSession(network, options, providers=providers)
             self._names = [node.name for node in self._session.get_inputs()]
         except self._faults as error:
             raise _not_computable(error, "ONNX Runtime") from None
+        wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
+        if wanted not in self._session.get_providers():  # it goes on by the processor, and says so in its log alone
+            raise ConfigError(
+                f"device must be one that ONNX Runtime can use here, got {device}: {wanted} could not be loaded. Check "
+                "the driver and CUDA's libraries, or use device cpu."
+            )
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         try:
@@ -169,7 +176,10 @@ def _providers(device: str) -> list[Any]:
             f"device must be one of the installed ONNX Runtime's, which has {', '.join(available)}, got {device}. "
             "Run: pip install onnxruntime-gpu"
         )
-    return [(wanted, {"device_id": number or "0"}), "CPUExecutionProvider"]
+    settings = {"device_id": number or "0"}
+    if kind == "cuda":  # TensorFloat-32 would leave the deviation that was approved
+        settings |= {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    return [(wanted, settings), "CPUExecutionProvider"]
 
 
 def _openvino_device(device: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from muad.bench import bench
 from muad.bundles.archive import BundleError
 from muad.bundles.bundle import Bundle, is_bundle, open_bundle
-from muad.bundles.editing import told_of
+from muad.bundles.editing import faults_of, told_of
 from muad.decisions.limits import CALIBRATION_FILE, LIMITS_FILE
 from muad.errors import ConfigError
 from muad.images.roi import InterestMasks
@@ -141,7 +141,8 @@ class BundleSource:
         self.bundle, self.folder = bundle, bundle.folder
         self._device = device
         self._note = note = told_of(bundle.path, bundle.folder, told)
-        self._preprocessing = preprocessing = whole_preprocessing(bundle)
+        with faults_of(bundle.path, bundle.folder):
+            self._preprocessing = preprocessing = whole_preprocessing(bundle)
         self.choice: Choice = choose(bundle, acceleration, device, preprocessing, note)
 
     def scorer(self, category: str | None) -> Scorer:
