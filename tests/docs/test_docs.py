@@ -52,8 +52,9 @@ def _recipe_commands() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def demo(tiny_data: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder as `make demo` leaves it, smaller."""
+def demo(tiny_data: Path, tiny_run: Path, patch_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder as `make demo` leaves it, smaller, and a bundle."""
+    shutil.copy(patch_bundle, tmp_path / "bolts.muad")
     shutil.copytree(tiny_data, tmp_path / "demo" / "data")
     shutil.copytree(tiny_run, tmp_path / "demo" / "run")
     monkeypatch.chdir(tmp_path)

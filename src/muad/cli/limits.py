@@ -15,7 +15,7 @@ from muad.cli.display import say, show
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder or bundle.")],
-    settings: Annotated[
+    changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="A limit to change, such as screw.reject=0.35, or =none for none; may be repeated."),
     ] = None,
@@ -26,10 +26,10 @@ def command(
     from muad.decisions.limit_edit import parse_setting, set_limits
     from muad.decisions.limit_setting import NOT_COVERED, limits_in_force
 
-    changes = [parse_setting(text) for text in settings or ()]
-    with run_folder(run, by="limits" if changes else None) as folder:
-        if changes:
-            set_limits(folder, changes, told_of(run, folder, say))
+    wanted = [parse_setting(text) for text in changes or ()]
+    with run_folder(run, by="limits" if wanted else None) as folder:
+        if wanted:
+            set_limits(folder, wanted, told_of(run, folder, say))
         results = limits_in_force(folder)
     if as_json:
         show(json.dumps({name: dataclasses.asdict(result) for name, result in results.items()}, indent=2))
