@@ -48,6 +48,7 @@ from muad.nn.diffusion import (
     norm_guided,
     one_step,
 )
+from muad.nn.focal import focal_entropy
 from muad.nn.segmenter import DIVISOR_PX, Segmenter
 from muad.optim import cosine_swing_rate
 from muad.runtime.heads import GridHead
@@ -473,8 +474,7 @@ def focal_loss(logits: Float[Tensor, "b 1 H W"], masks: Float[Tensor, "b 1 H W"]
     References:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, with gamma 4 and alpha 0.5 on both sides.
     """
-    entropy = F.binary_cross_entropy_with_logits(logits.float(), masks, reduction="none")
-    return (0.5 * (1 - torch.exp(-entropy)) ** 4 * entropy).mean()
+    return 0.5 * focal_entropy(logits, masks, gamma=4.0)
 
 
 def top_mean(anomaly_map: Float[Tensor, "b H W"], pixels: int) -> Float[Tensor, " b"]:

@@ -37,7 +37,7 @@ from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, re
 from muad.images.preprocessing import Preprocessing
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
 from muad.nn.mining import flattened_cosine_loss, gather_points
-from muad.nn.noise import keep_mask
+from muad.nn.noise import keep_mask, seeded_dropout
 from muad.runtime.heads import GridHead
 
 if TYPE_CHECKING:
@@ -156,10 +156,7 @@ class Bottleneck(nn.Module):
         if isinstance(noise, torch.Tensor):
             mask = keep_mask(noise, place, tuple(tokens.shape[1:]), 1 - self.dropout_rate)
             return tokens * mask / (1 - self.dropout_rate)
-        kept = torch.empty_like(tokens, requires_grad=False)
-        for image, generator in zip(kept, noise, strict=True):
-            image.bernoulli_(1 - self.dropout_rate, generator=generator)
-        return tokens * kept.div_(1 - self.dropout_rate)
+        return seeded_dropout(tokens, self.dropout_rate, noise)
 
 
 class DecoderBlock(nn.Module):

@@ -26,6 +26,9 @@ DETECTORS: dict[str, str] = {
     "rd4ad": "muad.detectors.rd4ad:Rd4ad",
     "recontrast": "muad.detectors.recontrast:ReContrast",
     "vitad": "muad.detectors.vitad:ViTad",
+    "simplenet": "muad.detectors.simplenet:SimpleNet",
+    "destseg": "muad.detectors.destseg:DeStSeg",
+    "uniad": "muad.detectors.uniad:UniAd",
     "mambaad": "muad.detectors.mambaad:MambaAd",
     "diad": "muad.detectors.diad:Diad",
 }

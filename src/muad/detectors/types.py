@@ -31,6 +31,7 @@ class Batch:
         masks: Where anomalies were drawn into the images, once the detector's `prepare` has drawn them.
         normal_fraction: Share of images without one, over all images of the step.
         device_seeds: The seeds where the device can read them, in a step that asks nothing of the host.
+        clean: The images as they were before that drawing, for a detector that compares with them.
     """
 
     images: Float[Tensor, "b 3 H W"]
@@ -40,6 +41,7 @@ class Batch:
     masks: Float[Tensor, "b 1 H W"] | None = None
     normal_fraction: Float[Tensor, ""] | None = None
     device_seeds: Int[Tensor, " b"] | None = None
+    clean: Float[Tensor, "b 3 H W"] | None = None
 
     def split(self, parts: int) -> list[Batch]:
         """Equal parts of it, in order; the number of images must be a multiple of `parts`."""
@@ -55,6 +57,7 @@ class Batch:
             masks=None if self.masks is None else self.masks[rows],
             normal_fraction=self.normal_fraction,
             device_seeds=None if self.device_seeds is None else self.device_seeds[rows],
+            clean=None if self.clean is None else self.clean[rows],
         )
 
 

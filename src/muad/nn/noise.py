@@ -7,14 +7,15 @@ The hash is the 32-bit mixer `lowbias32` of Chris Wellons (public domain), appli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Int, Int32
-    from torch import Tensor
+    from jaxtyping import Bool, Float, Int, Int32
+    from torch import Generator, Tensor
 
 _FIRST, _SECOND = 0x7FEB352D, 0x846CA68B - 2**32  # int32 has no room for the second without its sign
 _GOLDEN = 0x9E3779B9 - 2**32
@@ -35,6 +36,18 @@ def keep_mask(seeds: Int[Tensor, " b"], stream: int, shape: tuple[int, ...], kee
     places = torch.arange(prod(shape), dtype=torch.int32, device=seeds.device)
     drawn = _mix(_mix(places[None] ^ key[:, None]) + key[:, None]) & (_LARGEST - 1)
     return (drawn < min(int(keep * _LARGEST), _LARGEST - 1)).view(len(seeds), *shape)
+
+
+def seeded_dropout(
+    values: Float[Tensor, "b ..."], rate: float, noise: Sequence[Generator] | None
+) -> Float[Tensor, "b ..."]:
+    """Elementwise dropout, drawn from one generator per image; without generators, none."""
+    if noise is None or rate == 0:
+        return values
+    kept = torch.empty_like(values, requires_grad=False)
+    for image, generator in zip(kept, noise, strict=True):
+        image.bernoulli_(1 - rate, generator=generator)
+    return values * kept.div_(1 - rate)
 
 
 def _mix(values: Int32[Tensor, "*size"]) -> Int32[Tensor, "*size"]:

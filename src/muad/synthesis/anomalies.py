@@ -41,6 +41,7 @@ class SynthesisConfig:
         texture_dir: Folder of texture photographs (DTD); None for computed textures.
         self_probability: Share of anomalies on objects that are made of the image itself; on textures there are none.
         shuffle: How parts of the image are rearranged for that: the authors' `strips`, or truly all `patches`.
+        augmented: Whether colours and shapes of what anomalies are made of are changed at random first, as DRAEM does.
         opacity: Range of 1 - b, drawn uniformly: how much of the anomaly is seen.
         max_cells_exponent: Masks have up to 2 to the power of this many cells of noise down and across.
         threshold: Noise above which there is an anomaly.
@@ -57,6 +58,7 @@ class SynthesisConfig:
     texture_dir: Path | None = None
     self_probability: float = 0.5
     shuffle: Literal["strips", "patches"] = "strips"
+    augmented: bool = True
     opacity: tuple[float, float] = (0.2, 0.8)
     max_cells_exponent: int = 5
     threshold: float = 0.5
@@ -166,7 +168,8 @@ class Synthesis:
             drawn = [generators[index] for index in foreign.tolist()]
             size = (images.shape[2], images.shape[3])
             looks[foreign.to(images.device)] = self._texture_source().draw(drawn, size, images.device)
-        looks = augment(looks, generators)
+        if self.config.augmented:
+            looks = augment(looks, generators)
         if any(own):
             where = torch.tensor([index for index, is_own in enumerate(own) if is_own])
             shuffle = shuffle_strips if self.config.shuffle == "strips" else shuffle_patches
