@@ -41,6 +41,9 @@ def test_every_deviation_in_the_code_has_its_line() -> None:
             "| noise at prediction |",
             "| iterative reconstruction (ablation) |",
         ],
+        "detectors/simplenet.py": ["| noise of SimpleNet |"],
+        "detectors/destseg.py": ["| randomness of the damage |"],
+        "detectors/uniad.py": ["| noise of UniAD |"],
         "detectors/patchcore.py": ["| patch distance |"],
         "detectors/diad.py": [
             "| noise at prediction of DiAD |",

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from muad.configuration.run_config import OptimConfig, RunConfig, ScheduleConfig
 from muad.detectors.destseg import DeStSeg, DeStSegConfig

@@ -7,6 +7,7 @@ from muad.detectors.registry import DETECTORS, detector_class, detector_names
 
 if TYPE_CHECKING:
     from muad.detectors.base import Detector, DetectorConfig, FittingDetector, SteppingDetector
+    from muad.detectors.destseg import DeStSeg, DeStSegConfig
     from muad.detectors.diad import Diad, DiadConfig
     from muad.detectors.diffusion_ad import DiffusionAd, DiffusionAdConfig
     from muad.detectors.dinomaly import Dinomaly, DinomalyConfig
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
     from muad.detectors.patchcore import PatchCore, PatchCoreConfig
     from muad.detectors.rd4ad import Rd4ad, Rd4adConfig
     from muad.detectors.recontrast import ReContrast, ReContrastConfig
+    from muad.detectors.simplenet import SimpleNet, SimpleNetConfig
+    from muad.detectors.uniad import UniAd, UniAdConfig
     from muad.detectors.vitad import ViTad, ViTadConfig
 
 __all__ = [
     "DETECTORS",
+    "DeStSeg",
+    "DeStSegConfig",
     "Detector",
     "DetectorConfig",
     "Diad",
@@ -35,7 +40,11 @@ __all__ = [
     "Rd4adConfig",
     "ReContrast",
     "ReContrastConfig",
+    "SimpleNet",
+    "SimpleNetConfig",
     "SteppingDetector",
+    "UniAd",
+    "UniAdConfig",
     "ViTad",
     "ViTadConfig",
     "detector_class",
@@ -43,6 +52,7 @@ __all__ = [
 ]
 _HOMES = {
     "base": ("Detector", "DetectorConfig", "FittingDetector", "SteppingDetector"),
+    "destseg": ("DeStSeg", "DeStSegConfig"),
     "diad": ("Diad", "DiadConfig"),
     "diffusion_ad": ("DiffusionAd", "DiffusionAdConfig"),
     "dinomaly": ("Dinomaly", "DinomalyConfig"),
@@ -50,6 +60,8 @@ _HOMES = {
     "patchcore": ("PatchCore", "PatchCoreConfig"),
     "rd4ad": ("Rd4ad", "Rd4adConfig"),
     "recontrast": ("ReContrast", "ReContrastConfig"),
+    "simplenet": ("SimpleNet", "SimpleNetConfig"),
+    "uniad": ("UniAd", "UniAdConfig"),
     "vitad": ("ViTad", "ViTadConfig"),
 }
 

@@ -1,4 +1,4 @@
-"""DeSTSeg: a student restores clean features from a damaged image; a segmenter learns where it differs from its teacher.
+"""DeSTSeg: a student restores clean features from a damaged image; a segmenter learns where its teacher disagrees.
 
 In reading order: configuration, network, damage, losses, anomaly map and score. The teacher is a frozen CNN. In the
 first phase of a run the student, a CNN of the same kind with a decoder, is given images with synthetic damage and is to
@@ -25,6 +25,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -160,13 +161,11 @@ class Student(nn.Module):
         grids: Rows and columns of the teacher's stages from coarse to fine.
     """
 
-    def __init__(
-        self, network: nn.Module, channels: Sequence[int], grids: Sequence[tuple[int, int]]
-    ) -> None:
+    def __init__(self, network: nn.Module, channels: Sequence[int], grids: Sequence[tuple[int, int]]) -> None:
         super().__init__()
         self.encoder = network.requires_grad_(True)
         self.bottom = residual_stage(channels[0], channels[0])
-        widths = zip(channels, channels[1:], strict=False)
+        widths = pairwise(channels)
         self.decoder = nn.ModuleList(residual_stage(inside, outside) for inside, outside in widths)
         self.grids = tuple(grids)
 
@@ -180,36 +179,49 @@ class Student(nn.Module):
         return restored[::-1]
 
 
+class Head(nn.Module):
+    """Dilated convolutions side by side with the mean over the image, then a logit.
+
+    Args:
+        width: Of everything in it.
+        dilations: Of the convolutions side by side.
+    """
+
+    def __init__(self, width: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.mean = _normalised(nn.Conv2d(width, width, 1, bias=False))
+        self.dilated = nn.ModuleList(
+            _normalised(nn.Conv2d(width, width, 3, padding=far, dilation=far, bias=False)) for far in dilations
+        )
+        self.fusion = _normalised(nn.Conv2d((1 + len(dilations)) * width, width, 3, padding=1, bias=False))
+        self.hidden = _normalised(nn.Conv2d(width, width, 3, padding=1, bias=False))
+        self.logit = nn.Conv2d(width, 1, 1)
+
+    def forward(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Logit at every place."""
+        mean = self.mean(maps.mean(dim=(2, 3), keepdim=True)).expand_as(maps)
+        beside = torch.cat([mean, *(convolution(maps) for convolution in self.dilated)], dim=1)
+        logits: Tensor = self.logit(self.hidden(self.fusion(beside)))
+        return logits
+
+
 class Segmenter(nn.Module):
-    """Residual blocks, then dilated convolutions side by side with the mean over the image, then a logit.
+    """Tells from how far teacher and student agree where an image is damaged.
 
     Args:
         channels: Of all stages together.
         width: Of everything in it.
-        dilations: Of the convolutions side by side.
+        dilations: Of its head.
     """
 
     def __init__(self, channels: int, width: int, dilations: Sequence[int]) -> None:
         super().__init__()
         self.residual = residual_stage(channels, width)
-        self.head = nn.ModuleDict(
-            {
-                "mean": _normalised(nn.Conv2d(width, width, 1, bias=False)),
-                "dilated": nn.ModuleList(
-                    _normalised(nn.Conv2d(width, width, 3, padding=far, dilation=far, bias=False)) for far in dilations
-                ),
-                "fusion": _normalised(nn.Conv2d((1 + len(dilations)) * width, width, 3, padding=1, bias=False)),
-                "hidden": _normalised(nn.Conv2d(width, width, 3, padding=1, bias=False)),
-                "logit": nn.Conv2d(width, 1, 1),
-            }
-        )
+        self.head = Head(width, dilations)
 
     def forward(self, agreement: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
-        """Logit of being anomalous at every place, from how far teacher and student agree there."""
-        maps, head = self.residual(agreement), self.head
-        mean = head["mean"](maps.mean(dim=(2, 3), keepdim=True)).expand_as(maps)
-        beside = [mean, *(convolution(maps) for convolution in head["dilated"])]  # type: ignore[union-attr]
-        logits: Tensor = head["logit"](head["hidden"](head["fusion"](torch.cat(beside, dim=1))))
+        """Logit of being anomalous at every place."""
+        logits: Tensor = self.head(self.residual(agreement))
         return logits
 
 
@@ -278,9 +290,7 @@ class DeStSeg(SteppingDetector):
         """Student and segmenter, with the running statistics of their batch norms."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("encoder.")}
 
-    def directions(
-        self, images: Float[Tensor, "b 3 H W"], *, of_student: bool
-    ) -> list[Float[Tensor, "b c h w"]]:
+    def directions(self, images: Float[Tensor, "b 3 H W"], *, of_student: bool) -> list[Float[Tensor, "b c h w"]]:
         """Features of every stage at unit length, in float32, as the student or the teacher gives them."""
         stages = self.student(images) if of_student else self.encoder(images)
         return [F.normalize(stage.float(), dim=1) for stage in stages]
@@ -354,7 +364,10 @@ class DeStSeg(SteppingDetector):
         with torch.no_grad():
             taught = self.directions(images, of_student=False)
             agreement = _at_one_size(
-                [-wanted * given for wanted, given in zip(taught, self.directions(images, of_student=True), strict=True)]
+                [
+                    -wanted * given
+                    for wanted, given in zip(taught, self.directions(images, of_student=True), strict=True)
+                ]
             )
         logits: Tensor = self.segmenter(agreement)
         return logits.float()

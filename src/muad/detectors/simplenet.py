@@ -111,15 +111,18 @@ class SimpleNetConfig(DetectorConfig):
 
     @classmethod
     def suggest(cls, images: int, device: str) -> Mapping[str, Any]:
-        """The authors' optimizers at a length that suits the data, with nothing cropped away."""
+        """The authors' optimizers at a length that suits the data, with nothing cropped away; narrower on a CPU."""
         # Theirs is 160 looks at each image of one category.
         most = 20_000 if device == "cuda" else 800
         steps = min(most, max(200, round(images * 40 / 8 / 100) * 100))
         side = 288 if device == "cuda" else 224
-        sizes = {"resize_px": [side, side], "crop_px": [side, side]}
-        encoder = installed_cnn()
+        chosen: dict[str, Any] = {"resize_px": [side, side], "crop_px": [side, side]}
+        if device != "cuda":
+            chosen |= {"stage_width": 384, "width": 384, "hidden": 256}
+        if encoder := installed_cnn():
+            chosen["encoder"] = {"name": encoder}
         return {
-            "detector": sizes if encoder is None else {**sizes, "encoder": {"name": encoder}},
+            "detector": chosen,
             "optim": {
                 "kind": "adam", "lr": 2e-4, "eps": 1e-8, "weight_decay": 1e-5, "amsgrad": False, "clip_norm": 0.0,
             },

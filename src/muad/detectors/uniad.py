@@ -311,7 +311,8 @@ class UniAd(SteppingDetector):
         """
         tokens = features.float().flatten(2).transpose(1, 2)
         restored = self.restorer(tokens if noise is None else self.jitter(tokens, noise), noise)
-        return restored.float().transpose(1, 2).reshape(features.shape)
+        placed: Tensor = restored.float().transpose(1, 2).reshape(features.shape)
+        return placed
 
     def jitter(self, tokens: Float[Tensor, "b n c"], noise: Sequence[Generator]) -> Float[Tensor, "b n c"]:
         """Tokens with noise, drawn from one generator per image."""
@@ -341,9 +342,11 @@ class UniAd(SteppingDetector):
 
     def distance(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
         """The same of encoded images."""
-        return (self.restore(features) - features).norm(dim=1)
+        difference = self.restore(features) - features
+        return difference.square().sum(dim=1).sqrt()
 
 
 def jittered(tokens: Float[Tensor, "b n c"], noise: Float[Tensor, "b n c"], scale: float) -> Float[Tensor, "b n c"]:
     """Tokens with standard noise on them, in proportion to their norms over their number of channels."""
-    return tokens + noise * (tokens.norm(dim=2, keepdim=True) / tokens.shape[2]) * scale
+    norms = tokens.square().sum(dim=2, keepdim=True).sqrt()
+    return tokens + noise * (norms / tokens.shape[2]) * scale

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def focal_entropy(
-    logits: Float[Tensor, "b 1 H W"], masks: Float[Tensor, "b 1 H W"], gamma: float
-) -> Float[Tensor, ""]:
+def focal_entropy(logits: Float[Tensor, "b 1 H W"], masks: Float[Tensor, "b 1 H W"], gamma: float) -> Float[Tensor, ""]:
     """Mean of (1 - p)^gamma times the binary cross-entropy, p being the probability given to the truth."""
     entropy = F.binary_cross_entropy_with_logits(logits.float(), masks, reduction="none")
     return ((1 - torch.exp(-entropy)) ** gamma * entropy).mean()
