@@ -8,7 +8,7 @@ the same bytes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -155,7 +155,7 @@ def export(
             mode=facts["mode"],
             categories=facts.get("categories", {}),
             preprocessing=PreprocessingFacts.of(detector.preprocessing),
-            encoders=() if facts.get("encoder") is None else (EncoderFacts(**facts["encoder"]),),
+            encoders=tuple(_encoders(facts)),
             data_hash=facts.get("data_hash"),
             weights=weights_digest(run),
             accuracy=_accuracy(run),
@@ -302,6 +302,14 @@ def _detector_facts(detector: Detector) -> DetectorFacts:
     if config is None:
         return DetectorFacts(name=type(detector).__name__)
     return DetectorFacts(name=config.name, settings=TypeAdapter(type(config)).dump_python(config, mode="json"))
+
+
+def _encoders(facts: Mapping[str, Any]) -> Iterator[EncoderFacts]:
+    """Each frozen network; the fingerprint is that of all together."""
+    together = facts.get("encoder")
+    if together is not None:
+        for own in facts.get("encoders") or (together,):
+            yield EncoderFacts(**{**own, "fingerprint": together["fingerprint"]})
 
 
 def _accuracy(run: Path) -> Mapping[str, Any] | None:

@@ -140,8 +140,10 @@ def _write_lower(network: ExportedNetwork, precision: Lower, folder: Path, whole
 
     if network.folded is None:
         return [whole] if precision == "bf16" else [_int8(network, folder, ranges())]
-    first, rest = folder / "network-first.onnx", folder / "float32" / "network-rest.onnx"
-    rest.parent.mkdir(exist_ok=True)
+    first, rest = folder / "network-first.onnx", folder / "network-rest.onnx"
+    if precision == "int8":
+        rest = folder / "before" / "network.onnx"  # of its version alone, so not among the files
+        rest.parent.mkdir()
     for file, part in zip((first, rest), parts_of(network), strict=True):
         onnx.save(part, file)
     if precision == "bf16":

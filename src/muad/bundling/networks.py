@@ -91,8 +91,7 @@ def export_network(detector: Detector) -> ExportedNetwork:
     Raises:
         ConfigError: It, or a part of it that is named, cannot be exported, or the exporter is not installed.
     """
-    require_package("onnx", "onnx")
-    require_package("onnxscript", "onnx")
+    _require_exporter()
     name = detector.settings.__name__.removesuffix("Config")
     reason = detector.why_not_exportable()
     if reason is not None:
@@ -186,6 +185,25 @@ def _essence(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split())[:_SAID] or type(error).__name__
+
+
+class ExporterMissingError(ConfigError):
+    """What writes ONNX is not installed."""
+
+
+def _require_exporter() -> None:
+    """Refuse to begin without what the end needs.
+
+    Raises:
+        ExporterMissingError: It is not installed.
+    """
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            require_package(package, "onnx")
+        except ConfigError:
+            raise ExporterMissingError(
+                f"package {package} must be installed to export a run, got none. Run: pip install 'muad[onnx]'"
+            ) from None
 
 
 def _head_facts(detector: Detector) -> HeadFacts:

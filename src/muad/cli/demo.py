@@ -16,8 +16,8 @@ def command(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print figures and paths as JSON.")] = False,
 ) -> None:
-    """The main job in minutes: render a toy factory, train one detector for all products, evaluate, draw, report."""
-    from muad.experiments.demo import run_demo
+    """The main job in minutes: render a toy factory, train one detector for all, evaluate, draw, report, export."""
+    from muad.experiments.demo import BUNDLE, run_demo
 
     quiet_engine()
     try:
@@ -33,5 +33,6 @@ def command(
     say("what to look at next")
     say(f"  1. {picture}: one photograph of each product and defect, what was found on it, and the verdict")
     say(f"  2. {page}: what this run can be trusted with, verdicts, curves, hardest images, what to do next")
-    say(f"  3. muad predict {out / 'run'} {out / 'data' / 'pill_blister' / 'test'} --out {out / 'results'}")
+    trained = out / BUNDLE if (out / BUNDLE).is_file() else out / "run"
+    say(f"  3. muad predict {trained} {out / 'data' / 'pill_blister' / 'test'} --out {out / 'results'}")
     say("  4. your own: muad check-data PHOTOS --out check.html, then muad train PHOTOS --out RUN")

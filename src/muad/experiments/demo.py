@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from muad.bundling.export import export
+from muad.bundling.networks import ExporterMissingError
 from muad.checkpoints.checkpoint import read_config
 from muad.datasets.index import open_catalog
 from muad.evaluation.evaluate import Progress, evaluate
@@ -30,15 +32,15 @@ if TYPE_CHECKING:
     from muad.decisions.limits import Verdict
     from muad.types import Record
 
-RECIPE = "toy-factory"
+RECIPE, BUNDLE = "toy-factory", "demo.muad"
 _CELL_PX, _TITLE_PX, _TEXT_PX = 192, 38, 12
 
 
 def run_demo(out: Path, progress: Progress, note: Callable[[str], None]) -> tuple[Report, Path, Path]:
-    """Render, train, evaluate, draw and report into a folder.
+    """Render, train, evaluate, draw, report and export into a folder.
 
     Args:
-        out: Folder for `data/`, `run/` and `overlays.png`.
+        out: Folder for `data/`, `run/`, `overlays.png` and the bundle.
         progress: Called with the part at work, how much is done, how much there is, and a loss or None.
         note: Called with sentences the user should see.
 
@@ -58,9 +60,12 @@ def run_demo(out: Path, progress: Progress, note: Callable[[str], None]) -> tupl
         report = Report.from_json(json.loads(figures.read_text(encoding="utf-8")))
     else:
         report = evaluate(run, data, progress=progress)
+    records = open_catalog(data, for_training=False).select(split="test")
     if not picture.is_file():
-        draw_examples(Predictor(run), open_catalog(data, for_training=False).select(split="test"), picture)
-    return report, picture, write_report(run, data=data, progress=progress)
+        draw_examples(Predictor(run), records, picture)
+    page = write_report(run, data=data, progress=progress)
+    _by_bundle(run, out / BUNDLE, records, progress, note)
+    return report, picture, page
 
 
 def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Path) -> None:
@@ -69,9 +74,7 @@ def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Pa
     Above each stand product, defect and verdict. True defects are outlined in white, at a distance, so that one sees
     what was found and what was missed.
     """
-    chosen: dict[str, dict[str, Record]] = {}
-    for record in records:
-        chosen.setdefault(record.category, {}).setdefault(record.defect_type or "", record)
+    chosen = _examples(records)
     columns = max(len(kinds) for kinds in chosen.values())
     rows = []
     for kinds in chosen.values():
@@ -80,6 +83,30 @@ def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Pa
         rows.append(np.concatenate(cells, axis=1))
     picture.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(picture)
+
+
+def _examples(records: tuple[Record, ...]) -> dict[str, dict[str, Record]]:
+    """Of every category the first of each kind of defect, and the first without one, named empty."""
+    chosen: dict[str, dict[str, Record]] = {}
+    for record in records:
+        chosen.setdefault(record.category, {}).setdefault(record.defect_type or "", record)
+    return chosen
+
+
+def _by_bundle(
+    run: Path, bundle: Path, records: tuple[Record, ...], progress: Progress, note: Callable[[str], None]
+) -> None:
+    """Write the run as one file and have the examples judged by that, as a line without torch does."""
+    if not bundle.is_file() or bundle.stat().st_mtime < (run / "run.json").stat().st_mtime:
+        try:
+            export(run, bundle, force=True, progress=progress, note=note)
+        except ExporterMissingError as error:
+            note(f"no bundle for the line: {error}")
+            return
+    paths = [record.path for kinds in _examples(records).values() for record in kinds.values()]
+    verdicts = [[found.verdict for found in Predictor(source).predict(paths)] for source in (run, bundle)]
+    same = sum(ours == theirs for ours, theirs in zip(*verdicts, strict=True))
+    note(f"{bundle.name}, judging without torch: the run's verdict on {same} of {len(paths)} examples")
 
 
 def _cell(predictor: Predictor, record: Record) -> np.ndarray:
