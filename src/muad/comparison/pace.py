@@ -154,6 +154,7 @@ def _step(
     optimizer = build_optimizer(config.optim, detector)
     for group in optimizer.param_groups:
         group["lr"] = 1e-8
+    detector.total_steps = config.schedule.total_steps
     detector.train()
     taken: list[float] = []
     while len(taken) <= _MOST_STEPS and (len(taken) < 2 or sum(taken) < _ENOUGH_S):
@@ -164,7 +165,7 @@ def _step(
             categories=categories,
             features=features,
         )
-        losses = detector(detector.prepare(batch), config.schedule.total_steps - 1)
+        losses = detector(detector.prepare(batch), config.schedule.total_steps - 1)  # of phases, the last is longest
         losses.total.backward()
         optimizer.step()
         optimizer.zero_grad()
