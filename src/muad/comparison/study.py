@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int, float | None], None]
 Notice = Callable[[str], None]
+_OVER = 1.1  # times the budget, from which on it is said
 
 
 def _silent(*_: object) -> None:
@@ -118,6 +119,7 @@ def compare(
         raise
     finally:
         study.account()
+    study.end()
     return study.write()
 
 
@@ -208,7 +210,7 @@ class _Study:
             for trials in self.trials.values()
             for trial in trials
         ]
-        return own + (sum(known) / len(known) if known else 1 + 0.01 * self._tested)
+        return own + (sum(known) / len(known) if known else 2 + 0.02 * (self._tested + self._images))
 
     def _expected(self, trial: Trial) -> float:
         pace = self.plan.paces[trial.entry]
@@ -312,6 +314,15 @@ class _Study:
         """Write down how much time was spent."""
         self.plan.spent_s = self._spent_before + time.perf_counter() - self._begun
         self.plan.save()
+
+    def end(self) -> None:
+        """Say so where the budget was not kept."""
+        if self.budget_s is not None and self.plan.spent_s > _OVER * self.budget_s:
+            self._say(
+                f"budget: {duration(self.plan.spent_s)} instead of {duration(self.budget_s)}; reading, calibration and "
+                "figures took longer than was measured, and no detector is left out or trained shorter than "
+                f"{LEAST_STEPS} steps"
+            )
 
     def _say(self, sentence: str) -> None:
         self.notes.append(sentence)
