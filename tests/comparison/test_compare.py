@@ -107,7 +107,7 @@ def test_what_cannot_be_compared_is_said_before_anything_is_trained(
     with pytest.raises(ConfigError, match=r"seeds must be from 1 to 1000, got 0"):
         compare_tiny(tmp_path, seeds=0)
     with pytest.raises(ConfigError, match=r"budget must be at least \d+s for one seed of .*, got 1\.0 s"):
-        compare_tiny(tmp_path / "short", budget="1s")
+        compare_tiny(tmp_path / "short", detectors="patchcore", budget="1s")
     with pytest.raises(DataError, match=r"at least 3 good and 3 defective test images of one kind"):
         compare_tiny(tmp_path, choose=True)
     with pytest.raises(DataError, match=r"data must hold test images to compare detectors on, got none"):
