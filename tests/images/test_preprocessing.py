@@ -23,6 +23,7 @@ def test_the_encoder_sees_what_torchvision_would_give_it(
 ) -> None:
     reference = transforms.Compose(
         [
+            transforms.Resize((size[0], resize[1])),  # rows first, as older releases of Pillow do by themselves
             transforms.Resize(resize),
             transforms.ToTensor(),
             transforms.CenterCrop(crop),
@@ -34,6 +35,8 @@ def test_the_encoder_sees_what_torchvision_would_give_it(
     seen = preprocessing.normalise(preprocessing.view(image)[None])[0]
     np.testing.assert_array_equal(seen, reference(Image.fromarray(image)).numpy())
     assert seen.flags.c_contiguous
+    at_once = np.asarray(transforms.CenterCrop(crop)(transforms.Resize(resize)(Image.fromarray(image))))
+    assert np.abs(preprocessing.view(image).astype(int) - at_once).max() <= 1
 
 
 def test_a_mask_is_cut_like_its_image() -> None:

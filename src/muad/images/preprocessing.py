@@ -133,7 +133,7 @@ class Preprocessing:
     def view(self, image: UInt8[np.ndarray, "H0 W0 *c"], name: str = "image") -> UInt8[np.ndarray, "H W *c"]:
         """The whole of an image or mask as one view, whatever the tiles.
 
-        Bilinear with antialiasing when shrinking, computed by Pillow: the official pipeline, grey level for grey level.
+        Bilinear, antialiased when shrinking, computed by Pillow, rows first: the official pipeline, to a grey level.
         Beside a mask nothing is marked.
 
         Args:
@@ -149,7 +149,10 @@ class Preprocessing:
                 "(height x width). Remove it, or take a larger picture."
             )
         (above, height), (left, width) = self._letterbox((image.shape[0], image.shape[1]))
-        resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+        # Rows first, always: left to itself, Pillow takes one or the other order, and releases differ in which. Rounded
+        # in between, that is a grey level, and another PC would see other views than those that were approved.
+        rows = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.BILINEAR)
+        resized = np.asarray(rows.resize((width, height), Image.Resampling.BILINEAR))
         if (height, width) != self.resize_px:
             below, right = self.resize_px[0] - above - height, self.resize_px[1] - left - width
             border = cv2.BORDER_CONSTANT if image.ndim == 2 else cv2.BORDER_REPLICATE
