@@ -102,6 +102,8 @@ def test_calibrate_sets_limits_of_a_bundle_from_good_photographs(muad: Muad, bun
     ran = muad("calibrate", bundle, good, "--backend", "onnx")
     assert ran.code == 0, ran.err
     assert "muad-" not in ran.err  # no private folder is named
+    assert "--cross-fit" not in ran.err
+    assert f"muad calibrate {bundle} GOOD" in ran.err
     found = open_bundle(bundle)
     assert {one.by for one in found.manifest.history} == {"calibrate"}
     (prediction,) = Predictor(bundle, backend="onnx").predict(good / "bolt" / "00.png")

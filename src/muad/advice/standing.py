@@ -86,6 +86,16 @@ def run_standing(run: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> RunSta
     )
 
 
+def of_bundle(standing: RunStanding, bundle: Path) -> RunStanding:
+    """The same of a run that is kept in a bundle, which can be calibrated, and neither trained nor cross-fitted.
+
+    Args:
+        standing: Of its small files.
+        bundle: Where they come from.
+    """
+    return dataclasses.replace(standing, run=bundle, steps=0)
+
+
 def with_defects(
     standing: RunStanding, sizes: Mapping[str, Sequence[float]], photo_px: Mapping[str, tuple[int, int]]
 ) -> RunStanding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from muad.cli.display import say
@@ -17,14 +16,15 @@ def say_what_next(run: Path, results: Path | None = None) -> None:
         results: The `results.json` that prediction just wrote; None after anything else.
     """
     from muad.advice.sentences import advise
-    from muad.advice.standing import run_standing
+    from muad.advice.standing import of_bundle, run_standing
     from muad.bundles.editing import run_folder
     from muad.errors import MuadError
 
     try:
         rows = [] if results is None else json.loads(results.read_text(encoding="utf-8"))
         with run_folder(run) as folder:
-            sentences = advise(replace(run_standing(folder, rows=rows), run=run))
+            standing = run_standing(folder, rows=rows)
+            sentences = advise(standing if folder == run else of_bundle(standing, run))
     except (MuadError, OSError, ValueError) as error:  # the command's own work is done and must not end as a fault
         say(f"what to do next is not known: {error}")
         return

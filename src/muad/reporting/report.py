@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from muad.advice.defect_sizes import masked_defects
 from muad.advice.sentences import RunStanding, advise
-from muad.advice.standing import run_standing, with_defects
+from muad.advice.standing import of_bundle, run_standing, with_defects
 from muad.bench import BenchMissingError
 from muad.bundles.bundle import is_bundle
 from muad.bundles.editing import run_folder
@@ -84,7 +84,8 @@ def report(
             cases, flaws = _draw_cases(content, catalog, device, encoder_weights, progress)
             problems += flaws
         missing = (*content.missing, *problems)
-        next_steps = advise(replace(_standing(content, catalog, folder), run=run_dir))
+        standing = _standing(content, catalog, folder)
+        next_steps = advise(standing if folder == run_dir else of_bundle(standing, run_dir))
     plots = {}
     for done, category in enumerate(content.categories, start=1):
         if category.scores:
