@@ -209,3 +209,24 @@ def test_few_candidates_and_a_limit_make_a_small_memory_that_does_not_depend_on_
     fit(few, [images])
     assert len(few.memory) == 7
     assert make(candidate_fraction=0.1).needed_bytes(100) < make().needed_bytes(100) / 5
+
+
+def test_in_bfloat16_distances_hardly_differ_and_the_network_stays_float32() -> None:
+    plain, quick = make(), make(precision="auto", search="exact")
+    images = torch.randn(3, 3, *SIZE, generator=torch.Generator().manual_seed(9))
+    fit(plain, [images])
+    quick.memory = plain.memory
+    strange = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(10))
+    exact = plain.measure(strange)["distance"]
+    assert torch.allclose(quick.measure(strange)["distance"], exact, rtol=0.02)
+    assert quick.network()(strange)["distance"].equal(exact)
+    assert quick.config.precision == "auto"
+
+
+def test_a_coarser_grid_is_one_all_layers_are_brought_to() -> None:
+    lite = EncoderConfig(name="random-efficientnet-lite0")
+    detector = PatchCore(PatchCoreConfig(encoder=lite, resize_px=SIZE, crop_px=SIZE, grid_px=14))
+    assert detector.grid == (4, 3)
+    assert detector.patches(detector.encode(torch.zeros(1, 3, *SIZE))).shape == (1, 12, 40 + 80 + 112)
+    with pytest.raises(ConfigError, match=r"detector\.grid_px must be from 0 to the side of crop_px, got 57"):
+        make(grid_px=57)

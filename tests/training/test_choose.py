@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from muad.configuration.run_config import config_to_dict, parse_config
+from muad.detectors import PatchCoreConfig
+from muad.encoders.packages import PACKAGED
 from muad.errors import ConfigError
 from muad.images.settings import ImagesConfig
 from muad.training.choose import adapt_config, choose_config, describe_choice
@@ -24,7 +27,7 @@ def catalog_of(images: int) -> Catalog:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("images", [1, 100, 674, 3629, 100_000])
 def test_steps_grow_with_the_images_between_a_floor_and_what_the_device_can_do(images: int, device: str) -> None:
-    config = choose_config(catalog_of(images), torch.device(device), {})
+    config = choose_config(catalog_of(images), torch.device(device), {"detector": {"name": "dinomaly"}})
     assert 300 <= config.schedule.total_steps <= (1_000 if device == "cpu" else 10_000)
     assert config.detector.crop_px == config.detector.resize_px
     assert config.detector.easy_ramp_steps == config.schedule.total_steps // 10
@@ -40,7 +43,7 @@ def test_on_a_cpu_the_packaged_encoder_gets_the_size_of_its_table_of_positions(e
     assert side % family.layout.patch_px == 0
     if encoder == "muad-tiny":
         assert side == family.layout.patch_px * family.layout.position_grid
-        assert adapt_config(catalog_of(100), torch.device("cpu"), []) == config
+        assert adapt_config(catalog_of(100), torch.device("cpu"), ["detector.name=dinomaly"]) == config
 
 
 @pytest.mark.parametrize("setting", ["detector=5", "detector.encoder=dinov2", "detector.encoder.name=5", "schedule=2"])
@@ -67,3 +70,51 @@ def test_what_is_said_is_what_will_be_done() -> None:
         in said
     )
     assert "7 good images of 1 category on cpu" in said
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_nothing_asked_for_gets_a_memory_of_the_encoders_that_need_no_network(device: str) -> None:
+    catalog = catalog_of(200)
+    config = adapt_config(catalog, torch.device(device), ["training.seed=3", "images.fit=letterbox"])
+    detector = config.detector
+    assert isinstance(detector, PatchCoreConfig)
+    assert config.encoder_name == "muad-tiny + efficientnet-lite2"
+    assert config.encoders[0].family().patch_px == detector.grid_px
+    assert detector.most_patches < detector.candidate_fraction * 200 * 36 * 36 <= 16_000
+    said = describe_choice(config, catalog, torch.device(device))
+    assert "one look at all images at 504 x 504 px" in said
+    assert "patchcore with encoder muad-tiny + efficientnet-lite2" in said
+    assert said.endswith("--encoder dinov2-reg-base trains Dinomaly on it (docs/encoders.md)")
+    assert parse_config(config_to_dict(config)) == config
+
+
+def test_memory_and_candidates_are_shared_by_the_products() -> None:
+    one = catalog_of(100)
+    more = dataclasses.replace(
+        one, records=(*one.records, *(dataclasses.replace(record, category="nut") for record in one.records))
+    )
+    alone, both = (choose_config(catalog, torch.device("cpu"), {}).detector for catalog in (one, more))
+    assert both.most_patches == alone.most_patches // 2
+    assert both.candidate_fraction == pytest.approx(alone.candidate_fraction)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (["detector.encoder.name=dinov2-reg-base"], "dinomaly"),
+        (["schedule.total_steps=20"], "dinomaly"),
+        (["optim.lr=1e-3"], "dinomaly"),
+        (["detector.easy_weight=0.1"], "dinomaly"),
+        (["detector.name=dinomaly"], "dinomaly"),
+        (["detector.name=patchcore"], "patchcore"),
+        (["detector.most_patches=50"], "patchcore"),
+        (['detector.encoders=["muad-tiny"]'], "patchcore"),
+    ],
+)
+def test_what_only_a_training_has_brings_dinomaly(settings: list[str], name: str) -> None:
+    assert adapt_config(catalog_of(100), torch.device("cpu"), settings).detector.name == name
+
+
+def test_without_the_imagenet_package_the_memory_is_of_the_packaged_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PACKAGED, "efficientnet-lite2", "efficientnet_lite2_not_here")
+    assert adapt_config(catalog_of(100), torch.device("cpu"), []).encoder_name == "muad-tiny"

@@ -19,6 +19,7 @@ Departures from it are listed in docs/fidelity.md.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ import torch.nn.functional as F
 
 from muad.detectors.base import DetectorConfig, FittingDetector
 from muad.detectors.neighbours import ApproximateSearch, greedy_coreset, nearest, reweighted
+from muad.device import has_fast_bf16
 from muad.encoders.encoder import EncoderConfig
 from muad.encoders.feature_maps import FeatureMaps
 from muad.encoders.pyramids import PyramidFamily
@@ -40,7 +42,7 @@ from muad.runtime.heads import Blur, GridHead  # a setting's type, which pydanti
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from muad.detectors.types import Batch, Features
 
@@ -62,6 +64,7 @@ class PatchCoreConfig(DetectorConfig):
         encoders: Several that look side by side, names or tables like `encoder`, in its place.
         resize_px: Height and width images are resized to.
         crop_px: Height and width of the centre that is kept; what lies outside is never inspected.
+        grid_px: Pixels of the input to a place of the grid that all layers are brought to; 0 for the finest layer's.
         groups: Into how many equal groups the tapped layers of a vision transformer are averaged; the stages of a
             CNN are never averaged.
         pooled_width: Numbers that each layer's neighbourhoods, and then all layers together, are averaged to, as
@@ -78,6 +81,8 @@ class PatchCoreConfig(DetectorConfig):
         most_patches: Largest number of patches remembered of each category, or of all together; 0 for no limit.
         reweight_neighbours: Over how many remembered patches around the nearest one the score is reweighted, as in the
             paper (9); 0 for none, as in the official code.
+        precision: In which images are encoded: `fp32`, or `auto`: bfloat16 where the device has units for it. Distances
+            are float32, and so is an exported network.
         search: `exact`, or `faiss`: approximate, quicker with a large memory; an exported network searches exactly.
         map_px: Side of the square map that is blurred and scored; 0 for the size of the input.
         blur_sigma_px: Width of the Gaussian; 0 for none.
@@ -91,6 +96,7 @@ class PatchCoreConfig(DetectorConfig):
     encoders: tuple[EncoderConfig | str, ...] = ()
     resize_px: tuple[int, int] = (224, 224)
     crop_px: tuple[int, int] = (224, 224)
+    grid_px: int = 0
     groups: int = 2
     pooled_width: int = 0
     distance: Literal["unit", "squared"] = "unit"
@@ -101,6 +107,7 @@ class PatchCoreConfig(DetectorConfig):
     candidate_fraction: float = 1.0
     most_patches: int = 0
     reweight_neighbours: int = 0
+    precision: Literal["fp32", "auto"] = "fp32"
     search: Literal["exact", "faiss"] = "exact"
     map_px: int = 256
     blur_sigma_px: float = 4.0
@@ -121,6 +128,9 @@ class PatchCoreConfig(DetectorConfig):
         require_sides("detector", "crop_px", self.crop_px)
         map_px, share = self.map_px, self.coreset_fraction
         _require(1 <= self.groups <= 256, "groups", "from 1 to 256", self.groups)
+        _require(0 <= self.grid_px <= min(self.crop_px), "grid_px", "from 0 to the side of crop_px", self.grid_px)
+        if self.grid_px and self.pooled_width:
+            raise ConfigError(f"detector.grid_px must be 0 with detector.pooled_width, got {self.grid_px}.")
         _require(0 <= self.pooled_width <= 65_536, "pooled_width", "from 0 to 65536", self.pooled_width)
         _require(0 < share <= 1, "coreset_fraction", "above 0 and at most 1", share)
         _require(
@@ -182,6 +192,8 @@ class PatchCore(FittingDetector):
             resize_px=config.resize_px, crop_px=config.crop_px, mean=self.encoder.mean, std=self.encoder.std
         )
         self.grid = max(self.encoder.grids)
+        if config.grid_px:
+            self.grid = (config.crop_px[0] // config.grid_px, config.crop_px[1] // config.grid_px)
         interpolation = [one.position_interpolation for one in config.side_by_side]
         self.encoding = f"patchcore {self.encoder.taps} {config.groups} {interpolation}"
         self.map_head = GridHead(
@@ -202,7 +214,10 @@ class PatchCore(FittingDetector):
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "b 3 H W"]) -> Features:
         """Maps of all layers: of each group of blocks of a vision transformer, and of each stage of a CNN."""
-        return tuple(self.encoder(images))
+        if self.config.precision == "fp32" or not has_fast_bf16(images.device):
+            return tuple(self.encoder(images))
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return tuple(self.encoder(images))
 
     def patches(self, features: Features) -> Float[Tensor, "b n d"]:
         """Patch features: each layer averaged over 3x3 patches, brought to the finest grid, and joined with the others.
@@ -297,14 +312,15 @@ class PatchCore(FittingDetector):
             raise ConfigError("memory must hold normal patches before prediction, got none. Train the detector first.")
         return self.distances(self.patches(self.encode(images)))
 
-    def distances(self, patches: Float[Tensor, "b n d"]) -> dict[str, Tensor]:
-        """What `measure` gives for patches.
+    def network(self) -> nn.Module:
+        """`measure` in float32 and with exact search, whatever the settings say of either."""
+        plain = copy.copy(self)
+        plain.config, plain._approximate = dataclasses.replace(self.config, precision="fp32"), None
+        return super(PatchCore, plain).network()
 
-        Raises:
-            ConfigError: FAISS is asked for and not installed.
-        """
-        search = nearest if self._approximate is None or torch.compiler.is_compiling() else self._approximate
-        squared = search(patches, self.memory)
+    def distances(self, patches: Float[Tensor, "b n d"]) -> dict[str, Tensor]:
+        """What `measure` gives for patches."""
+        squared = (self._approximate or nearest)(patches, self.memory)
         distance = squared if self.config.distance == "squared" else squared.sqrt()
         found = {"distance": distance.reshape(-1, *self.grid)}
         if self.config.reweight_neighbours:

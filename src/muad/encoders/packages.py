@@ -28,6 +28,11 @@ def installed_cnn() -> str | None:
     return max(found, default=None)
 
 
+def is_installed(name: str) -> bool:
+    """Whether the package that brings an encoder's weights is there."""
+    return importlib.util.find_spec(PACKAGED[name]) is not None
+
+
 def packaged_file(name: str) -> Path:
     """The weights file of an encoder in the package that brings it; nothing of that package is executed.
 

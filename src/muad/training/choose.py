@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,9 +19,10 @@ from muad.configuration.run_config import (
     override,
     parse_config,
 )
-from muad.detectors import DiffusionAdConfig, DinomalyConfig, detector_class
-from muad.detectors.base import FittingDetector
+from muad.detectors import DiffusionAdConfig, DinomalyConfig, PatchCoreConfig, detector_class
+from muad.detectors.base import DetectorConfig, FittingDetector
 from muad.encoders.encoder import EncoderConfig
+from muad.encoders.packages import is_installed
 from muad.nn.denoiser import DenoiserConfig
 from muad.wording import counted
 
@@ -35,6 +37,15 @@ _GPU_PX = 448
 # The packaged encoder's own: its table of positions needs no resampling, and defects are found better than at 224 px.
 _PACKAGED_CPU_PX = 280
 _SHARE = 0.2  # of good images, for calibration
+# Measured best without a foundation encoder by the rule in docs/encoders.md: a memory of patches of two encoders, at
+# the size where both have whole patches. A search in so many patches takes about as long as encoding the image.
+_SIDE_BY_SIDE = ("muad-tiny", "efficientnet-lite2")
+_MEMORY_PX = 504
+_REMEMBERED, _CANDIDATES = 6_000, 16_000  # patches of all categories together; of each, among which is chosen
+_FOUNDATION = (
+    "; an encoder of DINOv2 finds more, at a larger cost: --encoder dinov2-reg-base trains Dinomaly on it "
+    "(docs/encoders.md)"
+)
 
 
 def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, Any]) -> RunConfig:
@@ -49,6 +60,8 @@ def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, An
     steps = _asked_for(asked, "schedule.total_steps")
     length = steps if isinstance(steps, int) and steps > 0 else None
     name = _asked_for(asked, "detector.name")
+    if name in (None, "patchcore") and _suits_memory(asked):
+        return _memory(catalog)
     if name == "diffusion_ad":
         return _diffusion_ad(catalog, device, length)
     if name not in (None, "dinomaly"):
@@ -67,6 +80,38 @@ def adapt_config(catalog: Catalog, device: torch.device, overrides: Iterable[str
     settings = tuple(overrides)
     chosen = choose_config(catalog, device, override({}, settings))
     return parse_config(override(config_to_dict(chosen), settings))
+
+
+def _suits_memory(asked: Mapping[str, Any]) -> bool:
+    """Whether nothing was asked for that a memory of patches of the encoders at hand does not have.
+
+    An encoder, a length or a setting of the optimizer is of a training, and so are settings of another detector.
+    """
+    detector = asked.get("detector", {})
+    if not isinstance(detector, Mapping) or {"schedule", "optim"} & set(asked):
+        return False
+    return set(detector) <= {entry.name for entry in dataclasses.fields(PatchCoreConfig)} - {"encoder"}
+
+
+def _memory(catalog: Catalog) -> RunConfig:
+    """PatchCore on the encoders that need no network; on the one in the package where the others are not installed."""
+    records = catalog.select(split="train")
+    categories = max(1, len({record.category for record in records}))
+    side = (_MEMORY_PX, _MEMORY_PX)
+    patch_px = EncoderConfig().family().patch_px
+    places = max(1, len(records) * (side[0] // patch_px) * (side[1] // patch_px))
+    share = min(1.0, _CANDIDATES * categories / places)
+    detector = PatchCoreConfig(
+        encoders=_SIDE_BY_SIDE if is_installed(_SIDE_BY_SIDE[1]) else (_SIDE_BY_SIDE[0],),
+        resize_px=side,
+        crop_px=side,
+        grid_px=patch_px,
+        coreset_fraction=share,
+        candidate_fraction=share,
+        most_patches=max(1, _REMEMBERED // categories),
+        precision="auto",
+    )
+    return RunConfig(detector=detector, training=TrainingConfig(calibration_share=_share(catalog)))
 
 
 def _dinomaly(catalog: Catalog, device: torch.device, cpu_px: int, total_steps: int | None) -> RunConfig:
@@ -175,4 +220,9 @@ def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -
         f"no recipe named: {length} {'all images' if one_look else counted(config.training.batch_size, 'image')} at "
         f"{height} x {width} px ({cropped}), {network}{each}, chosen for {counted(images, 'good image')} "
         f"of {counted(categories, 'category')} on {device.type}{cores}{kept}"
+        f"{_FOUNDATION if _is_memory(detector) else ''}"
     )
+
+
+def _is_memory(detector: DetectorConfig) -> bool:
+    return isinstance(detector, PatchCoreConfig) and detector.side_by_side[0].name == _SIDE_BY_SIDE[0]
