@@ -22,17 +22,21 @@ def command(
     quiet_engine()
     try:
         with progress_bar() as update:
-            report, picture, page = run_demo(out, update, say)
+            demo = run_demo(out, update, say)
     except KeyboardInterrupt:
         say("interrupted; run the demo again and it goes on from here.")
         raise typer.Exit(130) from None
     if as_json:
-        show_json({**report.to_json(), "run": out / "run", "overlays": picture, "report": page})
+        show_json(
+            {**demo.report.to_json(), "run": out / "run", "overlays": demo.picture, "report": demo.page,
+             "found": demo.found}
+        )  # fmt: skip
     else:
-        show_report(report)
+        show_report(demo.report)
+    say(demo.found)
     say("what to look at next")
-    say(f"  1. {picture}: one photograph of each product and defect, what was found on it, and the verdict")
-    say(f"  2. {page}: what this run can be trusted with, verdicts, curves, hardest images, what to do next")
+    say(f"  1. {demo.picture}: one photograph of each product and defect, what was found on it, and the verdict")
+    say(f"  2. {demo.page}: what this run can be trusted with, verdicts, curves, hardest images, what to do next")
     trained = out / BUNDLE if (out / BUNDLE).is_file() else out / "run"
     say(f"  3. muad predict {trained} {out / 'data' / 'pill_blister' / 'test'} --out {out / 'results'}")
     say("  4. your own: muad check-data PHOTOS --out check.html, then muad train PHOTOS --out RUN")

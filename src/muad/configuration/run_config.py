@@ -165,8 +165,8 @@ class TrainingConfig:
         for name, most in mosts.items():
             if not 1 <= getattr(self, name) <= most:
                 raise ConfigError(f"training.{name} must be from 1 to {most}, got {getattr(self, name)}.")
-        if not 0 <= self.calibration_share <= 0.5:
-            raise ConfigError(f"training.calibration_share must be from 0 to 0.5, got {self.calibration_share}.")
+        if not 0 <= self.calibration_share <= 0.8:
+            raise ConfigError(f"training.calibration_share must be from 0 to 0.8, got {self.calibration_share}.")
         if not 0 <= self.image_cache_mib <= 2**30:
             raise ConfigError(f"training.image_cache_mib must be from 0 to 2^30, got {self.image_cache_mib}.")
         if not 0 <= self.ema_decay < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,10 @@ from muad.datasets.index import open_catalog
 from muad.evaluation.evaluate import Progress, evaluate
 from muad.images.reading import read_pair
 from muad.metrics.report import Report
-from muad.overlays import draw_overlay
 from muad.overlays.band import NO_VERDICT_COLOUR, VERDICT_COLOURS
 from muad.overlays.text import draw_text, text_width
 from muad.reporting import report as write_report
+from muad.reporting.content import read_content
 from muad.runs.folder import read_run
 from muad.runs.scores import SCORES_FILE
 from muad.runtime.predictor import Predictor
@@ -30,13 +31,32 @@ from muad.training.run import train
 
 if TYPE_CHECKING:
     from muad.decisions.limits import Verdict
+    from muad.reporting.content import Counts, RunContent
     from muad.types import Record
 
 RECIPE, BUNDLE = "toy-factory", "demo.muad"
+_TRAIN = 144  # good photographs of each product: enough to learn from, and 100 for a limit at 1 %
 _CELL_PX, _TITLE_PX, _TEXT_PX = 192, 38, 12
 
 
-def run_demo(out: Path, progress: Progress, note: Callable[[str], None]) -> tuple[Report, Path, Path]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """What the demo leaves.
+
+    Attributes:
+        report: The figures.
+        picture: The sheet of overlays.
+        page: The page that reports the run.
+        found: What was found and what was missed, in one sentence.
+    """
+
+    report: Report
+    picture: Path
+    page: Path
+    found: str
+
+
+def run_demo(out: Path, progress: Progress, note: Callable[[str], None]) -> Demo:
     """Render, train, evaluate, draw, report and export into a folder.
 
     Args:
@@ -44,14 +64,13 @@ def run_demo(out: Path, progress: Progress, note: Callable[[str], None]) -> tupl
         progress: Called with the part at work, how much is done, how much there is, and a loss or None.
         note: Called with sentences the user should see.
 
-    Returns:
-        The figures, the picture of overlays, and the page that reports the run.
-
     Raises:
         MuadError: The folder holds something else, or cannot be written.
     """
     data, run, picture = out / "data", out / "run", out / "overlays.png"
-    write_toy_factory(data, progress=lambda done, total: progress("render", done, total, None))
+    write_toy_factory(
+        data, train_per_category=_TRAIN, progress=lambda done, total: progress("render", done, total, None)
+    )
     if not _is_trained(run):
         train(data, run, recipe=RECIPE, resume=True, progress=progress, note=note)
     _say_if_random(run, note)
@@ -65,14 +84,31 @@ def run_demo(out: Path, progress: Progress, note: Callable[[str], None]) -> tupl
         draw_examples(Predictor(run), records, picture)
     page = write_report(run, data=data, progress=progress)
     _by_bundle(run, out / BUNDLE, records, progress, note)
-    return report, picture, page
+    return Demo(report=report, picture=picture, page=page, found=found_and_missed(read_content(run)))
+
+
+def found_and_missed(content: RunContent) -> str:
+    """How many of the tested parts were stopped at the limits, as a sentence."""
+    judged = [category for category in content.categories if category.is_judged]
+    bad, good = ([getattr(category, label) for category in judged] for label in ("bad", "good"))
+    if not judged:
+        return "there are no limits, so nothing was judged"
+
+    def told(counts: list[Counts]) -> str:
+        rejected, review, passed = (
+            sum(getattr(count, what) for count in counts) for what in ("rejected", "review", "passed")
+        )
+        return f"{rejected} rejected, {review} sent to review, {passed} passed"
+
+    total, sound = (sum(count.total for count in counts) for counts in (bad, good))
+    return f"of {total} parts with a defect: {told(bad)}; of {sound} good parts: {told(good)}"
 
 
 def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Path) -> None:
     """A sheet with a row per category: one normal image, then one of each kind of defect, each above its overlay.
 
-    Above each stand product, defect and verdict. True defects are outlined in white, at a distance, so that one sees
-    what was found and what was missed.
+    Above each stand product, defect and verdict. What was found is coloured and outlined, true defects are outlined in
+    white, at a distance, so that one sees what was found and what was missed.
     """
     chosen = _examples(records)
     columns = max(len(kinds) for kinds in chosen.values())
@@ -112,9 +148,7 @@ def _by_bundle(
 def _cell(predictor: Predictor, record: Record) -> np.ndarray:
     image, mask = read_pair(record)
     prediction = predictor.predict(image, category=record.category)[0]
-    overlay = image
-    if prediction.anomaly_map is not None:
-        overlay = draw_overlay(image, prediction.anomaly_map, predictor.colour_scale(record.category))
+    overlay = image if prediction.anomaly_map is None else prediction.overlay(band=False)
     if mask is not None:
         near, far = (cv2.dilate((mask >= 128).astype(np.uint8), np.ones((side, side))) for side in (7, 11))
         overlay = np.where((far > near)[..., None], np.uint8(255), overlay)
