@@ -21,6 +21,10 @@ def command(
     seed: Annotated[int | None, typer.Option(help="As --set training.seed=.", min=0)] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder name, e.g. dinov2-reg-base; a,b for both.")] = None,
     encoder_weights: Annotated[Path | None, typer.Option(help="Local file with the encoder's weights.")] = None,
+    smallest_defect: Annotated[
+        str | None, typer.Option(help="Width of what must be found: 0.5mm or 12px; size or tiles are chosen for it.")
+    ] = None,
+    field_of_view: Annotated[str | None, typer.Option(help="Width a photograph shows, e.g. 120mm.")] = None,
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes per node.", min=1)] = 1,
@@ -53,7 +57,8 @@ def command(
         with progress_bar() as update:
             train(
                 data, out, recipe=recipe, overrides=overrides, layout=layout, device=device, devices=devices,
-                nodes=nodes, resume=resume, progress=update, note=say,
+                nodes=nodes, resume=resume, smallest_defect=smallest_defect, field_of_view=field_of_view,
+                progress=update, note=say,
             )  # fmt: skip
     except KeyboardInterrupt:
         say(f"interrupted; what was done is saved in {out}. Continue with --resume.")

@@ -39,6 +39,7 @@ from muad.training.failed_start import nothing_left_of_a_failed_start
 from muad.training.images import settle_categories, settle_images
 from muad.training.map_scale import map_scale
 from muad.training.reproducibility import describe_detector, environment
+from muad.training.resolution import photo_size, sized_for
 from muad.types import DeviceName
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def train(
     devices: int = 1,
     nodes: int = 1,
     resume: bool = False,
+    smallest_defect: str | None = None,
+    field_of_view: str | None = None,
     progress: Progress = _silent,
     note: Notice = _silent,
 ) -> RunConfig:
@@ -94,6 +97,9 @@ def train(
         devices: Processes per node.
         nodes: Number of nodes.
         resume: Continue the run in `out`, with the settings it was started with.
+        smallest_defect: Width of the smallest defect that must be found, `0.5mm` or in pixels of the photographs
+            `12px`; the input size, or tiles, are chosen for it. None to leave them.
+        field_of_view: Width of what a photograph shows, for a defect given as a length.
         progress: Called with what is being trained, steps done, steps in all, and the mean loss when known.
         note: Called with sentences the user should see.
 
@@ -112,7 +118,18 @@ def train(
     records = catalog.select(split="train")
     if not records:
         raise DataError(f"data must hold good training images, got none in {data}. Name the folder that holds them.")
-    config = _run_config(run_dir, catalog, recipe, tuple(overrides), device, resume, sentences.append)
+    settings = tuple(overrides)
+    if smallest_defect is None and field_of_view is not None:
+        raise ConfigError(f"field of view must be left out without a smallest defect, got {field_of_view!r}.")
+    if smallest_defect is not None:
+        usual = (
+            load_config(recipe, settings)
+            if recipe is not None
+            else adapt_config(catalog, choose_device(device), settings)
+        )
+        sized = sized_for(usual, photo_size(records), smallest_defect, field_of_view)
+        settings, sentences = (*settings, *sized.settings), [*sentences, sized.sentence]
+    config = _run_config(run_dir, catalog, recipe, settings, device, resume, sentences.append)
     config = settle_categories(settle_images(config, records, sentences.append), records)
     per_category = config.training.mode == "per_category"
     folders = {name: category_folder(run_dir, name) for name in _count(records)} if per_category else {}
