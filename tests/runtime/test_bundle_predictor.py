@@ -241,3 +241,31 @@ def test_parts_of_a_network_run_one_after_the_other(patch_bundle: Path) -> None:
     first, second = (scorer.score_views(images, [None, None]) for scorer in (whole, parts))
     np.testing.assert_array_equal(first.scores, second.scores)
     np.testing.assert_allclose(whole.expand_grids(first.grids), first.maps, atol=1e-6)
+
+
+def test_threads_take_turns_at_the_network_of_a_run_folder(tiny_run: Path) -> None:
+    predictor = Predictor(tiny_run, device="cpu")
+    images = [photo(seed, (64, 64)) for seed in range(4)]
+    alone = [predictor.predict(image, category="pill_blister")[0].score for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda image: predictor.predict(image, category="pill_blister")[0].score, images * 4)
+        assert list(found) == alone * 4
+
+
+def test_a_head_this_release_does_not_have_is_one_line() -> None:
+    from muad.bundles.manifest import HeadFacts
+    from muad.runtime.network_scorer import head_of
+
+    good = {"grids": ["a"], "input_px": [56, 56]}
+    assert head_of(HeadFacts(kind="GridHead", settings=good)).grids == ("a",)
+    for kind, settings, said in (
+        ("NewHead", good, "one that this release has, got 'NewHead'"),
+        ("ConfigError", good, "one that this release has"),
+        ("GridHead", good | {"sharpness": 3}, "only settings of this release, got 'sharpness'"),
+        ("GridHead", good | {"map_px": 10**9}, "at most 16384"),
+        ("GridHead", good | {"map_px": "wide"}, "map_px must be"),
+        ("GridHead", {"grids": ["a"]}, "input_px must be given"),
+    ):
+        with pytest.raises(BundleError, match=said) as caught:
+            head_of(HeadFacts(kind=kind, settings=settings))
+        assert "\n" not in str(caught.value)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from muad.bundles.archive import BundleError
 from muad.errors import LARGEST_PX, ConfigError
+from muad.runs.faults import constraint_of
 from muad.runtime import heads
 from muad.runtime.views import ViewScores
 
@@ -61,7 +62,7 @@ class NetworkScorer:
         together = {name: np.concatenate([each[name] for each in tensors]) for name in tensors[0]}
         try:
             maps, scores = self._head(together)
-        except (KeyError, ValueError, IndexError, ConfigError) as error:
+        except (KeyError, ValueError, IndexError, TypeError, ConfigError) as error:
             raise BundleError(f"network must give what its head reads, got {error!r:.200}. {_REMEDY}") from None
         if maps.shape != (len(images), *self._facts.map_px) or scores.shape != (len(images),):
             raise BundleError(f"maps must be {list(self._facts.map_px)}, got {list(maps.shape[1:])}. {_REMEDY}")
@@ -112,9 +113,12 @@ def head_of(facts: HeadFacts) -> Head:
     try:
         # As JSON, because only there a strict check takes lists for tuples.
         made: Head = TypeAdapter(kind).validate_json(json.dumps(facts.settings), strict=True)
-    except (ValidationError, ConfigError) as error:
-        raise BundleError(f"head {facts.kind} must have usable settings, got {str(error)[:200]}. {_REMEDY}") from None
-    return made
+    except ValidationError as error:
+        fault = error.errors()[0]
+    else:
+        return made
+    where = ".".join(map(str, fault["loc"]))
+    raise BundleError(f"head {facts.kind}: {where} must be {constraint_of(fault)}, got another. {_REMEDY}")
 
 
 def _combined(tensors: Mapping[str, np.ndarray], combine: CombineFacts) -> Float[np.ndarray, "b h w"]:
@@ -140,5 +144,6 @@ def _cosine(first: Float[np.ndarray, "b n d"], second: Float[np.ndarray, "b n d"
     products, lengths = np.einsum("bnd,bnd->bn", first, second), np.ones((), np.float32)
     for features in (first, second):
         lengths = lengths * np.maximum(np.sqrt(np.einsum("bnd,bnd->bn", features, features)), _EPS)
-    cosines: np.ndarray = products / lengths
+    with np.errstate(all="ignore"):  # what is no number is refused with the scores
+        cosines: np.ndarray = products / lengths
     return cosines
