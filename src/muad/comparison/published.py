@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from muad.configuration.run_config import load_config, recipe_names
 from muad.detectors.base import FittingDetector
 from muad.detectors.registry import detector_class
+from muad.errors import ConfigError
 from muad.metrics.report import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -64,7 +66,11 @@ def published_rows(detectors: Iterable[str]) -> list[PublishedRow]:
 
 @cache
 def _every_row() -> tuple[PublishedRow, ...]:
-    return tuple(row for name in recipe_names() if (row := _row(name, load_config(name))) is not None)
+    rows: list[PublishedRow | None] = []
+    for name in recipe_names():
+        with suppress(ConfigError, ImportError):  # a detector that cannot be imported is not measured either
+            rows.append(_row(name, load_config(name)))
+    return tuple(row for row in rows if row is not None)
 
 
 def _row(recipe: str, config: RunConfig) -> PublishedRow | None:
