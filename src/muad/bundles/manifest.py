@@ -81,7 +81,7 @@ class PreprocessingFacts:
     tiles: Size = (1, 1)
     tile_overlap: Number = 0.0
     value_range: tuple[Number, Number] | None = None
-    interpolation: str = "bilinear, antialiased when shrinking (Pillow)"
+    interpolation: str = "bilinear, antialiased when shrinking, rows first (Pillow)"
 
     def __post_init__(self) -> None:
         if min(self.std) <= 0:
