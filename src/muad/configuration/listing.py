@@ -133,6 +133,8 @@ def _in_words(part: Any) -> str:  # noqa: ANN401  an annotation
         first, *others = typing.get_args(part)
         if typing.get_origin(first) in (Union, types.UnionType):
             return "names or tables in a list"
+        if typing.get_origin(first) is Literal:
+            return f"{_in_words(first)} in a list"
         return f"{_WORDS[first]}s in a list" if Ellipsis in others else f"list of {1 + len(others)} {_WORDS[first]}s"
     return _WORDS[part]
 

@@ -249,4 +249,4 @@ class SimpleNet(SteppingDetector):
         """The same of encoded images."""
         patches = self.patches(features)
         scores = self.discriminate(self.projection(patches.flatten(0, 1)))
-        return -scores.reshape(len(patches), *self.encoder.grids[0])
+        return -scores.reshape(patches.shape[0], *self.encoder.grids[0])

@@ -39,7 +39,7 @@ def embed_patches(
     for stage in stages:
         rows, columns = stage.shape[2:]
         windows = F.unfold(stage.float(), neighbourhood, padding=neighbourhood // 2)  # (b, c k k, n)
-        pooled = _averages(windows, stage_width).reshape(len(stage), stage_width, rows, columns)
+        pooled = _averages(windows, stage_width).reshape(stage.shape[0], stage_width, rows, columns)
         if (rows, columns) != tuple(grid):
             pooled = F.interpolate(pooled, grid, mode="bilinear", align_corners=False)
         averaged.append(pooled.flatten(2))
