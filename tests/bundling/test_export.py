@@ -63,11 +63,6 @@ def test_golden_samples_go_through_the_complete_network(made) -> None:
     np.testing.assert_allclose(scores[:1], sample["scores"], atol=1e-5)
 
 
-def test_the_same_run_gives_the_same_bytes(made) -> None:
-    again = export_network(load_detector(made.run))
-    assert again.graph.SerializeToString() == made.bundle.read("networks/all/network.onnx")
-
-
 def test_a_place_that_cannot_be_written_is_refused_before_any_work(made, monkeypatch) -> None:
     before = made.exported.path.read_bytes()
     monkeypatch.setattr(subject, "load_detector", lambda *_: pytest.fail("reached"))
@@ -80,7 +75,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(made, monkeyp
     assert made.exported.path.read_bytes() == before
 
 
-def test_each_category_has_its_network_and_every_form_is_held_to_torch(
+def test_each_category_has_its_network_every_form_is_held_to_torch_and_bytes_are_the_same_again(
     tiny_data: Path, train_tiny: Callable[..., Any], tmp_path: Path, monkeypatch
 ) -> None:
     pytest.importorskip("openvino")
@@ -94,6 +89,8 @@ def test_each_category_has_its_network_and_every_form_is_held_to_torch(
     bundle = open_bundle(found.path)
     assert bundle.manifest.networks["pill_blister"].files.openvino["fp32"] == ("networks/0/network.xml",)
     assert bundle.manifest.recogniser is None
+    again = export_network(load_detector(tmp_path / "run" / "categories" / "pill_blister"))
+    assert again.graph.SerializeToString() == bundle.read("networks/0/network.onnx")
 
 
 def test_a_network_too_far_off_is_refused_with_the_figures() -> None:

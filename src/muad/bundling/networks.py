@@ -7,8 +7,10 @@ whatever the precision. Of every other detector it is what `Detector.network` gi
 from __future__ import annotations
 
 import dataclasses
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +139,7 @@ def write_graph(module: nn.Module, given: Tensor, names: tuple[str, Sequence[str
         any_number: Whether its first size is free; else it is one.
     """
     batch = torch.export.Dim("batch", max=_LARGEST_BATCH)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _saying_nothing("onnxscript"), _saying_nothing("torch.onnx"):
         warnings.simplefilter("ignore")  # of packages that will change, which nobody here can do anything about
         program = torch.onnx.export(
             module,
@@ -152,6 +154,18 @@ def write_graph(module: nn.Module, given: Tensor, names: tuple[str, Sequence[str
     if program is None:
         raise RuntimeError("the exporter gave nothing")
     return program.model_proto
+
+
+@contextmanager
+def _saying_nothing(name: str) -> Iterator[None]:
+    """Only errors of a package's log; it notes what it did not simplify."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _as_graph(module: nn.Module, images: Tensor, names: Sequence[str], detector: str) -> tuple[onnx.ModelProto, bool]:
