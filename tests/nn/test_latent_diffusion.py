@@ -69,6 +69,12 @@ def test_a_guide_has_no_say_before_it_learns_and_then_at_the_coarsest_level_alon
         assert not torch.equal(denoiser(noised, timesteps, images), denoiser(noised, timesteps, -images))
 
 
+def test_levels_may_grow_to_the_last() -> None:
+    grown = GuidedDenoiser(dataclasses.replace(TINY, widths=(8, 12, 16)), guide_all=False)
+    with torch.no_grad():
+        assert grown(draw(1, 4, 8, 8), torch.tensor([5]), draw(1, 3, 16, 16)).shape == (1, 4, 8, 8)
+
+
 def test_what_has_no_say_does_not_learn(denoiser: GuidedDenoiser) -> None:
     for layer in denoiser.guide.controlnet_down_blocks:  # nothing passes through zeros
         torch.nn.init.ones_(layer.weight)

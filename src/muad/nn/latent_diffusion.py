@@ -138,9 +138,11 @@ class GuidedDenoiser(nn.Module):
         self.guide = diffusers.ControlNetModel(conditioning_embedding_out_channels=config.hint_widths, **shape)
         self.start_guide_as_copy()
         self.fused = config.blocks + 1  # maps of each level from the second on, the first of which only halves
-        coarse, wide = config.widths[-1], config.widths[-2]
-        finer = [config.widths[-3] if len(config.widths) > 2 else wide, *[wide] * config.blocks]
-        self.fusion = nn.ModuleList(nn.ModuleList(_halved(width, coarse) for width in finer) for _ in range(self.fused))
+        finest, wide, coarse = config.widths[-3:] if len(config.widths) > 2 else (config.widths[0], *config.widths)
+        finer = [finest, *[wide] * config.blocks]
+        self.fusion = nn.ModuleList(
+            nn.ModuleList(_halved(width, into) for width in finer) for into in (wide, *[coarse] * config.blocks)
+        )
         # The prompt is always empty, so what its encoder would say is one constant: here it is learned, from nil.
         self.prompt = nn.Parameter(torch.zeros(1, *config.context))
         for number, layer in enumerate(self.guide.controlnet_down_blocks):

@@ -177,6 +177,8 @@ def _suggested(name: object, catalog: Catalog, device: torch.device, total_steps
         values[table] = {**values.get(table, {}), **settings}
     if total_steps is not None:
         schedule = values.setdefault("schedule", {})
+        if first := values["detector"].get("autoencoder_steps"):  # a first phase keeps its share of the run
+            values["detector"]["autoencoder_steps"] = first * total_steps // schedule["total_steps"]
         schedule["total_steps"] = total_steps
         schedule["warmup_steps"] = min(schedule.get("warmup_steps", 100), total_steps // 10)
     return parse_config(values)
