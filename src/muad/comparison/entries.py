@@ -160,7 +160,7 @@ def _entries_of(name: str, protocol: Protocol, refusals: dict[str, list[str]]) -
     except ImportError as error:
         yield Entry(detector=name, error=f"needs the package {error.name}, which is not installed: {error}")
         return
-    if usual.encoder is None or "encoder" in override({}, own).get("detector", {}):
+    if not usual.encoders or {"encoder", "encoders"} & override({}, own).get("detector", {}).keys():
         yield _tried(name, None, protocol, own)
         return
     found = [(encoder, _tried(name, encoder, protocol, own)) for encoder in protocol.encoders]
@@ -171,8 +171,10 @@ def _entries_of(name: str, protocol: Protocol, refusals: dict[str, list[str]]) -
     if fitting:
         yield from fitting
         return
-    default = usual.encoder.name
-    yield _first_that_can_be_had(name, default, protocol, own)
+    if usual.encoder is None:  # several side by side, chosen among those that are here
+        yield _tried(name, None, protocol, own)
+    else:
+        yield _first_that_can_be_had(name, usual.encoder.name, protocol, own)
 
 
 def _first_that_can_be_had(name: str, default: str, protocol: Protocol, own: Sequence[str]) -> Entry:
