@@ -184,6 +184,7 @@ class Diad(SteppingDetector):
             for parameter in self.denoiser.way_up():
                 parameter.requires_grad_(True)
         self.alphas_cumprod = scaled_linear_alphas_cumprod(TIMESTEPS, _FIRST_BETA, _LAST_BETA)  # stays on the CPU
+        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()  # numbers, which an exported network holds
         side = config.latent.latent_px
         rows, columns = (length // side for length in config.resize_px)
         # DEVIATION: the authors' noise is unseeded. Here it is the same for all images: a score depends on its image
@@ -284,8 +285,8 @@ class Diad(SteppingDetector):
         timesteps = walk_timesteps(config.sampling_steps, TIMESTEPS)
         for timestep, following in zip(timesteps, [*timesteps[1:], 0], strict=True):
             asked = torch.full((images.shape[0],), timestep, device=images.device)
-            alpha_bar, after = float(self.alphas_cumprod[timestep]), float(self.alphas_cumprod[following])
-            noised = ddim_step(noised, self.denoiser(noised, asked, images), alpha_bar, after)
+            predicted = self.denoiser(noised, asked, images)
+            noised = ddim_step(noised, predicted, self._alpha_bars[timestep], self._alpha_bars[following])
         restored: Tensor = self.autoencoder.decode(noised / config.latent.scale).sample
         return restored.float()
 
