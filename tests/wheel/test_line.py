@@ -193,6 +193,21 @@ def test_limits_are_shown_and_the_report_is_written(python: Path, stored: Path, 
     assert "torch must be installed" in page.read_text(encoding="utf-8")
 
 
+def test_a_bundle_is_checked_and_judged_without_torch(
+    python: Path, patch_bundle: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    checked = run_line(python, "-m", "muad", "check-bundle", patch_bundle)
+    assert checked.returncode == 0, checked.stderr
+    photographs = tiny_data / "pill_blister/test/good"
+    judged = run_line(python, "-m", "muad", "predict", patch_bundle, photographs, "--category", "bolt",
+                      "--out", tmp_path / "out")  # fmt: skip
+    assert judged.returncode == 0, judged.stderr
+    assert ",bolt," in (tmp_path / "out/results.csv").read_text(encoding="utf-8")
+    code = "import muad, sys; muad.Predictor(sys.argv[1]); assert 'torch' not in sys.modules"
+    done = run_line(python, "-c", code, patch_bundle)
+    assert done.returncode == 0, done.stderr
+
+
 COMMANDS = {
     "train": ("train", "DATA", "--out", "OUT"),
     "evaluate": ("evaluate", "RUN", "DATA"),
