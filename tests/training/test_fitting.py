@@ -16,6 +16,7 @@ from muad.datasets.index import open_catalog
 from muad.detectors import PatchCore
 from muad.errors import CheckpointError, ConfigError, DataError
 from muad.runs.folder import checkpoints
+from muad.training.batches import exposed
 
 SMALL = (
     "detector.name=patchcore", "detector.encoder.name=random-vit-tiny", "detector.resize_px=[56, 56]",
@@ -166,3 +167,14 @@ def test_too_little_memory_is_said_before_any_image_is_looked_at(
     with pytest.raises(ConfigError, match=r"free memory must be .* GiB for what 5 images leave.*candidate_fraction"):
         fit(tmp_path / "run")
     assert checkpoints(tmp_path / "run") == []
+
+
+def test_images_are_remembered_at_other_exposures_as_a_camera_takes_them(fit: Fit, tmp_path: Path) -> None:
+    views = np.array([[[[10, 100, 250]]]], np.uint8)
+    assert exposed(views, 1.25).tolist() == [[[[12, 125, 255]]]]
+    assert exposed(views, 1) is views
+    fit(tmp_path / "plain", "detector.coreset_fraction=1")
+    fit(tmp_path / "more", "detector.coreset_fraction=1", "detector.exposure_gains=[0.8, 1.25]")
+    assert len(memory(tmp_path / "more")) == 3 * len(memory(tmp_path / "plain"))
+    with pytest.raises(ConfigError, match=r"detector\.exposure_gains must be from 0\.1 to 10, got \[0\.0\]"):
+        fit(tmp_path / "dark", "detector.exposure_gains=[0.0]")

@@ -63,7 +63,7 @@ def divide(records: Sequence[Record], groups: Mapping[str, Groups], share: float
     Args:
         records: Good images.
         groups: All of them by category, in groups of those that belong together.
-        share: Part of each category to keep, 0 to 0.5; more of few images, see `groups_to_keep`.
+        share: Part of each category to keep, 0 to 0.8; more of few images, see `groups_to_keep`.
         root: Folder of the data set, or its manifest; names are taken from it.
     """
     if not share:
@@ -99,14 +99,17 @@ def first_name(group: Sequence[Record], root: Path) -> bytes:
 
 
 def _choose(groups: Groups, images: int, share: float, root: Path) -> list[Sequence[Record]]:
-    """Whole groups in the order of their hash, until there are as many as wanted; training keeps half of the images."""
+    """Whole groups in the order of their hash, until there are as many as wanted.
+
+    Training keeps half of the images, or what a larger share leaves.
+    """
     wanted = groups_to_keep(len(groups), share)
     chosen: list[Sequence[Record]] = []
     taken = 0
     for group in sorted(groups, key=lambda group: first_name(group, root)):
         if len(chosen) == wanted:
             break
-        if taken + len(group) <= images // 2:
+        if taken + len(group) <= max(images // 2, int(share * images)):
             chosen.append(group)
             taken += len(group)
     return chosen

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from muad.configuration.run_config import RunConfig, TrainingConfig
-    from muad.detectors.base import Detector
+    from muad.detectors.base import Detector, FittingDetector
 
 Progress = Callable[[str, int, int, float | None], None]
 Notice = Callable[[str], None]
@@ -90,9 +90,11 @@ def training_batches(
 
 
 def look_through(
-    records: Sequence[Record], detector: Detector, training: TrainingConfig, *, progress: Progress, note: Notice
+    records: Sequence[Record], detector: FittingDetector, training: TrainingConfig, *, progress: Progress, note: Notice
 ) -> Generator[Batch, None, None]:
-    """Each image once, in order, as the detector encodes it when it predicts; what is unreadable may be left out.
+    """Each image once, and again at every exposure the detector asks for, in order, encoded as it predicts.
+
+    What is unreadable may be left out.
 
     Args:
         records: Images to look at.
@@ -122,15 +124,26 @@ def look_through(
             kept = [(record, found) for record in taken if (found := next(images)) is not None]
             seen += len(kept)
             if kept:
-                shown = torch.from_numpy(detector.preprocessing.normalise(np.concatenate([found for _, found in kept])))
-                shown = shown.to(detector.device)
+                taken_in = np.concatenate([found for _, found in kept])
                 categories = tuple(record.category for record, _ in kept for _ in range(views))
-                features = detector.encode(shown)
-                none = shown if features is None else shown[:0]
-                yield Batch(images=none, seeds=(), categories=categories, features=features)
+                for gain in (1.0, *detector.exposure_gains):
+                    shown = torch.from_numpy(detector.preprocessing.normalise(exposed(taken_in, gain)))
+                    shown = shown.to(detector.device)
+                    features = detector.encode(shown)
+                    none = shown if features is None else shown[:0]
+                    yield Batch(images=none, seeds=(), categories=categories, features=features)
             progress("look", begin + len(taken), len(records), None)
     if not seen:
         raise DataError(f"training images must be readable, got {len(records)} that are not. See the notes above.")
+
+
+def exposed(views: UInt8[np.ndarray, "b H W 3"], gain: float) -> UInt8[np.ndarray, "b H W 3"]:
+    """Views as a camera would have taken them with so many times the light: what is brighter than white is white."""
+    if gain == 1:
+        return views
+    table = np.clip(np.rint(np.arange(256) * gain), 0, 255).astype(np.uint8)
+    brighter: np.ndarray = table[views]
+    return brighter
 
 
 class TrainingReader:
