@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from muad.types import Record
 
 RECIPE, BUNDLE = "toy-factory", "demo.muad"
-_TRAIN = 160  # good photographs of each product: enough to learn from, and 100 different ones for a limit at 1 %
+_TRAIN = 172  # good photographs of each product: enough to learn from, and 100 different ones for a limit at 1 %
 _CELL_PX, _TITLE_PX, _TEXT_PX = 192, 38, 12
 
 
