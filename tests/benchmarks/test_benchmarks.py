@@ -83,8 +83,9 @@ def test_the_command_for_a_card_runs_in_miniature_on_a_processor(load, monkeypat
     monkeypatch.setattr("sys.argv", ["gpu.py", "--quick", "--device", "cpu"])
     load("gpu").main()
     said = capsys.readouterr().out
-    assert "TFLOP/s measured peak" in said
-    assert "4 steps of 16 images" in said
+    assert "TFLOP/s, a large matrix product" in said
+    assert "recording off: " in said
+    assert "4 steps, 16 images: " in said
     assert "ms a step" in said
     assert "images/s" in said
 

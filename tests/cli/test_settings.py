@@ -45,7 +45,7 @@ def test_what_a_setting_may_be_is_what_its_own_check_says(path: str, allowed: st
 
 def test_settings_are_found_by_part_meaning_and_star_and_by_detector(muad: Callable[..., Any]) -> None:
     shown = muad("settings", "tile_overlap")
-    assert shown.out.startswith("images.tile_overlap = 0.2  (number; from 0 to 0.8)\n")
+    assert shown.out.startswith("images.tile_overlap = 0.2  (number; from 0 to 0.5)\n")
     assert "without" in shown.err.lower()
     listed = json.loads(muad("settings", "schedule.*", "--json").out)
     assert [entry["path"] for entry in listed] == [

@@ -237,7 +237,7 @@ def test_what_is_restored_is_what_the_segmenter_compares_with(mode: str) -> None
     detector.eval()
     restored = detector.restore(images)
     assert 0 <= restored.min() < restored.max() <= 1
-    compared = detector._reconstruct_for_prediction(detector.scale(images), 0, None)
+    compared = detector._reconstruct_for_prediction(detector.scale(images), detector.prediction_noise(0), None)
     inside = (detector.scale(restored) - compared).abs() < 1e-5
     assert inside[(compared > detector.scale(torch.zeros(1))) & (compared < 1)].all()
 

@@ -129,4 +129,4 @@ def test_recorded_sizes_are_not_special(detector: Dinomaly, golden: Golden) -> N
     prediction = wide.predict(torch.randn(2, 3, 112, 140))
     assert wide.encoder.grid == (8, 10)
     assert prediction.anomaly_map.shape == (2, 256, 256)
-    assert Path(config.encoders[0].weights or "").is_file()
+    assert Path(config.encoder.weights or "").is_file()

@@ -448,8 +448,9 @@ class _FixedNoise(nn.Module):
         self.eval()
 
     def forward(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
-        """Named tensors of normalised images."""
-        return {"probability": self.detector.probability(images, self.noise)}
+        """Named tensors of normalised images, of which it is not told what they show."""
+        kinds = self.detector.kinds([None])  # one number is repeated for all of them
+        return {"probability": self.detector.probability(images, self.noise, kinds)}
 
 
 def normal_mean(
