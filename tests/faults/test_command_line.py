@@ -15,7 +15,7 @@ CASES = {
     "train on another device": ("train {data} --out {tmp}/run --device tpu", "device must be"),
     "train on a card that is not there": ("train {data} --out {tmp}/run --device cuda:99", "cuda"),
     "evaluate nothing": ("evaluate {tmp}/nowhere {data}", "run must be a folder written by"),
-    "evaluate an image": ("evaluate {image} {data}", "bundle must be a whole file written by"),
+    "evaluate an image": ("evaluate {image} {data}", "bundle must be a whole file"),
     "evaluate a long name": (f"evaluate {{tmp}}/{LONG} {{data}}", "usable name"),
     "evaluate without data": ("evaluate {run} {tmp}/nowhere", "nowhere"),
     "evaluate by another protocol": ("evaluate {run} {data} --protocol loose", "protocol must be one of"),
@@ -24,7 +24,7 @@ CASES = {
     "evaluate with an encoder that is not there": (
         "evaluate {run} {data} --encoder-weights {tmp}/no.pth", "encoder"),
     "predict without a run": ("predict {tmp} {image} --out {tmp}/out", "no run.json"),
-    "predict with a file for a run": ("predict {file} {image} --out {tmp}/out", "bundle must be a whole file written by"),
+    "predict with a file for a run": ("predict {file} {image} --out {tmp}/out", "bundle must be a whole file"),
     "predict nothing": ("predict {run} {tmp}/nowhere.png --out {tmp}/out", "nowhere.png"),
     "predict an empty folder": ("predict {run} {tmp} --out {tmp}/out", "got"),
     "predict into a file": ("predict {run} {image} --out {file}", "notes.txt"),
