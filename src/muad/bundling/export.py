@@ -96,6 +96,7 @@ def export(
     openvino: bool = False,
     force: bool = False,
     images: str | Path | None = None,
+    most_images: int | None = None,
     encoder_weights: str | Path | None = None,
     progress: Update = _silent,
     note: Callable[[str], None] = _silent,
@@ -109,6 +110,7 @@ def export(
         openvino: Also hold the networks in OpenVINO's format.
         force: Replace a file that is there.
         images: Good photographs to measure by, in folders named like their category; None for those of the run.
+        most_images: How many of them to measure by, for each network and spread over categories; None for all.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
         progress: Called with what is being done, how much is done, how much there is, and None.
         note: Called with sentences the user should see.
@@ -119,6 +121,8 @@ def export(
         DataError: There are no photographs to measure by.
     """
     run, out = Path(run), Path(out)
+    if most_images is not None and most_images < 1:
+        raise ConfigError(f"most_images must be at least 1, got {most_images}.")
     facts, lower = read_run(run), require_precisions(precisions)
     _require_place(out, force)
     if (early := unfinished(run)) is not None:
@@ -135,6 +139,9 @@ def export(
             work.mkdir()
             one = _OneNetwork(key=key, run=folder, detector=detector, work=work, limits=limits, scales=scales)
             files = _photographs(folder, key, facts, None if images is None else Path(images))
+            if most_images is not None and most_images < len(files):
+                note(f"held against torch: {most_images} of {len(files)} photographs, not all")
+                files = spread(sorted(files, key=lambda file: (file[0] or "", file[1])), most_images)
             progress("export networks", place, len(keys), None)
             _add_network(made, one, files, lower, openvino, max(1, _GOLDEN_SAMPLES // len(keys)), progress)
             progress("export networks", place + 1, len(keys), None)

@@ -26,6 +26,9 @@ def command(
             help="Good images to measure by, in folders named like their category.", show_default="those of the run"
         ),
     ] = None,
+    most_images: Annotated[
+        int | None, typer.Option(help="How many of them, spread over categories.", min=1, show_default="all")
+    ] = None,
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print file, size and deviations as JSON.")] = False,
 ) -> None:
@@ -36,7 +39,7 @@ def command(
     with progress_bar() as update:
         found = export(
             run, out, precisions=tuple(precision or ()), openvino=openvino, force=force, images=images,
-            encoder_weights=encoder_weights, progress=update, note=say,
+            most_images=most_images, encoder_weights=encoder_weights, progress=update, note=say,
         )  # fmt: skip
     if as_json:
         parity = {

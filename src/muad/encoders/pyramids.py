@@ -108,6 +108,10 @@ class Pyramid(Frozen):
             images: Normalised by `mean` and `std`, of size `image_size`.
         """
         self.require_images(images)
+        if torch.is_autocast_enabled(images.device.type):
+            # Channels beside each other in memory: bfloat16 convolutions and what follows them take half the time. In
+            # float32 the order of additions stays what it was recorded with.
+            images = images.to(memory_format=torch.channels_last)
         return list(self.network(images))
 
 
