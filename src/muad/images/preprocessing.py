@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float, UInt8
 
-    from muad.images.reading import ValueRange
+    from muad.images.reading import ImageBytes, ValueRange
     from muad.images.roi import InterestMasks
 
 Fit = Literal["stretch", "letterbox"]
@@ -79,7 +79,7 @@ class Preprocessing:
         """Whether an image is one view, all of which counts: the published protocol looks at such views."""
         return self.count == 1 and self.fit == "stretch" and self.interest is None
 
-    def read(self, path: Path) -> UInt8[np.ndarray, "H0 W0 3"]:
+    def read(self, path: Path | ImageBytes) -> UInt8[np.ndarray, "H0 W0 3"]:
         """An image file in 8-bit RGB, upright, under the run's value range.
 
         Raises:

@@ -18,8 +18,10 @@ import struct
 import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import cv2
 import numpy as np
@@ -62,16 +64,34 @@ _DECODER_FAULTS = (OSError, SyntaxError, ValueError, EOFError, TypeError, Lookup
 _PNG_ORIENTATION_MARKS = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """An image file that lies in memory, read by the rules for files on disk.
+
+    Attributes:
+        content: The whole file.
+        name: What to call it in an error.
+        formats: Pillow's names of the only formats it may have; None for all that are read.
+    """
+
+    content: bytes
+    name: str
+    formats: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def is_image_file(path: Path) -> bool:
     """Whether the file's ending, in any case, is that of an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def read_image(path: Path, value_range: ValueRange | None = None) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(path: Path | ImageBytes, value_range: ValueRange | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """Pixels of an image file as 8-bit RGB, upright.
 
     Args:
-        path: The image file.
+        path: The image file, on disk or in memory.
         value_range: Values that become black and white where a channel has more than 8 bits.
 
     Raises:
@@ -94,7 +114,7 @@ def read_values(path: Path) -> Shaped[np.ndarray, "H W *c"]:
 
 
 @contextmanager
-def open_header(path: Path) -> Iterator[ImageFile.ImageFile]:
+def open_header(path: Path | ImageBytes) -> Iterator[ImageFile.ImageFile]:
     """The image with its header read and its pixels not yet decoded.
 
     Raises:
@@ -224,7 +244,7 @@ def image_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "H W 3"]:
 
 
 @contextmanager
-def _decoding(path: Path, role: str) -> Iterator[None]:
+def _decoding(path: Path | ImageBytes, role: str) -> Iterator[None]:
     """Turn every fault of reading and decoding a file into one line about that file."""
     try:
         yield
@@ -248,15 +268,20 @@ def _decoding(path: Path, role: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path, role: str) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: Path | ImageBytes, role: str) -> Iterator[ImageFile.ImageFile]:
     """The image with its header read and its pixels not yet decoded."""
-    with path.open("rb") as file:
+    formats = path.formats if isinstance(path, ImageBytes) else None
+    with _file(path) as file:
         if not file.read(1):
             msg = f"{role} {path} must not be empty, got 0 bytes. Replace or remove it."
             raise DataError(msg)
         file.seek(0)
-        with Image.open(file) as image:
+        with Image.open(file, formats=formats) as image:
             yield image
+
+
+def _file(path: Path | ImageBytes) -> BinaryIO:
+    return BytesIO(path.content) if isinstance(path, ImageBytes) else path.open("rb")
 
 
 def _upright(image: ImageFile.ImageFile) -> Image.Image:
@@ -272,12 +297,13 @@ def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
     return len(image.getbands()) > 1 and any(";16" in str(tile[3]) for tile in image.tile)
 
 
-def _deep_values(image: ImageFile.ImageFile, path: Path) -> Shaped[np.ndarray, "H W *c"]:
+def _deep_values(image: ImageFile.ImageFile, path: Path | ImageBytes) -> Shaped[np.ndarray, "H W *c"]:
     """The stored numbers; Pillow has them for grey, OpenCV for colour."""
     if not _is_deep_colour(image):
         return np.asarray(_upright(image))
     image.load()  # with its checks, and metadata that lie behind the pixels
-    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    content = np.frombuffer(path.content, np.uint8) if isinstance(path, ImageBytes) else np.fromfile(path, np.uint8)
+    decoded = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
         raise DataError(f"image {path} must be 16-bit colour that OpenCV can read too. Convert it to 16-bit PNG.")
     order = [2, 1, 0, 3][: decoded.shape[2]]

@@ -20,7 +20,7 @@ from muad.decisions.limits import Limits
 from muad.decisions.limits_in_force import LimitsInForce
 from muad.errors import ConfigError, DataError
 from muad.images.loading import read_ahead
-from muad.images.reading import has_pages, image_to_rgb, values_to_rgb
+from muad.images.reading import ImageBytes, has_pages, image_to_rgb, values_to_rgb
 from muad.recognition import UNKNOWN_PRODUCT, Recognition, shrink
 from muad.runs.folder import read_run
 from muad.runtime.computing import Acceleration, BackendName
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from muad.images.reading import ValueRange
 
 Channels = Literal["rgb", "bgr"]
-ImageLike = Path | str | np.ndarray | Image.Image
+ImageLike = Path | str | ImageBytes | np.ndarray | Image.Image
 _KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
 
 
@@ -112,7 +112,8 @@ class Predictor:
         """Predictions of all images, in order; the list keeps every image and map, so use `stream` for thousands.
 
         Args:
-            images: Paths, colour or grey uint8 arrays `[H, W, 3]` or `[H, W]`, PIL images, or one of them.
+            images: Paths, files in memory (`ImageBytes`), colour or grey uint8 arrays `[H, W, 3]` or `[H, W]`, PIL
+                images, or one of them.
             batch_size: Images per forward pass.
             category: What they show, if it is known: it goes before what the path says and what is recognised.
             channels: Order of the channels of arrays: `rgb`, or `bgr` as OpenCV has them; predictions hold RGB.
@@ -120,7 +121,7 @@ class Predictor:
         Raises:
             ConfigError: Unknown or missing category, or another order of channels.
         """
-        if isinstance(images, (str, Path, np.ndarray, Image.Image)):
+        if isinstance(images, (str, Path, ImageBytes, np.ndarray, Image.Image)):
             images = [images]
         return list(self.stream(images, batch_size=batch_size, category=category, channels=channels))
 
@@ -206,7 +207,8 @@ class Predictor:
         try:
             if isinstance(item, np.ndarray) and channels == "bgr" and item.ndim == 3:
                 item = np.ascontiguousarray(item[..., ::-1])
-            image = preprocessing.read(path) if path is not None else _as_rgb(item, preprocessing.value_range)
+            file = item if isinstance(item, ImageBytes) else path
+            image = preprocessing.read(file) if file is not None else _as_rgb(item, preprocessing.value_range)
         except DataError as error:
             return _Seen(ImagePrediction(path=path, category=category, error=str(error)), None)
         if path is not None and not self._noted_pages and has_pages(path):

@@ -1,0 +1,1 @@
+"""From what was sent to a verdict: uploads checked, a bounded queue, the judge and its models."""
