@@ -1,0 +1,143 @@
+"""Finding inspections: what a filter says to the database, and pages that stay where they are while rows arrive."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from muad.errors import ConfigError
+from muad.service.history.filters import InspectionFilter
+from muad.service.history.record import Inspection
+from muad.service.history.rows import inspection_of
+from muad.service.history.tables import InspectionRow, table_of
+
+Order = Literal["newest", "oldest"]
+CountedBy = Literal["verdict", "judged_as", "station", "model_id", "word", "source", "in_audit"]
+MOST_ROWS = 500
+"""Most inspections of a page."""
+_LONGEST_CURSOR = 200
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ROWS = table_of(InspectionRow)
+"""The table of inspections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some of the inspections that were asked for.
+
+    Attributes:
+        inspections: In the order that was asked for.
+        cursor: What brings the next page; None after the last one.
+    """
+
+    inspections: tuple[Inspection, ...]
+    cursor: str | None
+
+
+def conditions(wanted: InspectionFilter) -> list[sa.ColumnElement[bool]]:
+    """What a filter says to the database; all of it must hold. The same as `InspectionFilter.takes`."""
+    column = ROWS.c
+    said: list[sa.ColumnElement[bool]] = [
+        column[name] == value
+        for name in ("station", "judged_as", "serial", "lot", "model_id", "source", "in_audit")
+        if (value := getattr(wanted, name)) is not None
+    ]
+    if wanted.verdicts:
+        said.append(
+            column.verdict.in_(wanted.verdicts) if len(wanted.verdicts) > 1 else column.verdict == wanted.verdicts[0]
+        )
+    if wanted.since is not None:
+        said.append(column.at >= wanted.since)
+    if wanted.until is not None:
+        said.append(column.at < wanted.until)
+    if wanted.score_from is not None:
+        said.append(column.score >= wanted.score_from)
+    if wanted.score_to is not None:
+        said.append(column.score <= wanted.score_to)
+    if wanted.word == "any":
+        said.append(column.word.is_not(None))
+    elif wanted.word == "none":
+        said.append(column.word.is_(None))
+    elif wanted.word is not None:
+        said.append(column.word == wanted.word)
+    return said
+
+
+def find_page(connection: Connection, wanted: InspectionFilter, cursor: str | None, limit: int, order: Order) -> Page:
+    """One page.
+
+    Args:
+        connection: To read by.
+        wanted: What is asked for.
+        cursor: Of the page before; None for the first.
+        limit: Inspections a page, at most `MOST_ROWS`.
+        order: The newest or the oldest first.
+
+    Raises:
+        ConfigError: The cursor is none of ours, or the limit is out of range.
+    """
+    if not 1 <= limit <= MOST_ROWS:
+        raise ConfigError(f"limit must be from 1 to {MOST_ROWS}, got {limit}.")
+    found = connection.execute(_page_query(wanted, cursor, order).limit(limit + 1)).mappings().all()
+    inspections = tuple(inspection_of(dict(row)) for row in found[:limit])
+    return Page(inspections=inspections, cursor=_cursor(inspections[-1]) if len(found) > limit else None)
+
+
+def stream_all(connection: Connection, wanted: InspectionFilter, batch: int = 500) -> Generator[list[Inspection]]:
+    """All that is asked for, the oldest first, a batch at a time: memory stays that of a batch."""
+    cursor = None
+    while True:
+        rows = connection.execute(_page_query(wanted, cursor, "oldest").limit(batch)).mappings().all()
+        if not rows:
+            return
+        inspections = [inspection_of(dict(row)) for row in rows]
+        yield inspections
+        cursor = _cursor(inspections[-1])
+
+
+def count_by(connection: Connection, wanted: InspectionFilter, by: CountedBy) -> dict[Any, int]:
+    """How many inspections there are of each kind."""
+    column = ROWS.c[by]
+    query = sa.select(column, sa.func.count()).where(*conditions(wanted)).group_by(column)
+    return {kind: count for kind, count in connection.execute(query)}  # noqa: C416
+
+
+def _page_query(wanted: InspectionFilter, cursor: str | None, order: Order) -> sa.Select[Any]:
+    query = sa.select(ROWS).where(*conditions(wanted))
+    place = sa.tuple_(ROWS.c.at, ROWS.c.number)
+    if cursor is not None:
+        at, number = _place(cursor)
+        there = sa.tuple_(sa.bindparam(None, at, ROWS.c.at.type), sa.bindparam(None, number, ROWS.c.number.type))
+        query = query.where(place < there if order == "newest" else place > there)
+    if order == "newest":
+        return query.order_by(ROWS.c.at.desc(), ROWS.c.number.desc())
+    return query.order_by(ROWS.c.at, ROWS.c.number)
+
+
+def _cursor(last: Inspection) -> str:
+    """Where a page ends, as text that fits an address."""
+    micros = (last.at - _EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(json.dumps([micros, last.number]).encode()).decode().rstrip("=")
+
+
+def _place(cursor: str) -> tuple[datetime, int]:
+    """Where a page ends."""
+    try:
+        if len(cursor) > _LONGEST_CURSOR:
+            raise ValueError
+        micros, number = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+        if type(micros) is not int or type(number) is not int or not 0 <= number < 2**63:
+            raise ValueError
+        return _EPOCH + timedelta(microseconds=micros), number
+    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
+        raise ConfigError(
+            f"cursor must be the one of the page before, got {cursor[:40]!r}. Leave it out for the first page."
+        ) from None
