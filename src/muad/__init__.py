@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from muad.metrics.report import Report
     from muad.recognition import learn_products
     from muad.reporting import report
+    from muad.runtime.looking import Photograph
     from muad.runtime.prediction import ImagePrediction
     from muad.runtime.predictor import Predictor
     from muad.training.run import train
@@ -35,6 +36,7 @@ keep_former_names()
 _HOMES = {
     "ImagePrediction": "muad.runtime.prediction",
     "MuadError": "muad.errors",
+    "Photograph": "muad.runtime.looking",
     "Predictor": "muad.runtime.predictor",
     "Report": "muad.metrics.report",
     "RunConfig": "muad.configuration.run_config",
@@ -55,6 +57,7 @@ _HOMES = {
 __all__ = [
     "ImagePrediction",
     "MuadError",
+    "Photograph",
     "Predictor",
     "Report",
     "RunConfig",

@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from muad import Predictor, learn_products
+from muad import Photograph, Predictor, learn_products
 from muad.checkpoints.checkpoint import load_detector
 from muad.datasets.index import open_catalog
 from muad.errors import CheckpointError, ConfigError
-from muad.images.reading import read_image
+from muad.images.reading import ImageBytes, read_image
 from muad.toy_factory import write_toy_factory
 
 
@@ -35,7 +35,8 @@ def paths(tiny_data: Path) -> list[Path]:
 def test_paths_strings_arrays_and_pil_images_give_the_same(predictor: Predictor, paths: list[Path]) -> None:
     by_path = predictor.predict(paths[0])[0]
     pixels = read_image(paths[0])
-    for form in (str(paths[0]), pixels, Image.open(paths[0]), Image.open(paths[0]).convert("RGBA")):
+    pictures = Image.open(paths[0]), Image.open(paths[0]).convert("RGBA")
+    for form in (str(paths[0]), ImageBytes(paths[0].read_bytes(), "sent"), pixels, *pictures):
         (other,) = predictor.predict(form)
         assert other.score == by_path.score
         np.testing.assert_array_equal(other.anomaly_map, by_path.anomaly_map)
@@ -146,6 +147,57 @@ def test_what_is_no_image_is_named_and_ends_no_stream(wrong: object, predictor: 
     assert between.error is not None
     assert between.error.startswith("image must be a path, a PIL image or a uint8 array [H, W, 3] or [H, W], got ")
     assert before.score == after.score == predictor.predict(pixels)[0].score
+
+
+def test_a_file_in_memory_is_read_as_it_would_be_from_the_disk(
+    predictor: Predictor, paths: list[Path], tmp_path: Path
+) -> None:
+    turned, deep = tmp_path / "turned.jpg", tmp_path / "deep.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(paths[0]).crop((0, 0, 64, 40)).save(turned, exif=exif)
+    values = np.random.default_rng(0).integers(0, 65536, (40, 64, 3), np.uint16)
+    deep.write_bytes(cv2.imencode(".png", values)[1].tobytes())
+    for file in (turned, deep):
+        here, there = predictor.predict([ImageBytes(file.read_bytes(), "sent"), file])
+        np.testing.assert_array_equal(here.image, there.image)
+        assert here.score == there.score
+    cut, empty = predictor.predict([ImageBytes(turned.read_bytes()[:300], "sent"), ImageBytes(b"", "sent")])
+    assert cut.error is not None
+    assert cut.error.startswith("image sent must be ")
+    assert empty.error == "image sent must not be empty, got 0 bytes. Replace or remove it."
+
+
+def test_each_image_of_a_stream_may_have_a_category_of_its_own(
+    tiny_runs: Path, predictor: Predictor, paths: list[Path]
+) -> None:
+    own = Predictor(tiny_runs, device="cpu")
+    pixels = read_image(paths[0])
+    mixed = [Photograph(pixels, name) for name in ("printed_board", "pill_blister", "printed_board")]
+    found = own.predict([*mixed, pixels], category="pill_blister")
+    names = ["printed_board", "pill_blister", "printed_board", "pill_blister"]
+    assert [one.category for one in found] == names
+    for one, name in zip(found, names, strict=True):
+        assert one.score == pytest.approx(own.predict(pixels, category=name)[0].score, rel=1e-5)
+    assert found[0].score != found[1].score
+    with pytest.raises(ConfigError, match="category must be one of pill_blister, printed_board, got 'screw'"):
+        predictor.predict(Photograph(pixels, "screw"))
+
+
+def test_what_was_looked_at_is_judged_as_in_a_stream_and_need_not_keep_the_image(
+    predictor: Predictor, paths: list[Path]
+) -> None:
+    looks = [predictor.look(Photograph(path, path.parts[-4]), keep_image=False) for path in paths[:2]]
+    looks.append(predictor.look(ImageBytes(b"no image", "sent")))
+    assert [look.size for look in looks] == [(64, 64), (64, 64), None]
+    first, second, third = predictor.judge(looks)
+    assert third.error is not None
+    for judged, path in zip((first, second), paths, strict=False):
+        (whole,) = predictor.predict(path)
+        assert judged.image is None
+        assert judged.score == pytest.approx(whole.score, rel=1e-5)
+        assert judged.regions == whole.regions
+        assert judged.capture == whole.capture
 
 
 def test_a_pil_image_of_a_damaged_file_ends_no_stream(predictor: Predictor, paths: list[Path], tmp_path: Path) -> None:

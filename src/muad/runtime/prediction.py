@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from muad.capture import Reason
+from muad.capture import Capture, Reason
 from muad.decisions.limits import CategoryLimits, Verdict
 from muad.decisions.regions import Region, draw_outlines, draw_place, find_regions, highest_place
 from muad.overlays import Caption, draw_overlay, with_band
@@ -29,6 +29,8 @@ class ImagePrediction:
         category: The category it was judged as: the one given, else the one recognised; None if neither is known.
         recognised_category: The trained category it looks like, or `unknown product` if it looks like none; None if the
             run recognises no products.
+        recognised_p_value: How usual a photograph of that category is that looks like this one, in (0, 1], or of the
+            nearest where it looks like none; None if the run recognises no products.
         notice: What a person should know, such as that the given and the recognised category differ; or None.
         score: Anomaly score, unbounded; None if the image could not be read.
         anomaly_map: Anomaly per pixel of the original image, `[H0, W0]` float32; NaN where a crop hid it from the
@@ -39,6 +41,7 @@ class ImagePrediction:
             or without limits, where no category was given and none fits. Never `pass` where there are reasons.
         reasons: Why a person has to look at the photograph whatever its score: it shows nothing, is too dark, too
             bright or blurred, or looks like another product than the one given.
+        capture: How the photograph was taken, such as its brightness and sharpness; None if it could not be read.
         p_value: How usual the score is for a good image of its category, in (0, 1]; None without calibration.
         limits: Those it was judged by; None without.
         map_limit: The map value above which a place of such an image is anomalous, or None.
@@ -48,6 +51,7 @@ class ImagePrediction:
     path: Path | None
     category: str | None
     recognised_category: str | None = None
+    recognised_p_value: float | None = None
     notice: str | None = None
     score: float | None = None
     anomaly_map: Float[np.ndarray, "H0 W0"] | None = None
@@ -56,6 +60,7 @@ class ImagePrediction:
     verdict: Verdict | None = None
     p_value: float | None = None
     reasons: tuple[Reason, ...] = ()
+    capture: Capture | None = None
     limits: CategoryLimits | None = None
     map_limit: float | None = None
     colour_scale: tuple[float, float] | None = None

@@ -9,44 +9,32 @@ from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from PIL import Image
 
 from muad.bundles.editing import faults_of, told_of
-from muad.capture import NOT_CHECKED, Capture, Reason, content_reasons, measure, read_capture
+from muad.capture import NOT_CHECKED, content_reasons, measure, read_capture
 from muad.decisions.limits import Limits
 from muad.decisions.limits_in_force import LimitsInForce
 from muad.errors import ConfigError, DataError
 from muad.images.loading import read_ahead
-from muad.images.reading import ImageBytes, has_pages, image_to_rgb, values_to_rgb
-from muad.recognition import UNKNOWN_PRODUCT, Recognition, shrink
+from muad.images.reading import ImageBytes, has_pages
+from muad.recognition import UNKNOWN_PRODUCT, shrink
 from muad.runs.folder import read_run
 from muad.runtime.computing import Acceleration, BackendName
+from muad.runtime.looking import Channels, ImageLike, Look, Photograph, as_rgb, named
 from muad.runtime.prediction import ImagePrediction
 from muad.runtime.source import open_source
-from muad.runtime.views import ImageMaps, ImageViews, Scorer, images_at_once, original_map, predict_images, view_image
+from muad.runtime.views import ImageMaps, Scorer, images_at_once, original_map, predict_images, view_image
 from muad.types import DeviceName
 
 if TYPE_CHECKING:
-    from jaxtyping import UInt8
+    from muad.images.preprocessing import Preprocessing
+    from muad.recognition.learning import Recogniser
 
-    from muad.images.reading import ValueRange
-
-Channels = Literal["rgb", "bgr"]
-ImageLike = Path | str | ImageBytes | np.ndarray | Image.Image
 _KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
-
-
-class _Seen(NamedTuple):
-    """An image that was read, or the reason why not, its views, and what it is recognised by and judged as."""
-
-    prediction: ImagePrediction
-    views: ImageViews | None  # None also where they depend on what is yet to be recognised
-    small: UInt8[np.ndarray, "h w 3"] | None = None
-    judged_as: str | None = None
-    captured: Capture | None = None
 
 
 class Predictor:
@@ -87,6 +75,7 @@ class Predictor:
         acceleration = acceleration if backend is None else Acceleration(backend=backend)
         weights = Path(encoder_weights) if encoder_weights is not None else None
         self._lock = threading.RLock()
+        self._noted_pages = False
         note = _one_at_a_time(note)
         self._source = open_source(
             self.run, device=device, encoder_weights=weights, acceleration=acceleration, note=note
@@ -103,7 +92,7 @@ class Predictor:
 
     def predict(
         self,
-        images: ImageLike | Iterable[ImageLike],
+        images: ImageLike | Photograph | Iterable[ImageLike | Photograph],
         *,
         batch_size: int = 16,
         category: str | None = None,
@@ -113,7 +102,7 @@ class Predictor:
 
         Args:
             images: Paths, files in memory (`ImageBytes`), colour or grey uint8 arrays `[H, W, 3]` or `[H, W]`, PIL
-                images, or one of them.
+                images, any of these as a `Photograph` with a category of its own, or one of them all.
             batch_size: Images per forward pass.
             category: What they show, if it is known: it goes before what the path says and what is recognised.
             channels: Order of the channels of arrays: `rgb`, or `bgr` as OpenCV has them; predictions hold RGB.
@@ -121,13 +110,13 @@ class Predictor:
         Raises:
             ConfigError: Unknown or missing category, or another order of channels.
         """
-        if isinstance(images, (str, Path, ImageBytes, np.ndarray, Image.Image)):
+        if isinstance(images, (str, Path, ImageBytes, np.ndarray, Image.Image, Photograph)):
             images = [images]
         return list(self.stream(images, batch_size=batch_size, category=category, channels=channels))
 
     def stream(
         self,
-        images: Iterable[ImageLike],
+        images: Iterable[ImageLike | Photograph],
         *,
         batch_size: int = 16,
         category: str | None = None,
@@ -136,11 +125,70 @@ class Predictor:
         """Like `predict`, one by one, holding two batches in memory; what is no image comes with `error` set."""
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
-        if category is not None and self.categories and category not in self.categories:
-            raise ConfigError(f"category must be one of {', '.join(self.categories)}, got {category!r}.")
-        if channels not in get_args(Channels):
-            raise ConfigError(f"channels must be rgb or bgr, got {channels!r}.")
+        self._require_known(category, channels)
         return self._stream(images, batch_size, category, channels)
+
+    def look(
+        self,
+        image: ImageLike | Photograph,
+        *,
+        category: str | None = None,
+        channels: Channels = "rgb",
+        keep_image: bool = True,
+    ) -> Look:
+        """An image read, measured and cut into views: all of a prediction that needs no detector.
+
+        Threads may look while another judges. `stream` does both, and is enough where images are at hand when they are
+        asked for; this is for those that come one by one and are judged in batches.
+
+        Args:
+            image: As for `predict`; what is no image gives a prediction with `error` set.
+            category: What it shows, where it is no `Photograph` that says so.
+            channels: As for `predict`.
+            keep_image: Whether the prediction holds the image, which only `overlay` needs.
+
+        Raises:
+            ConfigError: Unknown or missing category, or another order of channels.
+        """
+        if isinstance(image, Photograph):
+            category = category if image.category is None else image.category
+            image = image.image
+        self._require_known(category, channels)
+        path, preprocessing = Path(image) if isinstance(image, (str, Path)) else None, self._preprocessing
+        category = self.category_of(path, category)
+        try:
+            if isinstance(image, np.ndarray) and channels == "bgr" and image.ndim == 3:
+                image = np.ascontiguousarray(image[..., ::-1])
+            file = image if isinstance(image, ImageBytes) else path
+            pixels = preprocessing.read(file) if file is not None else as_rgb(image, preprocessing.value_range)
+        except DataError as error:
+            return Look(prediction=ImagePrediction(path=path, category=category, error=str(error)))
+        if path is not None and not self._noted_pages and has_pages(path):
+            self._noted_pages = True
+            self._note(f"several pages in image {path}: the first is read, here and in others")
+        seen = Look(
+            prediction=ImagePrediction(path=path, category=category, image=pixels if keep_image else None),
+            size=(pixels.shape[0], pixels.shape[1]),
+            image=pixels,
+            small=shrink(pixels) if self._recogniser is not None else None,
+            judged_as=category,
+        )
+        # Here, in a thread, unless the region of interest is that of a category nobody named.
+        return self._viewed(seen) if category is not None or preprocessing.interest is None else seen
+
+    def judge(self, looks: Sequence[Look], *, batch_size: int = 16) -> Iterator[ImagePrediction]:
+        """Predictions of images that this predictor has looked at, in order, by the limits as they are now.
+
+        Args:
+            looks: From `look`, of any categories.
+            batch_size: Images per forward pass.
+        """
+        with self._lock:
+            self._source.refresh()
+            self._limits.refresh()
+            limits = self.limits
+        seen = [self._checked(self._viewed(look)) for look in self._recognise(looks)]
+        yield from map(partial(self._judged, limits), self._predict_group(seen, batch_size))
 
     def category_of(self, path: Path | None, category: str | None = None) -> str | None:
         """What an image is said to show: the given category, else the innermost folder of its path named like one.
@@ -180,60 +228,44 @@ class Predictor:
         if (early := self._source.early()) is not None:
             self._note(early)
         self._detectors: dict[str | None, Scorer] = {}
-        self._noted_pages = False
         # All detectors of a run see images alike, so the first one tells how.
-        self._preprocessing = self._detector(self.categories[0] if self._per_category else None).preprocessing
-        self._recogniser = self._source.recogniser()
+        first = self._detector(self.categories[0] if self._per_category else None)
+        self._preprocessing: Preprocessing = first.preprocessing
+        self._recogniser: Recogniser | None = self._source.recogniser()
         self._capture = read_capture(self._source.folder, self.categories)
         if self._capture is None and self.categories:
             self._note(NOT_CHECKED)
 
+    def _require_known(self, category: str | None, channels: Channels) -> None:
+        if category is not None and self.categories and category not in self.categories:
+            raise ConfigError(f"category must be one of {', '.join(self.categories)}, got {category!r}.")
+        if channels not in get_args(Channels):
+            raise ConfigError(f"channels must be rgb or bgr, got {channels!r}.")
+
     def _stream(
-        self, images: Iterable[ImageLike], batch_size: int, category: str | None, channels: Channels
+        self, images: Iterable[ImageLike | Photograph], batch_size: int, category: str | None, channels: Channels
     ) -> Iterator[ImagePrediction]:
         at_once = images_at_once(self._preprocessing, batch_size)
-        read = read_ahead(lambda item: self._read(item, category, channels), images, ahead=at_once)
+        look = partial(self.look, category=category, channels=channels)
+        read = read_ahead(look, images, ahead=at_once)
         while group := list(islice(read, at_once)):
-            with self._lock:
-                self._source.refresh()
-                self._limits.refresh()
-                limits = self.limits
-            seen = [self._checked(self._viewed(seen)) for seen in self._recognise(group)]
-            yield from map(partial(self._judged, limits), self._predict_group(seen, batch_size))
+            yield from self.judge(group, batch_size=batch_size)
 
-    def _read(self, item: ImageLike, category: str | None, channels: Channels) -> _Seen:
-        path, preprocessing = Path(item) if isinstance(item, (str, Path)) else None, self._preprocessing
-        category = self.category_of(path, category)
-        try:
-            if isinstance(item, np.ndarray) and channels == "bgr" and item.ndim == 3:
-                item = np.ascontiguousarray(item[..., ::-1])
-            file = item if isinstance(item, ImageBytes) else path
-            image = preprocessing.read(file) if file is not None else _as_rgb(item, preprocessing.value_range)
-        except DataError as error:
-            return _Seen(ImagePrediction(path=path, category=category, error=str(error)), None)
-        if path is not None and not self._noted_pages and has_pages(path):
-            self._noted_pages = True
-            self._note(f"several pages in image {path}: the first is read, here and in others")
-        small = shrink(image) if self._recogniser is not None else None
-        seen = _Seen(ImagePrediction(path=path, category=category, image=image), None, small, category)
-        # Here, in a thread, unless the region of interest is that of a category nobody named.
-        return self._viewed(seen) if category is not None or preprocessing.interest is None else seen
-
-    def _viewed(self, seen: _Seen) -> _Seen:
+    def _viewed(self, seen: Look) -> Look:
         """The same image with its views, or with the reason why it has none."""
         found = seen.prediction
-        if seen.views is not None or found.image is None:
+        if seen.views is not None or seen.image is None:
             return seen
         name = f"image {found.path}" if found.path is not None else "image"
         try:
-            views = view_image(self._preprocessing, found.image, name, seen.judged_as)
+            views = view_image(self._preprocessing, seen.image, name, seen.judged_as)
         except DataError as error:
-            return _Seen(ImagePrediction(path=found.path, category=found.category, error=str(error)), None)
+            return Look(prediction=ImagePrediction(path=found.path, category=found.category, error=str(error)))
         interest = self._preprocessing.interest
         inspected = None if interest is None else interest.mask(seen.judged_as, views.size, name)
-        return seen._replace(views=views, captured=measure(found.image, inspected))
+        return dataclasses.replace(seen, image=None, views=views, captured=measure(seen.image, inspected))
 
-    def _checked(self, seen: _Seen) -> _Seen:
+    def _checked(self, seen: Look) -> Look:
         """The same image with the reasons why it must not pass, before those of the product it looks like."""
         if seen.captured is None:
             return seen
@@ -242,9 +274,10 @@ class Predictor:
         else:
             own = self._capture.reasons(seen.prediction.category, seen.captured)
         reasons = (*own, *seen.prediction.reasons)
-        return seen._replace(prediction=dataclasses.replace(seen.prediction, reasons=reasons))
+        told = dataclasses.replace(seen.prediction, reasons=reasons, capture=seen.captured)
+        return dataclasses.replace(seen, prediction=told)
 
-    def _recognise(self, group: Sequence[_Seen]) -> list[_Seen]:
+    def _recognise(self, group: Sequence[Look]) -> list[Look]:
         """The same images, each with what it looks like; what nobody named is judged as that."""
         small = [seen.small for seen in group if seen.small is not None]
         if self._recogniser is None or not small:
@@ -252,9 +285,9 @@ class Predictor:
         given = [seen.prediction.category for seen in group if seen.small is not None]
         with self._computing:
             found = iter(self._recogniser.recognise(small, given))
-        return [seen if seen.small is None else _named(seen, next(found)) for seen in group]
+        return [seen if seen.small is None else named(seen, next(found)) for seen in group]
 
-    def _predict_group(self, group: Sequence[_Seen], batch_size: int) -> Iterator[ImagePrediction]:
+    def _predict_group(self, group: Sequence[Look], batch_size: int) -> Iterator[ImagePrediction]:
         """Predict some images, with each detector that is needed; maps are enlarged as they are asked for."""
         results: dict[int, ImageMaps] = {}
         keys = [seen.judged_as if self._per_category else None for seen in group]
@@ -264,12 +297,13 @@ class Predictor:
             detector = self._detector(key)
             with self._computing:
                 results |= zip(places, predict_images(detector, images, batch_size), strict=True)
-        for place, (prediction, views, *_) in enumerate(group):
-            if place not in results or views is None:
-                yield prediction
+        scores = {place: found.score for place, found in results.items()}
+        for place, seen in enumerate(group):
+            if place not in results or seen.views is None:
+                yield seen.prediction
                 continue
-            restored = original_map(self._preprocessing, views, results[place])
-            yield dataclasses.replace(prediction, anomaly_map=restored, score=results[place].score)
+            restored = original_map(self._preprocessing, seen.views, results.pop(place))
+            yield dataclasses.replace(seen.prediction, anomaly_map=restored, score=scores[place])
 
     def _judged(self, limits: Limits | None, prediction: ImagePrediction) -> ImagePrediction:
         """The same, with verdict and p-value; the score stays what the detector gave."""
@@ -319,41 +353,3 @@ def _one_at_a_time(note: Callable[[str], None]) -> Callable[[str], None]:
             note(sentence)
 
     return say
-
-
-def _named(seen: _Seen, found: Recognition) -> _Seen:
-    """An image with what it looks like; a given category stays, and is questioned if it looks like something else."""
-    given, notice, reasons = seen.prediction.category, None, seen.prediction.reasons
-    if given is not None and given != found.category:
-        notice = f"given as {given}, looks like {found.category} (p = {found.p_value:.2g})"
-        reasons += (Reason(what=f"looks like {found.category}", quantity="p-value", value=found.p_value),)
-    elif found.is_unknown:
-        notice = f"{UNKNOWN_PRODUCT}: nearest is {found.nearest} (p = {found.p_value:.2g})"
-    category = found.nearest if given is None and not found.is_unknown else given
-    told = dataclasses.replace(
-        seen.prediction, category=category, recognised_category=found.category, notice=notice, reasons=reasons
-    )
-    # Of an unknown product there is still a map: by the detector of what it resembles most, or told that it is that.
-    judged_as = given or found.nearest
-    views = None if seen.views is None else dataclasses.replace(seen.views, category=judged_as)
-    return seen._replace(prediction=told, views=views, judged_as=judged_as)
-
-
-def _as_rgb(item: object, value_range: ValueRange | None) -> UInt8[np.ndarray, "H W 3"]:
-    """An image already in memory as uint8 RGB; of other types than uint8 where the run has a value range.
-
-    Raises:
-        DataError: An array of another type or shape, whose range would have to be guessed, or an image that is damaged.
-    """
-    if isinstance(item, Image.Image):
-        try:
-            return image_to_rgb(item, "PIL image")
-        except (OSError, SyntaxError, ValueError) as error:  # decoded only now, from a file that may be damaged
-            raise DataError(f"PIL image must be a whole image, got a damaged one ({error}). Replace it.") from None
-    if isinstance(item, np.ndarray) and item.size and (item.ndim == 2 or (item.ndim == 3 and item.shape[2] == 3)):
-        if item.dtype == np.uint8:
-            return np.repeat(item[..., None], 3, axis=2) if item.ndim == 2 else item
-        if value_range is not None and item.dtype.kind in "uif":
-            return values_to_rgb(item, value_range, "image")
-    kind = f"{item.dtype} array of shape {item.shape}" if isinstance(item, np.ndarray) else type(item).__name__
-    raise DataError(f"image must be a path, a PIL image or a uint8 array [H, W, 3] or [H, W], got {kind}.")
