@@ -2,7 +2,7 @@
 
 import pytest
 
-from muad.comparison.budget import Need, fair_share, parse_budget, seeds_within
+from muad.comparison.budget import Need, affordable, fair_share, parse_budget
 from muad.comparison.pace import Pace
 from muad.errors import ConfigError
 
@@ -35,9 +35,21 @@ def test_steps_fill_a_share_and_no_more() -> None:
 
 def test_seeds_are_as_many_as_the_budget_is_enough_for() -> None:
     needs = {"a": Need(least_s=10, most_s=100), "b": Need(least_s=15, most_s=100)}
-    assert seeds_within(80, needs, 5) == 3
-    assert seeds_within(800, needs, 5) == 5
-    with pytest.raises(
-        ConfigError, match=r"budget must be at least 25s for one seed of a, b on this machine, at 20 ste"
-    ):
-        seeds_within(20, needs, 5)
+    assert affordable(80, needs, 5).seeds == 3
+    assert affordable(800, needs, 5).seeds == 5
+    assert not affordable(80, needs, 5).left_out
+
+
+def test_those_that_take_longest_are_left_out_first_and_told_what_all_would_take() -> None:
+    needs = {"slow": Need(least_s=5000, most_s=9000), "a": Need(least_s=10, most_s=100), "b": Need(least_s=15, most_s=100)}
+    found = affordable(60, needs, 3)
+    assert found.seeds == 2
+    assert list(found.left_out) == ["slow"]
+    assert "about 83.3 minutes here at 20 steps" in found.left_out["slow"]
+    assert "A budget of 5025s is enough for all" in found.left_out["slow"]
+
+
+def test_a_budget_that_is_enough_for_none_is_refused() -> None:
+    needs = {"a": Need(least_s=10, most_s=100), "b": Need(least_s=15, most_s=100)}
+    with pytest.raises(ConfigError, match=r"budget must be at least 10s for one seed of a on this machine, at 20 steps"):
+        affordable(5, needs, 5)

@@ -81,17 +81,38 @@ def fair_share(available_s: float, most_s: Mapping[str, float]) -> float:
     return left / len(open_) if open_ else math.inf
 
 
-def seeds_within(budget_s: float, needs: Mapping[str, Need], seeds: int) -> int:
-    """How many seeds of each the budget is enough for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affordable:
+    """What a budget is enough for.
+
+    Attributes:
+        seeds: Of each detector that is trained.
+        left_out: By detector, why it is not.
+    """
+
+    seeds: int
+    left_out: Mapping[str, str]
+
+
+def affordable(budget_s: float, needs: Mapping[str, Need], seeds: int) -> Affordable:
+    """How many seeds of which detectors a budget is enough for; those that take longest are left out first.
 
     Raises:
-        ConfigError: Not even for one.
+        ConfigError: Not even for one of the quickest.
     """
-    least = sum(need.least_s for need in needs.values())
+    kept = dict(sorted(needs.items(), key=lambda item: item[1].least_s))
+    whole = sum(need.least_s for need in needs.values())
+    left_out = {}
+    while (least := sum(need.least_s for need in kept.values())) > budget_s and len(kept) > 1:
+        key, need = kept.popitem()
+        left_out[key] = (
+            f"not trained: it takes about {duration(need.least_s)} here at {LEAST_STEPS} steps, more than the budget "
+            f"of {duration(budget_s)} has beside the quicker ones. A budget of {math.ceil(whole)}s is enough for all."
+        )
     if least > budget_s:
         raise ConfigError(
-            f"budget must be at least {math.ceil(least)}s for one seed of {', '.join(needs)} on this machine, at "
-            f"{LEAST_STEPS} steps of each that takes steps, got {duration(budget_s)}. Give it more, or name fewer "
-            "detectors or a smaller --image-px."
+            f"budget must be at least {math.ceil(least)}s for one seed of {', '.join(kept)} on this machine, at "
+            f"{LEAST_STEPS} steps of each that takes steps, got {duration(budget_s)}. Give it more, or name a smaller "
+            "--image-px."
         )
-    return max(1, min(seeds, int(budget_s // least))) if least > 0 else seeds
+    return Affordable(seeds=max(1, min(seeds, int(budget_s // least))) if least > 0 else seeds, left_out=left_out)

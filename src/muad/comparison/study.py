@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muad._version import __version__
-from muad.comparison.budget import LEAST_STEPS, Need, duration, fair_share, parse_budget, seeds_within
+from muad.comparison.budget import LEAST_STEPS, Need, affordable, duration, fair_share, parse_budget
 from muad.comparison.division import Labelled, divide_labelled
 from muad.comparison.entries import Entry, Protocol, choose_entries, named_detectors
 from muad.comparison.pace import Pace, measure_pace
@@ -169,6 +169,7 @@ class _Study:
                     fault = " ".join(f"{type(error).__name__}: {error}".split())[:400]
                     plan.entries[plan.entries.index(entry)] = dataclasses.replace(entry, error=fault)
             self.progress("measure paces", done, len(able), None)
+            plan.save()
         plan.entries.sort(key=self._order)
         for entry in plan.entries:
             if entry.error is not None:
@@ -177,7 +178,11 @@ class _Study:
                 self._say(f"{entry.key}: {sentence}")
         if self.budget_s is not None:
             needs = {entry.key: self._need(entry) for entry in self._able()}
-            self.seeds = seeds_within(self.budget_s, needs, self.seeds)
+            enough = affordable(self.budget_s, needs, self.seeds)
+            self.seeds = enough.seeds
+            self.failures |= enough.left_out
+            for key, line in enough.left_out.items():
+                self.note(f"{key} {line}")
             if self.seeds < plan.claim["seeds"]:
                 self._say(f"budget: enough for {counted(self.seeds, 'seed')} of each, not {plan.claim['seeds']}")
         plan.save()
@@ -320,8 +325,7 @@ class _Study:
         if self.budget_s is not None and self.plan.spent_s > _OVER * self.budget_s:
             self._say(
                 f"budget: {duration(self.plan.spent_s)} instead of {duration(self.budget_s)}; reading, calibration and "
-                "figures took longer than was measured, and no detector is left out or trained shorter than "
-                f"{LEAST_STEPS} steps"
+                f"figures took longer than was measured, and no detector is trained shorter than {LEAST_STEPS} steps"
             )
 
     def _say(self, sentence: str) -> None:
