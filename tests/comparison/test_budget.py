@@ -41,7 +41,11 @@ def test_seeds_are_as_many_as_the_budget_is_enough_for() -> None:
 
 
 def test_those_that_take_longest_are_left_out_first_and_told_what_all_would_take() -> None:
-    needs = {"slow": Need(least_s=5000, most_s=9000), "a": Need(least_s=10, most_s=100), "b": Need(least_s=15, most_s=100)}
+    needs = {
+        "slow": Need(least_s=5000, most_s=9000),
+        "a": Need(least_s=10, most_s=100),
+        "b": Need(least_s=15, most_s=100),
+    }
     found = affordable(60, needs, 3)
     assert found.seeds == 2
     assert list(found.left_out) == ["slow"]
@@ -51,5 +55,5 @@ def test_those_that_take_longest_are_left_out_first_and_told_what_all_would_take
 
 def test_a_budget_that_is_enough_for_none_is_refused() -> None:
     needs = {"a": Need(least_s=10, most_s=100), "b": Need(least_s=15, most_s=100)}
-    with pytest.raises(ConfigError, match=r"budget must be at least 10s for one seed of a on this machine, at 20 steps"):
+    with pytest.raises(ConfigError, match=r"budget must be at least 10s for one seed of a on this machine"):
         affordable(5, needs, 5)
