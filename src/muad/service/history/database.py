@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from muad.errors import ConfigError
 from muad.service.history.disk import DISK_ERRNOS, is_full
 from muad.service.history.faults import DiskFullError, HistoryError, HistoryUnavailableError
-from muad.service.history.upgrading import upgrade
+from muad.service.history.migrations.upgrading import upgrade
 
 BUSY_S = 20.0
 """How long a writer waits for another process's write before it gives up."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,16 @@ from muad.service.history.disk import Disk
 from muad.service.history.faults import NotRecordedError
 from muad.service.history.filters import InspectionFilter
 from muad.service.history.ids import new_id, now
+from muad.service.history.models import (
+    SHADOWS,
+    agreement,
+    beside,
+    keep_model,
+    list_models,
+    move_model,
+    shadows_of,
+)
+from muad.service.history.people import keep_word, list_changes, note_change, stream_words
 from muad.service.history.record import (
     Change,
     ChangeKind,
@@ -29,16 +39,22 @@ from muad.service.history.record import (
     ShadowJudgement,
     Word,
 )
-from muad.service.history.rows import inspection_of, inspection_values, model_of
-from muad.service.history.search import ROWS, CountedBy, Order, Page, conditions, count_by, find_page, stream_all
-from muad.service.history.tables import ChangeRow, ModelRow, ShadowRow, WordRow, table_of
+from muad.service.history.rows import inspection_of, inspection_values
+from muad.service.history.search import (
+    ROWS,
+    CountedBy,
+    Order,
+    Page,
+    by_column,
+    conditions,
+    count_by,
+    find_page,
+    stream_all,
+)
+from muad.service.history.tables import stored_text
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-_SHADOWS, _WORDS = table_of(ShadowRow), table_of(WordRow)
-_MODELS, _CHANGES = table_of(ModelRow), table_of(ChangeRow)
-_AT_ONCE = 200  # ids in one question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,17 +110,15 @@ class History:
         """
         if not new:
             return []
-        if self.disk is not None:
-            self.disk.require()
-        with self.database.writing() as connection:
+        with self._changing() as connection:
             self.database.in_order(connection)
             connection.execute(self._insert_once(), [inspection_values(one) for one in new])
-            recorded = _by_column(connection, "id", [one.id for one in new])
+            recorded = by_column(connection, "id", [one.id for one in new])
             keys = [one.idempotency_key for one in new if one.id not in recorded and one.idempotency_key is not None]
-            earlier = _by_column(connection, "idempotency_key", keys)
+            earlier = by_column(connection, "idempotency_key", keys)
             judged = [asdict(shadow) for shadow in shadows if shadow.inspection_id in recorded]
             if judged:
-                connection.execute(sa.insert(_SHADOWS), judged)
+                connection.execute(sa.insert(SHADOWS), judged)
         return [recorded.get(one.id) or earlier[one.idempotency_key or ""] for one in new]
 
     def get(self, inspection_id: str) -> Inspection:
@@ -114,7 +128,7 @@ class History:
             NotRecordedError: There is none of this id.
         """
         with self.database.reading() as connection:
-            row = connection.execute(sa.select(ROWS).where(ROWS.c.id == _kept_text(inspection_id))).mappings().first()
+            row = connection.execute(sa.select(ROWS).where(ROWS.c.id == stored_text(inspection_id))).mappings().first()
         if row is None:
             raise NotRecordedError(f"inspection must be one of the history, got {inspection_id[:40]!r}.")
         return inspection_of(dict(row))
@@ -122,7 +136,7 @@ class History:
     def by_idempotency(self, key: str) -> Inspection | None:
         """The inspection that was recorded with a key, or None."""
         with self.database.reading() as connection:
-            return _by_column(connection, "idempotency_key", [_kept_text(key)]).get(key)
+            return by_column(connection, "idempotency_key", [stored_text(key)]).get(key)
 
     def search(
         self, wanted: InspectionFilter, cursor: str | None = None, limit: int = 50, *, order: Order = "newest"
@@ -162,7 +176,7 @@ class History:
         with self.database.reading() as connection:
             number = None
             if inspection_id is not None:
-                asked = sa.select(ROWS.c.number).where(ROWS.c.id == _kept_text(inspection_id))
+                asked = sa.select(ROWS.c.number).where(ROWS.c.id == stored_text(inspection_id))
                 number = connection.execute(asked).scalar()
             query = sa.select(ROWS).limit(limit)
             if number is None:
@@ -198,13 +212,8 @@ class History:
 
     def shadows(self, inspection_ids: Sequence[str]) -> dict[str, list[ShadowJudgement]]:
         """What other models would have said of these parts, by the part's id."""
-        found: dict[str, list[ShadowJudgement]] = {}
         with self.database.reading() as connection:
-            for ids in _parts(inspection_ids):
-                query = sa.select(_SHADOWS).where(_SHADOWS.c.inspection_id.in_(ids)).order_by(_SHADOWS.c.model_id)
-                for row in connection.execute(query).mappings():
-                    found.setdefault(row["inspection_id"], []).append(ShadowJudgement(**row))
-        return found
+            return shadows_of(connection, inspection_ids)
 
     def shadowed(
         self, model_id: str, *, only_other: bool = False, limit: int = 200
@@ -216,32 +225,13 @@ class History:
             only_other: Only the parts it would have judged otherwise.
             limit: At most so many.
         """
-        query = (
-            sa.select(ROWS, *(column.label(f"shadow_{column.name}") for column in _SHADOWS.c))
-            .join(_SHADOWS, _SHADOWS.c.inspection_id == ROWS.c.id)
-            .where(_SHADOWS.c.model_id == _kept_text(model_id))
-            .order_by(_SHADOWS.c.inspection_id.desc())
-            .limit(limit)
-        )
-        if only_other:
-            query = query.where(_SHADOWS.c.verdict != ROWS.c.verdict)
         with self.database.reading() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
-        judged = [
-            ShadowJudgement(**{column.name: row[f"shadow_{column.name}"] for column in _SHADOWS.c}) for row in rows
-        ]
-        return [(inspection_of(row), shadow) for row, shadow in zip(rows, judged, strict=True)]
+            return beside(connection, model_id, only_other, limit)
 
     def agreement(self, model_id: str) -> dict[tuple[str, str], int]:
         """How many parts there are by what was answered and what the shadow said, in this order."""
-        query = (
-            sa.select(ROWS.c.verdict, _SHADOWS.c.verdict, sa.func.count())
-            .join(_SHADOWS, _SHADOWS.c.inspection_id == ROWS.c.id)
-            .where(_SHADOWS.c.model_id == _kept_text(model_id))
-            .group_by(ROWS.c.verdict, _SHADOWS.c.verdict)
-        )
         with self.database.reading() as connection:
-            return {(answered, shadow): count for answered, shadow, count in connection.execute(query)}
+            return agreement(connection, model_id)
 
     # Words of people
 
@@ -272,11 +262,8 @@ class History:
             note=note,
             mask=mask,
         )
-        with self.database.writing() as connection:
-            last = sa.update(ROWS).where(ROWS.c.id == _kept_text(inspection_id)).values(word=word, word_at=at)
-            if connection.execute(last).rowcount != 1:
-                raise NotRecordedError(f"inspection must be one of the history, got {inspection_id[:40]!r}.")
-            connection.execute(sa.insert(_WORDS), asdict(said))
+        with self._changing() as connection:
+            keep_word(connection, said)
         return said
 
     def words(self, inspection_id: str) -> list[Word]:
@@ -287,34 +274,20 @@ class History:
         self, *, inspection_id: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[Word]:
         """What people said, the oldest first: of one part, or in a time."""
-        query = sa.select(_WORDS).order_by(_WORDS.c.at, _WORDS.c.id)
-        if inspection_id is not None:
-            query = query.where(_WORDS.c.inspection_id == _kept_text(inspection_id))
-        if since is not None:
-            query = query.where(_WORDS.c.at >= since)
-        if until is not None:
-            query = query.where(_WORDS.c.at < until)
         with self.database.reading() as connection:
-            for row in connection.execution_options(yield_per=500).execute(query).mappings():
-                yield Word(**row)
+            yield from stream_words(connection, inspection_id, since, until)
 
     # Models
 
     def add_model(self, model: Model, *, reason: str | None = None) -> Model:
         """Keep a model that was loaded; the one already kept where it has been loaded before."""
-        with self.database.writing() as connection:
-            there = connection.execute(sa.select(_MODELS).where(_MODELS.c.id == model.id)).mappings().first()
-            if there is not None:
-                return model_of(dict(there))
-            connection.execute(sa.insert(_MODELS), {**asdict(model), "categories": list(model.categories)})
-            _note_change(connection, model.loaded_by, "model", model.id, None, model.state, reason)
-        return model
+        with self._changing() as connection:
+            return keep_model(connection, model, reason)
 
     def models(self) -> list[Model]:
         """All that were ever loaded, the newest first."""
-        query = sa.select(_MODELS).order_by(_MODELS.c.loaded_at.desc(), _MODELS.c.id)
         with self.database.reading() as connection:
-            return [model_of(dict(row)) for row in connection.execute(query).mappings()]
+            return list_models(connection)
 
     def set_model_state(self, model_id: str, state: ModelState, *, who: str, reason: str | None = None) -> Model:
         """Say what a model does from now on. Of active models there is one: the former one is then `loaded`.
@@ -322,19 +295,8 @@ class History:
         Raises:
             NotRecordedError: There is no such model.
         """
-        with self.database.writing() as connection:
-            rows = {row["id"]: row for row in connection.execute(sa.select(_MODELS).with_for_update()).mappings()}
-            if model_id not in rows:
-                raise NotRecordedError(f"model must be one of the history, got {model_id[:40]!r}.")
-            moved = {model_id: state}
-            if state == "active":
-                moved |= {former: "loaded" for former, row in rows.items() if row["state"] == "active" != model_id}
-                moved[model_id] = "active"
-            for moved_id, its in moved.items():
-                connection.execute(sa.update(_MODELS).where(_MODELS.c.id == moved_id).values(state=its))
-                if rows[moved_id]["state"] != its:
-                    _note_change(connection, who, "model", moved_id, rows[moved_id]["state"], its, reason)
-        return model_of({**rows[model_id], "state": state})
+        with self._changing() as connection:
+            return move_model(connection, model_id, state, who, reason)
 
     # Who did what
 
@@ -353,55 +315,24 @@ class History:
         Raises:
             ConfigError: It cannot be kept.
         """
-        with self.database.writing() as connection:
-            return _note_change(connection, who, kind, subject, old, new, reason)
+        with self._changing() as connection:
+            return note_change(connection, who, kind, subject, old=old, new=new, reason=reason)
 
     def changes(self, kind: ChangeKind | None = None, subject: str | None = None, limit: int = 200) -> list[Change]:
         """Who changed what, the newest first."""
-        query = sa.select(_CHANGES).order_by(_CHANGES.c.at.desc(), _CHANGES.c.id.desc()).limit(limit)
-        if kind is not None:
-            query = query.where(_CHANGES.c.kind == kind)
-        if subject is not None:
-            query = query.where(_CHANGES.c.subject == _kept_text(subject))
         with self.database.reading() as connection:
-            return [Change(**row) for row in connection.execute(query).mappings()]
+            return list_changes(connection, kind, subject, limit)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        """A transaction, where there is room for one."""
+        if self.disk is not None:
+            self.disk.require()
+        with self.database.writing() as connection:
+            yield connection
 
     def _insert_once(self) -> sqlite.Insert | postgresql.Insert:
         """An insert that leaves out what has been recorded under the same idempotency key."""
         if self.database.is_sqlite:
             return sqlite.insert(ROWS).on_conflict_do_nothing(index_elements=["idempotency_key"])
         return postgresql.insert(ROWS).on_conflict_do_nothing(index_elements=["idempotency_key"])
-
-
-def _note_change(
-    connection: Connection,
-    who: str,
-    kind: ChangeKind,
-    subject: str,
-    old: str | None,
-    new: str | None,
-    reason: str | None,
-) -> Change:
-    at = now()
-    change = Change(id=new_id(at), at=at, who=who, kind=kind, subject=subject, old=old, new=new, reason=reason)
-    connection.execute(sa.insert(_CHANGES), asdict(change))
-    return change
-
-
-def _by_column(connection: Connection, name: str, values: Sequence[str]) -> dict[str, Inspection]:
-    """Inspections by the value of a unique column."""
-    found: dict[str, Inspection] = {}
-    for some in _parts(values):
-        rows = connection.execute(sa.select(ROWS).where(ROWS.c[name].in_(some))).mappings()
-        found |= {row[name]: inspection_of(dict(row)) for row in rows}
-    return found
-
-
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _AT_ONCE):
-        yield values[start : start + _AT_ONCE]
-
-
-def _kept_text(value: str) -> str:
-    """A text to look for; one that cannot be in a database is looked for as something that is not there."""
-    return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")

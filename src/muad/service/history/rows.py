@@ -8,7 +8,7 @@ from typing import Any
 
 from muad.capture import Reason
 from muad.decisions.regions import Region
-from muad.service.history.record import Inspection, Kept, Model, NewInspection
+from muad.service.history.record import Inspection, Kept, NewInspection
 
 _KEPT = tuple(field.name for field in fields(Kept))
 _OWN = ("kept", "colour_scale", "reasons", "regions", "highest", "extras", "times")
@@ -59,8 +59,3 @@ def region_of(values: Mapping[str, Any]) -> Region:
         peak_at=(values["peak_at"][0], values["peak_at"][1]),
         mean=values["mean"],
     )
-
-
-def model_of(row: Mapping[str, Any]) -> Model:
-    """The model that a row holds."""
-    return Model(**{**row, "categories": tuple(row["categories"])})

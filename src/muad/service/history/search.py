@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -23,7 +23,7 @@ Order = Literal["newest", "oldest"]
 CountedBy = Literal["verdict", "judged_as", "station", "model_id", "word", "source", "in_audit"]
 MOST_ROWS = 500
 """Most inspections of a page."""
-_LONGEST_CURSOR = 200
+_LONGEST_CURSOR, _AT_ONCE = 200, 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS = table_of(InspectionRow)
 """The table of inspections."""
@@ -108,6 +108,21 @@ def count_by(connection: Connection, wanted: InspectionFilter, by: CountedBy) ->
     column = ROWS.c[by]
     query = sa.select(column, sa.func.count()).where(*conditions(wanted)).group_by(column)
     return {kind: count for kind, count in connection.execute(query)}  # noqa: C416
+
+
+def by_column(connection: Connection, name: str, values: Sequence[str]) -> dict[str, Inspection]:
+    """Inspections by the value of a unique column."""
+    found: dict[str, Inspection] = {}
+    for some in parts(values):
+        rows = connection.execute(sa.select(ROWS).where(ROWS.c[name].in_(some))).mappings()
+        found |= {row[name]: inspection_of(dict(row)) for row in rows}
+    return found
+
+
+def parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Values, as many at a time as a database takes in one question."""
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]
 
 
 def _page_query(wanted: InspectionFilter, cursor: str | None, order: Order) -> sa.Select[Any]:

@@ -65,6 +65,11 @@ def table_of(row: type[Base]) -> sa.Table:
     return table
 
 
+def stored_text(value: str) -> str:
+    """A text to look for; one that no database can hold is looked for as something that is not there."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+
+
 class InspectionRow(Base):
     """One part that was looked at."""
 
