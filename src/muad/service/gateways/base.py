@@ -1,0 +1,185 @@
+"""What every way in and out has in common: two small interfaces, two kinds of failure, and how secrets are named.
+
+An outlet passes messages on, one at a time, from a `Spool`; an inlet brings photographs in. Each lies in a file of its
+own beside its settings, is off unless its section is in `station.toml`, and never stops inspection when it fails.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from muad.errors import ConfigError
+from muad.service.history.record import Inspection
+
+Message = Mapping[str, Any]
+"""What is passed on: `inspection_message` of an inspection, plain values."""
+
+
+class AwayError(Exception):
+    """The far end cannot take messages now; the same one is tried again, and those behind it wait.
+
+    Args:
+        reason: What a person should read.
+        wait_s: How long the far end asked us to wait, if it did.
+    """
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+class RefusedError(Exception):
+    """The far end will never take this message; it is set aside, and the next one goes on."""
+
+
+class Outlet(Protocol):
+    """A way out."""
+
+    name: str
+    """Of its spool, its log lines and its metrics."""
+
+    def open(self) -> None:
+        """Connect, or listen; called before the first message, and again until it succeeds.
+
+        Raises:
+            AwayError: Not now.
+        """
+
+    def send(self, message: Message) -> None:
+        """Pass a message on; it has been taken when this returns.
+
+        Raises:
+            AwayError: Not now; the same message comes again.
+            RefusedError: Never this message.
+        """
+
+    def close(self) -> None:
+        """Leave; called by the thread that called `open` and `send`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A photograph that came in by another way than HTTP.
+
+    Attributes:
+        content: The bytes of an image file.
+        name: What it is called, for messages.
+        source: By which way.
+        station: Where it was taken, or None for the station's own name.
+        category: What it shows, if that is known.
+        serial: The part's, or None.
+        lot: Or None.
+        extras: Whatever else is known.
+        idempotency_key: The same key is judged once.
+    """
+
+    content: bytes
+    name: str
+    source: Literal["watch", "camera"]
+    station: str | None = None
+    category: str | None = None
+    serial: str | None = None
+    lot: str | None = None
+    extras: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+
+class BusyError(Exception):
+    """The station cannot take a photograph now: its queue or its disk is full. It has to come again."""
+
+
+Submit = Callable[[Submission], "Future[Inspection]"]
+"""Has a photograph judged and recorded like one that came by HTTP.
+
+The future ends with the recorded inspection, of which one with the verdict `error` could not be judged; with a
+`BusyError` if the station cannot take it now; or with a `MuadError` if it never will.
+"""
+
+
+class Inlet(Protocol):
+    """A way in."""
+
+    name: str
+    """Of its log lines and its metrics."""
+
+    def start(self, submit: Submit) -> None:
+        """Bring photographs in from now on, in a thread of its own."""
+
+    def stop(self) -> None:
+        """Bring in no more; what was submitted goes on."""
+
+
+class Section(BaseModel):
+    """A section of `station.toml`: unknown keys are refused, and paths are as seen from the station's folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+_SectionT = TypeVar("_SectionT", bound=Section)
+OneOrMore = Annotated[tuple[_SectionT, ...], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)]
+"""A section that may stand once, `[camera]`, or several times, `[[camera]]`."""
+
+
+def require_file(key: str, folder: Path, path: Path | None) -> Path | None:
+    """Where a file that a setting names lies.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    if path is None:
+        return None
+    whole = folder / path
+    try:
+        with whole.open("rb"):
+            return whole
+    except OSError as error:
+        raise ConfigError(
+            f"{key} must be a file that can be read, got {whole} ({error.strerror}). Check the path and its permissions."
+        ) from None
+
+
+def read_secret(key: str, folder: Path, file: Path | None, variable: str | None) -> str | None:
+    """A password or key from a file, without the line end, or from an environment variable; None if neither is named.
+
+    Args:
+        key: Of the settings, without `_file` or `_env`, such as `mqtt.password`.
+        folder: The station's.
+        file: Where it is.
+        variable: Which holds it.
+
+    Raises:
+        ConfigError: Both are named, or the one that is named holds nothing.
+    """
+    if file is not None and variable is not None:
+        raise ConfigError(f"{key}_file and {key}_env must not both be given. Leave one of them out.")
+    if variable is not None:
+        value = os.environ.get(variable, "")
+        if not value:
+            raise ConfigError(f"{key}_env must name an environment variable that is set, got {variable}.")
+        return value
+    place = require_file(f"{key}_file", folder, file)
+    if place is None:
+        return None
+    try:
+        value = place.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        value = ""
+    if not value:
+        raise ConfigError(f"{key}_file must hold the secret as text, got {place} without any.")
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is that of this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
