@@ -6,9 +6,16 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from muad.decisions.regions import Region
 from muad.service.gateways.message import inspection_message
@@ -77,3 +84,61 @@ def free_port() -> Callable[[], int]:
             return int(probe.getsockname()[1])
 
     return find
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `ca.pem`, and `server` and `client` as .pem and .key, signed by it, for localhost."""
+    folder = tmp_path_factory.mktemp("certificates")
+    ca_key, ca = _certificate("a test authority", None)
+    (folder / "ca.pem").write_bytes(ca.public_bytes(Encoding.PEM))
+    for name in ("server", "client"):
+        key, certificate = _certificate(name, (ca_key, ca))
+        (folder / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+        plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / f"{name}.key").write_bytes(plain)
+    return folder
+
+
+def _certificate(
+    name: str, signer: tuple[rsa.RSAPrivateKey, x509.Certificate] | None
+) -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
+    key = rsa.generate_private_key(65537, 2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    names: list[x509.GeneralName] = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ip_address("127.0.0.1")),
+        x509.UniformResourceIdentifier("urn:muad:station" if name == "server" else f"urn:test:{name}"),
+    ]
+    uses = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=True,
+        key_encipherment=True,
+        data_encipherment=True,
+        key_agreement=False,
+        key_cert_sign=signer is None,
+        crl_sign=signer is None,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    public = key.public_key()
+    issuer_key, issuer = (key, subject) if signer is None else (signer[0], signer[1].subject)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(uses, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    )
+    if signer is not None:
+        both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+        builder = builder.add_extension(both, critical=False)
+    return key, builder.sign(issuer_key, hashes.SHA256())

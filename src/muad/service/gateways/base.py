@@ -6,18 +6,21 @@ own beside its settings, is off unless its section is in `station.toml`, and nev
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from muad.errors import ConfigError
-from muad.service.history.record import Inspection
+
+if TYPE_CHECKING:
+    from muad.service.history import Inspection
 
 Message = Mapping[str, Any]
 """What is passed on: `inspection_message` of an inspection, plain values."""
@@ -124,8 +127,20 @@ class Section(BaseModel):
 
 
 _SectionT = TypeVar("_SectionT", bound=Section)
-OneOrMore = Annotated[tuple[_SectionT, ...], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)]
+OneOrMore = Annotated[
+    tuple[_SectionT, ...], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)
+]
 """A section that may stand once, `[camera]`, or several times, `[[camera]]`."""
+
+
+def require_package(extra: str, package: str) -> None:
+    """Refuse a section whose package is not installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(f"[{extra}] must have its package installed, got none. Run: pip install 'muad[{extra}]'")
 
 
 def require_file(key: str, folder: Path, path: Path | None) -> Path | None:
@@ -142,7 +157,7 @@ def require_file(key: str, folder: Path, path: Path | None) -> Path | None:
             return whole
     except OSError as error:
         raise ConfigError(
-            f"{key} must be a file that can be read, got {whole} ({error.strerror}). Check the path and its permissions."
+            f"{key} must be a file that can be read, got {whole} ({error.strerror}). Check path and permissions."
         ) from None
 
 

@@ -7,13 +7,14 @@ none goes or changes its meaning; a receiver leaves alone what it does not know.
 from __future__ import annotations
 
 import math
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from muad.decisions.regions import Region
-from muad.service.history.record import Inspection, in_utc
+if TYPE_CHECKING:
+    from muad.decisions.regions import Region
+    from muad.service.history import Inspection
 
 SCHEMA_VERSION: Final = 1
 MOST_REGIONS = 100
@@ -87,7 +88,7 @@ def inspection_message(inspection: Inspection) -> dict[str, Any]:
         schema_version=SCHEMA_VERSION,
         id=found.id,
         number=found.number,
-        at=in_utc(found.at),
+        at=found.at.astimezone(UTC),
         station=found.station,
         source=found.source,
         product=found.judged_as,

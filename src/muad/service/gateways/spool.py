@@ -146,8 +146,12 @@ class Spool:
         self.put(some)
         return count
 
+    def is_away(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._counts.away_since is not None
+
     def state(self) -> SpoolState:
-        """How it does."""
+        """How it does; also after it was closed."""
         counts, fill = self._counts, self._file.fill()
         away = counts.away_since
         return SpoolState(
@@ -169,7 +173,7 @@ class Spool:
             drain_s: How long to go on passing on what waits, if the far end takes it.
         """
         end = time.monotonic() + drain_s
-        while time.monotonic() < end and self._counts.away_since is None and self._thread.is_alive():
+        while time.monotonic() < end and not self.is_away() and self._thread.is_alive():
             if self._file.fill().waiting == 0:
                 break
             time.sleep(0.01)
@@ -236,7 +240,7 @@ class Spool:
         finally:
             try:
                 self._outlet.close()
-            except Exception:  # whatever an outlet does, the station goes on
+            except Exception:  # noqa: BLE001  whatever an outlet does, the station goes on
                 _LOG.exception("outlet %s could not be closed", self.name)
             if lock is not None:
                 lock.close()
@@ -245,7 +249,7 @@ class Spool:
         """Open the outlet; None if that went, else how long to wait."""
         try:
             self._outlet.open()
-        except Exception as error:  # whatever an outlet raises, the station goes on
+        except Exception as error:  # noqa: BLE001  whatever an outlet raises, the station goes on
             return self._failed(error, failed)
         self._back()
         return None
@@ -267,7 +271,7 @@ class Spool:
                     self._file.set_aside(message.seq, str(error))
                 self._say("refused", f"refuses a message for good: {error}")
                 self._back()
-            except Exception as error:  # whatever an outlet raises, the station goes on
+            except Exception as error:  # noqa: BLE001  whatever an outlet raises, the station goes on
                 wait_s = self._failed(error, failed)
                 break
             else:

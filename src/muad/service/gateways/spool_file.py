@@ -32,10 +32,12 @@ CREATE TABLE IF NOT EXISTS refused (
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
 INSERT OR IGNORE INTO state VALUES ('waiting', 0), ('bytes', 0), ('dropped', 0), ('refused', 0), ('last', NULL);
 CREATE TRIGGER IF NOT EXISTS message_in AFTER INSERT ON messages BEGIN
-    UPDATE state SET value = value + CASE name WHEN 'waiting' THEN 1 ELSE new.bytes END WHERE name IN ('waiting', 'bytes');
+    UPDATE state SET value = value + 1 WHERE name = 'waiting';
+    UPDATE state SET value = value + new.bytes WHERE name = 'bytes';
 END;
 CREATE TRIGGER IF NOT EXISTS message_out AFTER DELETE ON messages BEGIN
-    UPDATE state SET value = value - CASE name WHEN 'waiting' THEN 1 ELSE old.bytes END WHERE name IN ('waiting', 'bytes');
+    UPDATE state SET value = value - 1 WHERE name = 'waiting';
+    UPDATE state SET value = value - old.bytes WHERE name = 'bytes';
 END;
 """
 
@@ -85,6 +87,7 @@ class SpoolFile:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        self._last_fill: Fill | None = None
         try:
             self._database = _open(path)
         except sqlite3.OperationalError as error:  # no permission, no room
@@ -118,7 +121,7 @@ class SpoolFile:
             before, size, dropped = self._numbers(database, "waiting", "bytes", "dropped")
             if drop_oldest:
                 database.executemany("INSERT OR IGNORE INTO messages (id, body, bytes) VALUES (?, ?, ?)", rows)
-                given_up = _drop_oldest(database, *self._numbers(database, "waiting", "bytes"), most, most_bytes)
+                given_up = _drop_oldest(database, self._numbers(database, "waiting", "bytes"), most, most_bytes)
             else:
                 given_up = 0
                 for row in rows:
@@ -167,7 +170,9 @@ class SpoolFile:
         return [(json.loads(body), reason) for body, reason in rows]
 
     def fill(self) -> Fill:
-        """What it holds."""
+        """What it holds, or held when it was closed."""
+        if self._last_fill is not None:
+            return self._last_fill
         with self._lock:
             found = dict(self._database.execute("SELECT name, value FROM state").fetchall())
         return Fill(
@@ -185,6 +190,7 @@ class SpoolFile:
 
     def close(self) -> None:
         """Close it."""
+        self._last_fill = self.fill()
         with self._lock:
             self._database.close()
 
@@ -220,8 +226,9 @@ def _open(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _drop_oldest(database: sqlite3.Connection, waiting: int, size: int, most: int, most_bytes: int) -> int:
+def _drop_oldest(database: sqlite3.Connection, fill: Sequence[int], most: int, most_bytes: int) -> int:
     """Give up the oldest messages until the others are few and small enough; how many that were."""
+    waiting, size = fill
     given_up = []
     if waiting > most or size > most_bytes:
         for seq, length in database.execute("SELECT seq, bytes FROM messages ORDER BY seq"):
