@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from fastapi import FastAPI
@@ -56,8 +57,7 @@ def test_a_revoked_token_is_refused_by_the_process_that_revoked_it_at_once(
     header = {"authorization": f"Bearer {made.text}"}
     with TestClient(app) as client:
         assert client.get("/v1/line", headers=header).status_code == 200
-        tokens.revoke("press", who="admin", keep_an_admin=True)
-        app.state.access.forget()
+        client.portal.call(partial(app.state.access.revoke, "press", who="admin"))
         assert client.get("/v1/line", headers=header).status_code == 401
 
 

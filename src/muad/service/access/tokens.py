@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -147,6 +147,7 @@ class Tokens:
                     f"token must not be the last administrator's, got {token.name!r}. Make another one first."
                 )
             if token.revoked_at is None:
+                token = replace(token, revoked_at=at)
                 connection.execute(sa.update(TokenRow).where(TokenRow.id == token.id).values(revoked_at=at))
                 note_change(connection, at, who, "token", token.name, old=token.role, new="revoked")
             connection.execute(sa.delete(LoginRow).where(LoginRow.token_id == token.id))
