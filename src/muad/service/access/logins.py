@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from muad.service.access.tokens import Token, Tokens, digest_of, note_change, token_of
+from muad.service.access.tokens import Token, Tokens, digest_of, token_of
 from muad.service.history.database import Database
 from muad.service.history.ids import new_id, now
+from muad.service.history.people import note_change
 from muad.service.history.tables import LoginRow, TokenRow
 
 _SECRET_BYTES = 32
@@ -60,7 +61,7 @@ class Logins:
             connection.execute(sa.delete(LoginRow).where(LoginRow.expires_at <= at))
             row = {"id": new_id(at), "digest": digest_of(cookie), "token_id": token.id, "created_at": at}
             connection.execute(sa.insert(LoginRow).values(**row, expires_at=ends, csrf=csrf))
-            note_change(connection, at, token.name, "login", token.name, old=None, new="logged in")
+            note_change(connection, token.name, "login", token.name, new="logged in")
         return Login(token=token, csrf=csrf, expires_at=ends, cookie=cookie)
 
     def find(self, cookie: str) -> Login | None:

@@ -23,7 +23,8 @@ from muad.service.access.roles import Role
 from muad.service.history.database import Database
 from muad.service.history.faults import HistoryError, NotRecordedError
 from muad.service.history.ids import new_id, now
-from muad.service.history.tables import ChangeRow, LoginRow, TokenRow
+from muad.service.history.people import note_change
+from muad.service.history.tables import LoginRow, TokenRow
 
 BEGINS = "muad_"
 """What every token begins with, so that a search for secrets in files finds it."""
@@ -114,7 +115,7 @@ class Tokens:
             values = {"id": token.id, "name": name, "role": role.value, "created_at": at, "expires_at": expires_at}
             connection.execute(sa.insert(TokenRow).values(**values, digest=digest_of(text)))
             until = "" if expires_at is None else f" until {expires_at.isoformat(timespec='seconds')}"
-            note_change(connection, at, who, "token", name, old=None, new=f"{role}{until}")
+            note_change(connection, who, "token", name, new=f"{role}{until}")
         return NewToken(text=text, token=token)
 
     def listed(self) -> list[Token]:
@@ -149,7 +150,7 @@ class Tokens:
             if token.revoked_at is None:
                 token = replace(token, revoked_at=at)
                 connection.execute(sa.update(TokenRow).where(TokenRow.id == token.id).values(revoked_at=at))
-                note_change(connection, at, who, "token", token.name, old=token.role, new="revoked")
+                note_change(connection, who, "token", token.name, old=token.role, new="revoked")
             connection.execute(sa.delete(LoginRow).where(LoginRow.token_id == token.id))
         return token
 
@@ -199,14 +200,6 @@ def digest_of(secret: str) -> str:
 def token_of(row: Mapping[Any, Any]) -> Token:
     """The token of a row."""
     return Token(**{**row, "role": Role(row["role"])})
-
-
-def note_change(
-    connection: Connection, at: datetime, who: str, kind: str, subject: str, *, old: str | None, new: str | None
-) -> None:
-    """Write into the list of changes, in the transaction of the change itself."""
-    values = {"id": new_id(at), "at": at, "who": who, "kind": kind, "subject": subject, "old": old, "new": new}
-    connection.execute(sa.insert(ChangeRow).values(**values))
 
 
 def _all(connection: Connection) -> list[Token]:

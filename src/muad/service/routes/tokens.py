@@ -81,7 +81,9 @@ def mine(person: Annotated[Person, Depends(needs(Role.LINE))]) -> Asking:
 
 @router.delete("/{token_id}", summary="Take a token back")
 async def revoke(
-    request: Request, token_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Of the token.")], person: Admin
+    request: Request,
+    token_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Of the token.")],
+    person: Admin,
 ) -> TokenOut:
     """It lets nobody in from now on, and logins made with it end; other processes heed it within a second."""
     access = access_of(request)
