@@ -11,6 +11,7 @@ from muad.configuration.run_config import config_to_toml, load_config, parse_con
 from muad.detectors.neighbours import ApproximateSearch, greedy_coreset, nearest, reweighted
 from muad.detectors.patchcore import PatchCore, PatchCoreConfig
 from muad.detectors.types import Batch
+from muad.device import has_fast_bf16
 from muad.encoders.encoder import EncoderConfig
 from muad.encoders.families import VitLayout
 from muad.errors import ConfigError
@@ -221,6 +222,20 @@ def test_in_bfloat16_distances_hardly_differ_and_the_network_stays_float32() -> 
     assert torch.allclose(quick.measure(strange)["distance"], exact, rtol=0.02)
     assert quick.network()(strange)["distance"].equal(exact)
     assert quick.config.precision == "auto"
+
+
+@pytest.mark.skipif(not has_fast_bf16(torch.device("cpu")), reason="this processor has no units for bfloat16")
+def test_only_vision_transformers_are_encoded_in_bfloat16() -> None:
+    pair = (EncoderConfig(name="muad-tiny"), EncoderConfig(name="random-efficientnet-lite0"))
+    plain, quick = (
+        PatchCore(PatchCoreConfig(encoders=pair, resize_px=SIZE, crop_px=SIZE, precision=precision))
+        for precision in ("fp32", "auto")
+    )
+    images = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(11))
+    same = [one.equal(other) for one, other in zip(plain.encode(images), quick.encode(images), strict=True)]
+    assert same == [False, False, True, True, True]
+    quick.compute_in_float32()
+    assert all(one.equal(other) for one, other in zip(plain.encode(images), quick.encode(images), strict=True))
 
 
 def test_a_coarser_grid_is_one_all_layers_are_brought_to() -> None:

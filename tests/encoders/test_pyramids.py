@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from muad.encoders.encoder import EncoderConfig, build_encoder
 from muad.encoders.hub import fetch_encoder
@@ -32,6 +33,21 @@ def test_stages_are_those_timm_computes_with_the_same_weights(name: str) -> None
         expected = whole.forward_intermediates(images, indices=list(pyramid.tap_layers), intermediates_only=True)
     for ours, theirs in zip(maps, expected, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_batch_norms_taken_into_convolutions_leave_the_maps_as_they_are() -> None:
+    pyramid = build_pyramid(EncoderConfig(name="random-efficientnet-lite0"), SIZE)
+    drawing = torch.Generator().manual_seed(5)
+    for part in pyramid.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(generator=drawing)
+            part.running_var.uniform_(0.5, 2, generator=drawing)
+    images = torch.randn(2, 3, *SIZE, generator=drawing)
+    before = pyramid(images)
+    pyramid.fold()
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in pyramid.modules())
+    for was, found in zip(before, pyramid(images), strict=True):
+        assert torch.allclose(was, found, rtol=1e-4, atol=1e-4 * float(was.abs().max()))
 
 
 def test_the_usual_stages_have_strides_of_4_8_and_16() -> None:

@@ -135,6 +135,7 @@ def export(
         for place, key in enumerate(keys):
             folder = category_folder(run, key) if key else run
             detector = load_detector(folder, None if encoder_weights is None else Path(encoder_weights))
+            detector.compute_in_float32()
             work = Path(temporary) / (str(place) if per_category else "all")
             work.mkdir()
             one = _OneNetwork(key=key, run=folder, detector=detector, work=work, limits=limits, scales=scales)

@@ -104,6 +104,9 @@ class Detector(TorchScorer, nn.Module):
     def measure(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
         """What the network finds in normalised images, by name and in float32: all that `map_head` needs."""
 
+    def compute_in_float32(self) -> None:
+        """Put settings aside by which it computes in less, so that other runtimes can be held against it."""
+
     def network(self) -> nn.Module:
         """`measure` as a module for other runtimes: normalised images in, named tensors out."""
         return _Network(self)

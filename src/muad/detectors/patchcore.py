@@ -83,8 +83,8 @@ class PatchCoreConfig(DetectorConfig):
         most_patches: Largest number of patches remembered of each category, or of all together; 0 for no limit.
         reweight_neighbours: Over how many remembered patches around the nearest one the score is reweighted, as in the
             paper (9); 0 for none, as in the official code.
-        precision: In which images are encoded: `fp32`, or `auto`: bfloat16 where the device has units for it. Distances
-            are float32, and so is an exported network.
+        precision: In which images are encoded: `fp32`, or `auto`: vision transformers multiply in bfloat16 where the
+            device has units for it. CNNs and distances are float32, and so is an exported network.
         search: `exact`, or `faiss`: approximate, quicker with a large memory; an exported network searches exactly.
         map_px: Side of the square map that is blurred and scored; 0 for the size of the input.
         blur_sigma_px: Width of the Gaussian; 0 for none.
@@ -221,10 +221,7 @@ class PatchCore(FittingDetector):
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "b 3 H W"]) -> Features:
         """Maps of all layers: of each group of blocks of a vision transformer, and of each stage of a CNN."""
-        if self.config.precision == "fp32" or not has_fast_bf16(images.device):
-            return tuple(self.encoder(images))
-        with torch.autocast(images.device.type, torch.bfloat16):
-            return tuple(self.encoder(images))
+        return tuple(self.encoder(images, lowered=self.config.precision == "auto" and has_fast_bf16(images.device)))
 
     def patches(self, features: Features) -> Float[Tensor, "b n d"]:
         """Patch features: each layer averaged over 3x3 patches, brought to the finest grid, and joined with the others.
@@ -319,10 +316,15 @@ class PatchCore(FittingDetector):
             raise ConfigError("memory must hold normal patches before prediction, got none. Train the detector first.")
         return self.distances(self.patches(self.encode(images)))
 
+    def compute_in_float32(self) -> None:
+        """Encode in float32, whatever the settings say."""
+        self.config = dataclasses.replace(self.config, precision="fp32")
+
     def network(self) -> nn.Module:
         """`measure` in float32 and with exact search, whatever the settings say of either."""
         plain = copy.copy(self)
-        plain.config, plain._approximate = dataclasses.replace(self.config, precision="fp32"), None
+        plain._approximate = None
+        plain.compute_in_float32()
         return super(PatchCore, plain).network()
 
     def distances(self, patches: Float[Tensor, "b n d"]) -> dict[str, Tensor]:

@@ -64,6 +64,7 @@ class FeatureMaps(nn.Module):
                 self.register_buffer(f"scale_{place}", scale, persistent=False)
                 self.register_buffer(f"shift_{place}", shift, persistent=False)
             if isinstance(encoder, Pyramid):
+                encoder.fold()
                 channels += encoder.channels
                 grids += encoder.grids
                 continue
@@ -81,18 +82,24 @@ class FeatureMaps(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b c h w"]]:
+    def forward(self, images: Float[Tensor, "b 3 H W"], *, lowered: bool = False) -> list[Float[Tensor, "b c h w"]]:
         """Maps of all encoders in their order, each fine to coarse or shallow to deep.
 
         Args:
             images: Normalised by `mean` and `std`.
+            lowered: Whether vision transformers multiply in bfloat16, which changes their features by a few parts in a
+                thousand. A CNN stays float32: without layer norm it would round what it has rounded, layer after layer,
+                and its features change by up to a tenth.
         """
         maps: list[Tensor] = []
         for place, encoder in enumerate(self.encoders):
             seen = images
             if hasattr(self, f"scale_{place}"):
                 seen = images * getattr(self, f"scale_{place}") + getattr(self, f"shift_{place}")
-            tapped: list[Tensor] = encoder(seen)
+            with torch.autocast(
+                images.device.type, torch.bfloat16, enabled=lowered and not isinstance(encoder, Pyramid)
+            ):
+                tapped: list[Tensor] = encoder(seen)
             maps += tapped if isinstance(encoder, Pyramid) else self._grouped(tapped, encoder)
         return maps
 

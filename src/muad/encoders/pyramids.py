@@ -99,6 +99,13 @@ class Pyramid(Frozen):
         self.tap_layers = stages_of(config, family)
         self.channels = tuple(family.channels[stage] for stage in self.tap_layers)
         self.grids = _grids(config.name, family, self.tap_layers, image_size)
+        self._is_folded = False
+
+    def fold(self) -> None:
+        """Make it quicker where it only encodes, if it is a network of known structure; nobody may train it then."""
+        if isinstance(self.network, BlockStages):
+            self.network.fold()
+            self._is_folded = True
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b c h w"]]:
@@ -108,9 +115,9 @@ class Pyramid(Frozen):
             images: Normalised by `mean` and `std`, of size `image_size`.
         """
         self.require_images(images)
-        if torch.is_autocast_enabled(images.device.type):
-            # Channels beside each other in memory: bfloat16 convolutions and what follows them take half the time. In
-            # float32 the order of additions stays what it was recorded with.
+        if self._is_folded or torch.is_autocast_enabled(images.device.type):
+            # Channels beside each other in memory: convolutions and what follows them take half the time. Otherwise the
+            # order of additions in float32 stays what it was recorded with.
             images = images.to(memory_format=torch.channels_last)
         return list(self.network(images))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import cv2
 import numpy as np
 
 from muad.errors import ConfigError, DataError
+from muad.images.loading import read_ahead
+from muad.threads import reading_threads
 from muad.toy_factory.products import PRODUCTS, check_category, check_image_px, render
 
 if TYPE_CHECKING:
@@ -91,11 +94,11 @@ def write_toy_factory(
     pieces = list(_pieces(order))
     try:
         _open_folder(out, order)
-        for done, piece in enumerate(pieces, start=1):
-            if not _is_written(out, piece):
-                _write_piece(out, piece, order)
-            if progress is not None:
-                progress(done, len(pieces))
+        # Threads are enough: nearly all of the time is numpy's and OpenCV's, which release Python's lock.
+        with closing(read_ahead(lambda piece: _complete(out, piece, order), pieces, ahead=reading_threads())) as made:
+            for done, _ in enumerate(made, start=1):
+                if progress is not None:
+                    progress(done, len(pieces))
         _write_manifest(out, order, complete=True)
     except OSError as error:
         raise DataError(
@@ -197,8 +200,10 @@ def _is_written(out: Path, piece: _Piece) -> bool:
     return (out / piece.image).is_file() and (piece.mask is None or (out / piece.mask).is_file())
 
 
-def _write_piece(out: Path, piece: _Piece, order: _Order) -> None:
-    """Render one image and write it, its mask first."""
+def _complete(out: Path, piece: _Piece, order: _Order) -> None:
+    """Render one image and write it, its mask first, unless that was done before."""
+    if _is_written(out, piece):
+        return
     image, mask = render(
         piece.category, seed=order.seed, index=piece.index, defect=piece.defect, image_px=order.image_px
     )

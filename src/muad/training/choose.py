@@ -109,6 +109,7 @@ def _memory(catalog: Catalog) -> RunConfig:
         coreset_fraction=share,
         candidate_fraction=share,
         most_patches=max(1, _REMEMBERED // categories),
+        precision="auto",
     )
     return RunConfig(detector=detector, training=TrainingConfig(calibration_share=_share(catalog)))
 
