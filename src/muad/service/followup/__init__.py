@@ -1,0 +1,1 @@
+"""After go-live: whether anything has changed, what people said of parts, and what follows from it."""
