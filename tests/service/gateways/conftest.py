@@ -88,15 +88,15 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `ca.pem`, and `server` and `client` as .pem and .key, signed by it, for localhost."""
+    """`ca.pem`; for localhost, with keys, `server` and `client`, signed by it, and `stranger`, signed by itself."""
     folder = tmp_path_factory.mktemp("certificates")
     ca_key, ca = _certificate("a test authority", None)
     (folder / "ca.pem").write_bytes(ca.public_bytes(Encoding.PEM))
-    for name in ("server", "client"):
-        key, certificate = _certificate(name, (ca_key, ca))
+    for name, signer in (("server", (ca_key, ca)), ("client", (ca_key, ca)), ("stranger", None)):
+        key, certificate = _certificate(name, signer)
         (folder / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
         plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (folder / f"{name}.key").write_bytes(plain)
+        (folder / f"{name}-key.pem").write_bytes(plain)
     return folder
 
 

@@ -175,7 +175,7 @@ def test_the_connection_is_encrypted_and_the_password_checked(
     broker = Broker(
         *(tmp_path, free_port(), "allow_anonymous false", f"password_file {users}"),
         *(f"cafile {certificates / 'ca.pem'}", f"certfile {certificates / 'server.pem'}"),
-        f"keyfile {certificates / 'server.key'}",
+        f"keyfile {certificates / 'server-key.pem'}",
     )
     broker.start()
     try:
