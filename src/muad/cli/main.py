@@ -29,6 +29,7 @@ from muad.cli import (
     probe_encoder,
     recipes,
     report,
+    serve,
     settings,
     train,
     watch,
@@ -57,6 +58,7 @@ app.command("report", rich_help_panel=_WORK)(report.command)
 app.command("predict", rich_help_panel=_WORK)(predict.command)
 app.command("export", rich_help_panel=_WORK)(export.command)
 app.command("watch", rich_help_panel=_WORK)(watch.command)
+app.command("serve", rich_help_panel=_WORK)(serve.command)
 app.command("check-bundle", rich_help_panel=_WORK)(check_bundle.command)
 app.add_typer(
     recipes.app,

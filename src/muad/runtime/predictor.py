@@ -86,6 +86,13 @@ class Predictor:
             self._prepare(read_run(self._source.folder))
 
     @property
+    def folder(self) -> Path:
+        """The run's small files as they are now, limits among them; of a bundle a private copy, not to be changed."""
+        with self._lock:
+            self._source.refresh()
+        return self._source.folder
+
+    @property
     def limits(self) -> Limits | None:
         """How images are judged; None without limits. Each group of images is judged by `limits.toml` as it is then."""
         return self._limits.limits
@@ -125,7 +132,8 @@ class Predictor:
         """Like `predict`, one by one, holding two batches in memory; what is no image comes with `error` set."""
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
-        self._require_known(category, channels)
+        self._require_known(category)
+        _require_order(channels)
         return self._stream(images, batch_size, category, channels)
 
     def look(
@@ -153,7 +161,7 @@ class Predictor:
         if isinstance(image, Photograph):
             category = category if image.category is None else image.category
             image = image.image
-        self._require_known(category, channels)
+        _require_order(channels)
         path, preprocessing = Path(image) if isinstance(image, (str, Path)) else None, self._preprocessing
         category = self.category_of(path, category)
         try:
@@ -194,8 +202,10 @@ class Predictor:
         """What an image is said to show: the given category, else the innermost folder of its path named like one.
 
         Raises:
-            ConfigError: Neither says, and the run has a detector for each category but has not learned to recognise it.
+            ConfigError: The run has no such category; or neither says, and the run has a detector for each category but
+                has not learned to recognise it.
         """
+        self._require_known(category)
         if category is None and len(self.categories) == 1:
             category = self.categories[0]
         if category is None and path is not None:
@@ -236,11 +246,9 @@ class Predictor:
         if self._capture is None and self.categories:
             self._note(NOT_CHECKED)
 
-    def _require_known(self, category: str | None, channels: Channels) -> None:
+    def _require_known(self, category: str | None) -> None:
         if category is not None and self.categories and category not in self.categories:
             raise ConfigError(f"category must be one of {', '.join(self.categories)}, got {category!r}.")
-        if channels not in get_args(Channels):
-            raise ConfigError(f"channels must be rgb or bgr, got {channels!r}.")
 
     def _stream(
         self, images: Iterable[ImageLike | Photograph], batch_size: int, category: str | None, channels: Channels
@@ -342,6 +350,11 @@ class Predictor:
             for oldest in list(self._detectors)[:-_KEPT_DETECTORS]:
                 del self._detectors[oldest]
             return detector
+
+
+def _require_order(channels: Channels) -> None:
+    if channels not in get_args(Channels):
+        raise ConfigError(f"channels must be rgb or bgr, got {channels!r}.")
 
 
 def _one_at_a_time(note: Callable[[str], None]) -> Callable[[str], None]:

@@ -23,6 +23,7 @@ from muad.service.history.models import (
     agreement,
     beside,
     keep_model,
+    keep_shadows,
     list_models,
     move_model,
     shadows_of,
@@ -232,6 +233,13 @@ class History:
         """How many parts there are by what was answered and what the shadow said, in this order."""
         with self.database.reading() as connection:
             return agreement(connection, model_id)
+
+    def add_shadows(self, judged: Sequence[ShadowJudgement]) -> int:
+        """Keep what shadows said after the answer; how many were kept: inspections that are gone are left out."""
+        if not judged:
+            return 0
+        with self._changing() as connection:
+            return keep_shadows(connection, judged)
 
     # Words of people
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from muad.service.history.faults import NotRecordedError
@@ -57,6 +58,22 @@ def move_model(connection: Connection, model_id: str, state: ModelState, who: st
             connection.execute(sa.update(_MODELS).where(_MODELS.c.id == moved_id).values(state=new))
             note_change(connection, who, "model", moved_id, old=old, new=new, reason=reason)
     return replace(known[model_id], state=state)
+
+
+def keep_shadows(connection: Connection, judged: Sequence[ShadowJudgement]) -> int:
+    """Keep what shadows said of parts that are there; how many were kept. A second judgement of a part is left out."""
+    there: set[str] = set()
+    for ids in parts(sorted({stored_text(shadow.inspection_id) for shadow in judged})):
+        query = sa.select(ROWS.c.id).where(ROWS.c.id.in_(ids))
+        if connection.dialect.name == "postgresql":  # retention waits
+            query = query.with_for_update(read=True, key_share=True)
+        there |= set(connection.scalars(query))
+    rows = [asdict(shadow) for shadow in judged if shadow.inspection_id in there]
+    if not rows:
+        return 0
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(insert(SHADOWS).on_conflict_do_nothing(), rows)
+    return len(rows)
 
 
 def shadows_of(connection: Connection, inspection_ids: Sequence[str]) -> dict[str, list[ShadowJudgement]]:

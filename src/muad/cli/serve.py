@@ -1,0 +1,58 @@
+"""`muad serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from muad.cli.display import say, show
+from muad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from muad.service.station import Station
+
+_EXTRA = ("alembic", "fastapi", "multipart", "prometheus_client", "sqlalchemy", "starlette", "uvicorn")
+
+
+def command(
+    run: Annotated[
+        Path | None, typer.Argument(help="Bundle or run folder; not needed where the station has a model.")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="The station's folder: history, pictures, station.toml.")] = Path(
+        "station"
+    ),
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.", show_default="8420")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check station.toml and what it names, and end.")] = False,
+) -> None:
+    """Serve a station: photographs come in over HTTP, verdicts go out, everything is remembered and shown on a page."""
+    try:
+        from muad.service.serve import check_settings, serve
+        from muad.service.settings import SETTINGS_FILE, read_settings
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        raise ConfigError(
+            f"{error.name} must be installed to serve a station, got none. Run: pip install 'muad[service]'"
+        ) from None
+
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    overrides: dict[str, dict[str, Any]] = {"service": given} if given else {}
+    if check:
+        for sentence in check_settings(read_settings(data, overrides)):
+            say(sentence)
+        there = (data / SETTINGS_FILE).is_file()
+        show(f"{data / SETTINGS_FILE} is well" if there else f"no {SETTINGS_FILE} in {data}: all is as usual")
+        return
+    serve(data, run, overrides=overrides, note=say, ready=_ready)
+
+
+def _ready(station: Station, address: str) -> None:
+    model = station.models.active
+    say(f"{model.facts.name} ({model.id}) judges {', '.join(model.predictor.categories) or 'photographs'}")
+    token = station.access.first_token(station.folder)
+    if token is not None:
+        say(f"the first token, an administrator's, is in {token}")
+    show(f"{address} serves {station.folder}; Ctrl-C ends")

@@ -1,0 +1,46 @@
+"""The web application of a station: routes, refusals, beginning and end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from muad._version import __version__
+from muad.service.access.securing import secure_app
+from muad.service.routes import health, inspections, tokens
+from muad.service.routes.faults import add_faults
+from muad.service.station import Station
+
+MOST_BODY_BYTES = 2**20
+"""Of any request but those that bring photographs or models."""
+
+
+def create_app(station: Station) -> FastAPI:
+    """The application; it begins and ends the station's work with its own."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(station.start)
+        yield
+        await run_in_threadpool(station.stop)
+
+    app = FastAPI(
+        title="muad station",
+        summary="Judges photographs of parts, remembers what it judged, and what people said.",
+        version=__version__,
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        root_path=station.settings.service.root_path,
+        max_body_size=MOST_BODY_BYTES,
+        lifespan=life,
+    )
+    app.state.station = station
+    secure_app(app, station.access)
+    add_faults(app)
+    for routes in (health, inspections, tokens):
+        app.include_router(routes.router)
+    return app

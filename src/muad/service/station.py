@@ -1,0 +1,170 @@
+"""A station: its folder, and everything that was opened for it. Nothing else in the process is shared.
+
+station = open_station(Path("station"), Path("bolts.muad"))
+station.start()
+job, = station.judge.submit([Asked(upload=..., station="line 1")])
+job.done.result()
+station.stop()
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from starlette.requests import HTTPConnection
+
+from muad.errors import DataError
+from muad.service.access.access import Access
+from muad.service.history import History, HistoryError, Pictures
+from muad.service.history.disk import Disk
+from muad.service.judging.judge import Judge
+from muad.service.judging.metrics import Metrics
+from muad.service.judging.models import Models
+from muad.service.judging.shadow import Shadow
+from muad.service.settings import StationSettings, read_settings
+
+HISTORY_FILE, LOCK_FILE = "history.sqlite", ".station.lock"
+_log = logging.getLogger("muad.station")
+
+
+class Station:
+    """Get it from `open_station`.
+
+    Attributes:
+        folder: Where everything of it lies.
+        settings: As station.toml says.
+        disk: Whether there is room.
+        history: What was judged.
+        access: Who may do what.
+        pictures: Photographs and maps.
+        models: What judges.
+        shadow: What judges along.
+        judge: Where photographs go.
+        metrics: What Prometheus is told.
+        stopping: Set when it is about to end: what waits for news has to end, too.
+    """
+
+    def __init__(self, folder: Path, settings: StationSettings, note: Callable[[str], None]) -> None:
+        self.folder, self.settings = folder, settings
+        self.stopping = threading.Event()
+        self.disk = Disk(folder, settings.history.reserve_mb)
+        self._lock = _lock_of(folder)
+        self.history = History(settings.history.url or f"sqlite:///{folder / HISTORY_FILE}", self.disk)
+        self.access = Access(self.history.database, settings.access)
+        self.pictures = Pictures(folder, self.disk)
+        if self._lock.is_first and (left := self.pictures.sweep()):
+            _log.warning("%d half-written pictures of a process that was killed were removed", left)
+        self._lock.share()
+        judging = settings.judging
+        self.models = Models(folder, self.history, judging, note)
+        self.judge = Judge(self.models, self.history, self.pictures, judging)
+        self.shadow = Shadow(self.models, self.history, judging.batch_size, judging.queue)
+        self.metrics = Metrics()
+        self.metrics.watch(self.judge, self.models, self.shadow, self.disk)
+        self.judge.job_listeners += [self.metrics.see, self.shadow.follow]
+
+    def troubles(self) -> list[str]:
+        """What keeps it from judging now, in sentences; empty if it is ready."""
+        found = []
+        if self.stopping.is_set() or self.judge.waiting.closed:
+            found.append("the station ends")
+        room = self.disk.room()
+        if not room.is_enough:
+            found.append(f"the disk is full: {room.free / 1e6:.0f} MB free, {room.reserve / 1e6:.0f} MB are kept")
+        try:
+            self.history.models()
+        except HistoryError as error:
+            found.append(str(error))
+        return found
+
+    def start(self) -> None:
+        """Begin to judge."""
+        self.shadow.start()
+        self.judge.start()
+
+    def stop(self) -> None:
+        """End what was accepted, and close."""
+        self.stopping.set()
+        self.judge.stop()
+        self.shadow.stop()
+        self.models.stop()
+        self.history.close()
+        self._lock.release()
+
+
+def open_station(
+    folder: Path,
+    model: Path | None = None,
+    *,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Station:
+    """A station with its model opened, which does not judge yet.
+
+    Args:
+        folder: Its folder; made if it is not there.
+        model: A bundle or run folder, for a station that has none, or is to have another one.
+        overrides: Settings by section and key that go before those of station.toml.
+        note: Called with sentences for whoever starts it.
+
+    Raises:
+        ConfigError: A setting cannot be.
+        CheckpointError: There is no model, or it cannot be used.
+        HistoryError: Its history cannot be opened.
+        DataError: Its folder cannot be made.
+    """
+    settings = read_settings(folder, overrides)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"station must have a folder, got {folder} ({error.strerror}). Name another.") from None
+    station = Station(folder.resolve(), settings, note)
+    try:
+        station.models.start(model)
+    except BaseException:
+        station.history.close()
+        raise
+    return station
+
+
+def station_of(connection: HTTPConnection) -> Station:
+    """The station that a request is for; a dependency of routes."""
+    station: Station = connection.app.state.station
+    return station
+
+
+class _Lock:
+    """Held by every process of a station, so that the first one knows that it is the first."""
+
+    def __init__(self, file: IO[bytes] | None, is_first: bool) -> None:
+        self._file, self.is_first = file, is_first
+
+    def share(self) -> None:
+        """Let other processes begin."""
+        if self._file is not None:
+            import fcntl
+
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def release(self) -> None:
+        """Say that this process is done."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _lock_of(folder: Path) -> _Lock:
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a station is one process
+        return _Lock(None, is_first=True)
+    file = (folder / LOCK_FILE).open("wb")
+    first = False
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        first = True
+    return _Lock(file, first)
