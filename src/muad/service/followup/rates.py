@@ -5,12 +5,12 @@ each stands for all that were not drawn. What is unknown has three sources, and 
 
 - *which passed parts were drawn*: the number of bad ones among all that passed, from an exact interval of the
   hypergeometric distribution, one for each share that was in force;
-- *who has not answered*: every part that was asked about and not answered may be good or bad. Nothing is assumed of them;
+- *who has not answered*: every part that was asked about without an answer may be good or bad, nothing is assumed;
 - *chance of the line itself*: the rate in the long run, from the Clopper-Pearson interval of counts.
 
-A rate grows with what it counts and falls with the rest, so the ends of the interval follow from the ends of the counts.
-The doubt is shared out between all of them (Bonferroni), half to the line and half to the draws: the interval covers the
-true rate at least as often as it says, and more often. `benchmarks/station_rates.py` shows how much.
+A rate grows with what it counts and falls with the rest, so the ends of the interval follow from those of the counts.
+The doubt is shared out between all of them (Bonferroni), half to the line and half to the draws: the interval covers
+the true rate at least as often as it says, and more often. `benchmarks/station_rates.py` shows how much.
 
 Words on passed parts that were not drawn are not counted into any share, because somebody had a reason to look at them.
 As known facts they bound what is possible.
