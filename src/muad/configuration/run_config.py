@@ -289,13 +289,13 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     # As JSON, because only there a strict check takes lists for tuples and text for paths.
     text = json.dumps(named, default=str)
     try:
-        checked: Any = TypeAdapter(_tree((settings,))).validate_json(text, strict=True)
+        checked: Any = _adapter(_tree((settings,))).validate_json(text, strict=True)
         return RunConfig(**{entry.name: getattr(checked, entry.name) for entry in dataclasses.fields(RunConfig)})
     except ValidationError as fault:
         # Said against all detectors there are, so that a setting of another one is known for what it is.
         every = settings_tree()
         try:
-            TypeAdapter(every).validate_json(text, strict=True)
+            _adapter(every).validate_json(text, strict=True)
         except ValidationError as error:
             raise ConfigError(explain(error, every)) from None
         raise ConfigError(explain(fault, _tree((settings,)))) from None
@@ -322,6 +322,11 @@ def _tree(detectors: tuple[type[DetectorConfig], ...]) -> type:
     )
     tree.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
     return tree
+
+
+@cache
+def _adapter(tree: type) -> TypeAdapter[Any]:
+    return TypeAdapter(tree)
 
 
 def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

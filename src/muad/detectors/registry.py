@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import sys
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,7 @@ ENTRY_POINTS = "muad.detectors"
 
 def detector_names() -> tuple[str, ...]:
     """Names of all detectors: muad's own, then those of other packages."""
-    return tuple(dict.fromkeys([*DETECTORS, *sorted(point.name for point in entry_points(group=ENTRY_POINTS))]))
+    return tuple(dict.fromkeys([*DETECTORS, *sorted(point.name for point in _brought())]))
 
 
 def detector_class(name: object) -> type[LearningDetector]:
@@ -46,7 +48,7 @@ def detector_class(name: object) -> type[LearningDetector]:
     Raises:
         ConfigError: There is none, two packages claim the name, or the package that brings it is broken.
     """
-    brought = [point for point in entry_points(group=ENTRY_POINTS) if point.name == name]
+    brought = [point for point in _brought() if point.name == name]
     own = isinstance(name, str) and name in DETECTORS
     owners = sorted({_package(point) for point in brought} | ({"muad"} if own else set()))
     if len(owners) > 1:
@@ -75,6 +77,16 @@ def loadable_detectors() -> list[type[LearningDetector]]:
         except ConfigError:
             continue  # said to whoever asks for that one
     return found
+
+
+def _brought() -> tuple[EntryPoint, ...]:
+    """What other packages bring."""
+    return _brought_from(tuple(sys.path))
+
+
+@cache  # reads a file of every installed package
+def _brought_from(_sys_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=ENTRY_POINTS))
 
 
 def _load(point: EntryPoint) -> type[LearningDetector]:
