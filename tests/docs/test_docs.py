@@ -25,6 +25,7 @@ from muad.datasets.index import LAYOUTS
 from muad.encoders.families import FAMILIES, PYRAMIDS
 from muad.evaluation.figures import PROTOCOLS
 from muad.metrics.report import METRIC_NAMES
+from muad.service.settings import StationSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -125,11 +126,14 @@ def test_every_option_named_in_prose_exists() -> None:
         assert named <= known | foreign, page.name
 
 
-def test_toml_blocks_are_recipes() -> None:
-    blocks = [block for page in PAGES for block in _blocks(page, "toml")]
+def test_toml_blocks_are_recipes_and_those_on_the_station_its_settings() -> None:
+    blocks = [(page.name, block) for page in PAGES for block in _blocks(page, "toml")]
     assert blocks
-    for block in blocks:
-        parse_config(tomllib.loads(block))
+    for page, block in blocks:
+        if page.startswith("station"):
+            StationSettings.model_validate(tomllib.loads(block))
+        else:
+            parse_config(tomllib.loads(block))
 
 
 def test_tables_name_what_there_is() -> None:

@@ -31,6 +31,7 @@ from muad.cli import (
     report,
     serve,
     settings,
+    station,
     train,
     watch,
 )
@@ -60,6 +61,12 @@ app.command("export", rich_help_panel=_WORK)(export.command)
 app.command("watch", rich_help_panel=_WORK)(watch.command)
 app.command("serve", rich_help_panel=_WORK)(serve.command)
 app.command("check-bundle", rich_help_panel=_WORK)(check_bundle.command)
+app.add_typer(
+    station.app,
+    name="station",
+    help="Look after a station: who is let in, backups, what people said.",
+    rich_help_panel=_WORK,
+)
 app.add_typer(
     recipes.app,
     name="recipes",

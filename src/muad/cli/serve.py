@@ -25,6 +25,9 @@ def command(
     ),
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.", show_default="8420")] = None,
+    root_path: Annotated[
+        str | None, typer.Option(help="The path that a proxy in front shows it below.", show_default=False)
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check station.toml and what it names, and end.")] = False,
 ) -> None:
     """Serve a station: photographs come in over HTTP, verdicts go out, everything is remembered and shown on a page."""
@@ -38,7 +41,8 @@ def command(
             f"{error.name} must be installed to serve a station, got none. Run: pip install 'muad[service]'"
         ) from None
 
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    said = {"host": host, "port": port, "root_path": root_path}
+    given = {name: value for name, value in said.items() if value is not None}
     overrides: dict[str, dict[str, Any]] = {"service": given} if given else {}
     if check:
         for sentence in check_settings(read_settings(data, overrides)):

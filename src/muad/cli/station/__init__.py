@@ -1,0 +1,10 @@
+"""`muad station`: a file for each verb, added here."""
+
+from __future__ import annotations
+
+import typer
+
+from muad.cli.station import token
+
+app = typer.Typer(no_args_is_help=True)
+app.add_typer(token.app, name="token", help="Who is let in: make, list and take back tokens.")

@@ -1,0 +1,44 @@
+"""The history of a station that a verb works on, whether the station runs or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from muad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from muad.service.history import History
+
+Data = Annotated[Path, typer.Option(help="The station's folder.")]
+STATION = Path("station")
+"""Its default, as for `muad serve`."""
+
+
+@contextmanager
+def open_history(data: Path) -> Iterator[History]:
+    """The history that station.toml of the folder names, closed at the end.
+
+    Raises:
+        ConfigError: There is no station in the folder.
+        HistoryError: Its history cannot be opened.
+    """
+    from muad.service.history import History
+    from muad.service.settings import SETTINGS_FILE, read_settings
+    from muad.service.station import HISTORY_FILE
+
+    settings = read_settings(data)
+    if settings.history.url is None and not (data / HISTORY_FILE).is_file():
+        raise ConfigError(
+            f"data must be the folder of a station, got {data} without {HISTORY_FILE} or a {SETTINGS_FILE} that "
+            "names another. Start one with `muad serve`, or name its folder."
+        )
+    history = History(settings.history.url or f"sqlite:///{data.resolve() / HISTORY_FILE}")
+    try:
+        yield history
+    finally:
+        history.close()
