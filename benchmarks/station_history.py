@@ -60,7 +60,9 @@ def main(url: str | None = None) -> None:
 
 def fill(history: History, random: np.random.Generator) -> None:
     """A quarter of a year of five products on three lines."""
-    region = Region(polygon=((10, 10), (60, 12), (58, 70), (12, 66)), area_px=2800, peak=0.8, peak_at=(30, 31), mean=0.6)
+    region = Region(
+        polygon=((10, 10), (60, 12), (58, 70), (12, 66)), area_px=2800, peak=0.8, peak_at=(30, 31), mean=0.6
+    )
     kept = Kept(photo="", photo_sha256="0" * 64, photo_bytes=180_000, map="", map_sha256="1" * 64, map_bytes=90_000)
     plain = NewInspection(
         id="0" * 32,
@@ -143,10 +145,9 @@ def measure(history: History, random: np.random.Generator) -> list[str]:
     every = np.array(list(itertools.chain(*times.values())))
     lines = ["| asked for | queries | median ms | p95 ms | longest ms |", "|---|---|---|---|---|"]
     lines.append(row("every combination of the filters", every))
-    for when in TIMES:
-        lines.append(row(f"of these, {when}", np.concatenate([t for key, t in times.items() if key[0] == when])))
-    for name in FILTERS:
-        lines.append(row(f"of these, with {name}", np.concatenate([t for key, t in times.items() if name in key])))
+    for name in (*TIMES, *FILTERS):
+        some = np.concatenate([own for key, own in times.items() if name in key])
+        lines.append(row(f"of these, with {name}", some))
     lines += [row(name, np.array(list(run))) for name, run in others(history, parts)]
     worst = sorted(times, key=lambda key: -np.quantile(times[key], 0.95))[:8]
     lines += ["", *(f"- slow: {' + '.join(key)}: {max(times[key]):.0f} ms" for key in worst), ""]
@@ -158,24 +159,34 @@ def measure(history: History, random: np.random.Generator) -> list[str]:
 def others(history: History, parts: list[Any]) -> Iterator[tuple[str, Iterator[float]]]:
     """What else the pages ask for."""
     yield "the newest page", (timed(lambda: history.search(InspectionFilter())) for _ in range(50))
-    yield "a page from the middle, by its cursor", (
-        timed(lambda c=cursor: history.search(InspectionFilter(), c))
-        for cursor in [history.search(InspectionFilter(until=part.at)).cursor for part in parts]
+    yield (
+        "a page from the middle, by its cursor",
+        (
+            timed(lambda c=cursor: history.search(InspectionFilter(), c))
+            for cursor in [history.search(InspectionFilter(until=part.at)).cursor for part in parts]
+        ),
     )
-    yield "the review queue, oldest first", (
-        timed(lambda: history.search(InspectionFilter(verdicts=("review",), word="none"), order="oldest"))
-        for _ in range(50)
+    yield (
+        "the review queue, oldest first",
+        (
+            timed(lambda: history.search(InspectionFilter(verdicts=("review",), word="none"), order="oldest"))
+            for _ in range(50)
+        ),
     )
-    yield "counters of a shift (8 hours)", (
-        timed(
-            lambda p=part: history.counts(
-                InspectionFilter(since=p.at - timedelta(hours=8), until=p.at, station=p.station), by="verdict"
+    yield (
+        "counters of a shift (8 hours)",
+        (
+            timed(
+                lambda p=part: history.counts(
+                    InspectionFilter(since=p.at - timedelta(hours=8), until=p.at, station=p.station), by="verdict"
+                )
             )
-        )
-        for part in parts
+            for part in parts
+        ),
     )
-    yield "scores of a product in a week", (
-        timed(lambda p=part: history.scores(p.judged_as, p.at - timedelta(days=7), p.at)) for part in parts
+    yield (
+        "scores of a product in a week",
+        (timed(lambda p=part: history.scores(p.judged_as, p.at - timedelta(days=7), p.at)) for part in parts),
     )
     yield "one inspection", (timed(lambda p=part: history.get(p.id)) for part in parts)
     yield "events since an inspection", (timed(lambda p=part: history.since(p.id)) for part in parts)
@@ -226,7 +237,7 @@ def write(is_sqlite: bool, lines: list[str]) -> None:
     """Put the table where the page takes it from; each database has a part of its own."""
     title = f"SQLite {sqlite3.sqlite_version}" if is_sqlite else "PostgreSQL"
     before = RESULT.read_text(encoding="utf-8") if RESULT.is_file() else ""
-    kept = [part for part in before.split("### ")[1:] if not part.startswith(title.split()[0])]
+    kept = [part for part in before.split("### ")[1:] if not part.startswith(title.split(maxsplit=1)[0])]
     own = f"{title}, {ROWS_IN_ALL} parts, {platform.machine()}, 2 cores\n\n" + "\n".join(lines) + "\n\n"
     text = "".join(f"### {part}" for part in sorted([*kept, own], reverse=True))
     RESULT.write_text(text.rstrip() + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ import pytest
 
 from muad.errors import ConfigError
 from muad.service.history import (
+    DriftSignal,
     History,
     InspectionFilter,
     Kept,
@@ -128,6 +129,40 @@ def test_what_shadows_say_is_kept_beside_what_was_answered(history, inspect):
     assert history.agreement("new") == {("pass", "reject"): 1, ("reject", "reject"): 1}
     assert [(one.id, shadow) for one, shadow in history.shadowed("new", only_other=True)] == [(parts[0].id, shadows[0])]
     assert [one.id for one, _ in history.shadowed("new")] == [parts[1].id, parts[0].id]
+
+
+def test_a_shadow_that_judges_after_the_answer_is_kept_for_parts_that_are_there(history, inspect):
+    (part,) = history.record([inspect()])
+    late = [ShadowJudgement(inspection_id=one, model_id="new", verdict="pass") for one in (part.id, "0" * 32)]
+    assert history.add_shadows(late) == 1
+    assert history.add_shadows([]) == 0
+    history.add_shadows(late)
+    assert history.shadows([part.id]) == {part.id: late[:1]}
+
+
+def test_a_signal_of_drift_is_open_until_it_is_ended_once(history):
+    at = now()
+    signal = DriftSignal(
+        id=new_id(at),
+        station="line 1",
+        judged_as="bolt",
+        quantity="score",
+        direction="higher",
+        began_at=at - timedelta(days=1),
+        raised_at=at,
+        inspections=80,
+        statistic=12.5,
+        threshold=10.0,
+        parts=("a", "b"),
+    )
+    assert history.add_signal(signal) == signal
+    assert history.signals(open_only=True) == history.signals(at, "line 1", "bolt") == [signal]
+    assert history.signals(judged_as="nut") == history.signals(at + timedelta(seconds=1)) == []
+    history.end_signal(signal.id, at, "lamp renewed")
+    assert history.signals() == [replace(signal, ended_at=at, note="lamp renewed")]
+    assert history.signals(open_only=True) == []
+    with pytest.raises(NotRecordedError, match="signal must be one that has not ended"):
+        history.end_signal(signal.id, at)
 
 
 def test_one_model_is_active_and_every_move_is_noted(history):

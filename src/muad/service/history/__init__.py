@@ -6,6 +6,7 @@ beside it. Nothing here knows of HTTP.
 
 from __future__ import annotations
 
+from muad.service.history.disk import Disk
 from muad.service.history.faults import DiskFullError, HistoryError, HistoryUnavailableError, NotRecordedError
 from muad.service.history.filters import InspectionFilter
 from muad.service.history.history import History
@@ -14,6 +15,7 @@ from muad.service.history.pictures import Pictures
 from muad.service.history.record import (
     OUTCOMES,
     Change,
+    DriftSignal,
     Inspection,
     Kept,
     Model,
@@ -23,13 +25,17 @@ from muad.service.history.record import (
     Word,
 )
 from muad.service.history.search import Page
+from muad.service.history.settings import HistorySettings
 
 __all__ = [
     "OUTCOMES",
     "Change",
+    "Disk",
     "DiskFullError",
+    "DriftSignal",
     "History",
     "HistoryError",
+    "HistorySettings",
     "HistoryUnavailableError",
     "Inspection",
     "InspectionFilter",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ from muad.service.history.faults import NotRecordedError
 from muad.service.history.filters import InspectionFilter
 from muad.service.history.ids import new_id, now
 from muad.service.history.models import (
-    SHADOWS,
     agreement,
     beside,
     keep_model,
@@ -32,6 +31,7 @@ from muad.service.history.people import keep_word, list_changes, note_change, st
 from muad.service.history.record import (
     Change,
     ChangeKind,
+    DriftSignal,
     Inspection,
     Model,
     ModelState,
@@ -52,6 +52,7 @@ from muad.service.history.search import (
     find_page,
     stream_all,
 )
+from muad.service.history.signals import end_signal, keep_signal, list_signals
 from muad.service.history.tables import stored_text
 
 if TYPE_CHECKING:
@@ -117,9 +118,7 @@ class History:
             recorded = by_column(connection, "id", [one.id for one in new])
             keys = [one.idempotency_key for one in new if one.id not in recorded and one.idempotency_key is not None]
             earlier = by_column(connection, "idempotency_key", keys)
-            judged = [asdict(shadow) for shadow in shadows if shadow.inspection_id in recorded]
-            if judged:
-                connection.execute(sa.insert(SHADOWS), judged)
+            keep_shadows(connection, [shadow for shadow in shadows if shadow.inspection_id in recorded])
         return [recorded.get(one.id) or earlier[one.idempotency_key or ""] for one in new]
 
     def get(self, inspection_id: str) -> Inspection:
@@ -305,6 +304,35 @@ class History:
         """
         with self._changing() as connection:
             return move_model(connection, model_id, state, who, reason)
+
+    # Drift
+
+    def add_signal(self, signal: DriftSignal) -> DriftSignal:
+        """Keep a signal that was raised."""
+        with self._changing() as connection:
+            keep_signal(connection, signal)
+        return signal
+
+    def end_signal(self, signal_id: str, at: datetime, note: str | None = None) -> None:
+        """Say that a signal is over, and why.
+
+        Raises:
+            NotRecordedError: There is no such signal, or it has ended.
+        """
+        with self._changing() as connection:
+            end_signal(connection, signal_id, at, note)
+
+    def signals(
+        self,
+        since: datetime | None = None,
+        station: str | None = None,
+        judged_as: str | None = None,
+        *,
+        open_only: bool = False,
+    ) -> list[DriftSignal]:
+        """Signals of drift, those raised last first."""
+        with self.database.reading() as connection:
+            return list_signals(connection, since, station, judged_as, open_only)
 
     # Who did what
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, get_args
 
 from muad.capture import Reason
@@ -20,6 +20,7 @@ OUTCOMES: tuple[str, ...] = (*get_args(Verdict), "no verdict", "error")
 Source = Literal["http", "watch", "camera", "batch"]
 Saying = Literal["good", "bad"]
 ModelState = Literal["active", "shadow", "loaded", "retired"]
+Direction = Literal["higher", "lower", "wider", "more"]
 ChangeKind = Literal["limit", "model", "token", "login", "settings", "retention", "recalibration"]
 
 LONGEST_NAME = 200
@@ -323,6 +324,48 @@ class Change:
         require_text("reason", self.reason, LONGEST_TEXT)
 
 
-def in_utc(at: datetime) -> datetime:
-    """The same moment, in UTC."""
-    return at.astimezone(UTC)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftSignal:
+    """A quantity that has left what the calibration showed.
+
+    Attributes:
+        id: Its own.
+        station: Where.
+        judged_as: Of which product; None for all.
+        quantity: What drifts, such as `score` or `brightness`.
+        direction: Which way.
+        began_at: When it began, as far as can be told.
+        raised_at: When it was noticed.
+        inspections: After how many parts.
+        statistic: What the test had come to.
+        threshold: What it must exceed.
+        parts: Ids of inspections that show it.
+        ended_at: When it was over, or None.
+        note: Why it was over, or None.
+    """
+
+    id: str
+    station: str
+    judged_as: str | None
+    quantity: str
+    direction: Direction
+    began_at: datetime
+    raised_at: datetime
+    inspections: int
+    statistic: float
+    threshold: float
+    parts: tuple[str, ...] = ()
+    ended_at: datetime | None = None
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be kept.
+
+        Raises:
+            ConfigError: A text or time cannot be kept.
+        """
+        for name in ("station", "judged_as", "quantity"):
+            require_text(name, getattr(self, name))
+        require_text("note", self.note, LONGEST_TEXT)
+        require_time("began_at", self.began_at)
+        require_time("raised_at", self.raised_at)

@@ -235,10 +235,12 @@ class DriftSignalRow(Base):
     station: Mapped[str]
     judged_as: Mapped[str | None]
     quantity: Mapped[str]
+    direction: Mapped[str]
     began_at: Mapped[datetime]
     raised_at: Mapped[datetime] = mapped_column(index=True)
     inspections: Mapped[int]
     statistic: Mapped[float]
     threshold: Mapped[float]
+    parts: Mapped[list[Any]]
     ended_at: Mapped[datetime | None]
     note: Mapped[str | None]
