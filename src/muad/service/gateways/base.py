@@ -74,7 +74,7 @@ class Submission:
 
     Attributes:
         content: The bytes of an image file.
-        name: What it is called, for messages.
+        name: What it is called; of a file its way from the watched folder.
         source: By which way.
         station: Where it was taken, or None for the station's own name.
         category: What it shows, if that is known.
@@ -95,16 +95,48 @@ class Submission:
     idempotency_key: str | None = None
 
 
-class BusyError(Exception):
-    """The station cannot take a photograph now: its queue or its disk is full. It has to come again."""
+class LaterError(Exception):
+    """The station cannot take a photograph now: its queue or its disk is full. It has to come again.
+
+    Args:
+        reason: What a person should read.
+        wait_s: After how long it is worth another try.
+    """
+
+    def __init__(self, reason: str, wait_s: float = 1.0) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
 
 
 Submit = Callable[[Submission], "Future[Inspection]"]
-"""Has a photograph judged and recorded like one that came by HTTP.
+"""Has a photograph judged and recorded like one that came by HTTP; never raises.
 
 The future ends with the recorded inspection, of which one with the verdict `error` could not be judged; with a
-`BusyError` if the station cannot take it now; or with a `MuadError` if it never will.
+`LaterError` if the station cannot take it now; or with a `MuadError` if it never will.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InletState:
+    """How a way in does.
+
+    Attributes:
+        name: Of the inlet.
+        taken: Photographs that were judged and recorded since the start.
+        refused: Photographs that the station will never take.
+        skipped: Moments of a camera for which there was no photograph, or no place.
+        waiting: Files that are not done.
+        away_for_s: How long folder or camera have been away; None while they are there.
+        error: Why, or why the last photograph was refused; None if nothing is wrong.
+    """
+
+    name: str
+    taken: int
+    refused: int
+    skipped: int = 0
+    waiting: int = 0
+    away_for_s: float | None = None
+    error: str | None = None
 
 
 class Inlet(Protocol):
@@ -118,6 +150,9 @@ class Inlet(Protocol):
 
     def stop(self) -> None:
         """Bring in no more; what was submitted goes on."""
+
+    def state(self) -> InletState:
+        """How it does."""
 
 
 class Section(BaseModel):
