@@ -28,6 +28,9 @@ def command(
     root_path: Annotated[
         str | None, typer.Option(help="The path that a proxy in front shows it below.", show_default=False)
     ] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="A camera: its number, a stream's address or a video file.", show_default=False)
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check station.toml and what it names, and end.")] = False,
 ) -> None:
     """Serve a station: photographs come in over HTTP, verdicts go out, everything is remembered and shown on a page."""
@@ -44,8 +47,11 @@ def command(
     said = {"host": host, "port": port, "root_path": root_path}
     given = {name: value for name, value in said.items() if value is not None}
     overrides: dict[str, dict[str, Any]] = {"service": given} if given else {}
+    if camera is not None:
+        is_file = Path(camera).is_file()  # as seen from here; in station.toml it would be from the station's folder
+        overrides["camera"] = {"source": str(Path(camera).absolute()) if is_file else camera}
     if check:
-        for sentence in check_settings(read_settings(data, overrides)):
+        for sentence in check_settings(read_settings(data, overrides), data):
             say(sentence)
         there = (data / SETTINGS_FILE).is_file()
         show(f"{data / SETTINGS_FILE} is well" if there else f"no {SETTINGS_FILE} in {data}: all is as usual")

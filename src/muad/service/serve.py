@@ -18,6 +18,7 @@ import uvicorn
 from muad.errors import ConfigError
 from muad.service.access.exposure import check_certificate, check_exposure
 from muad.service.app import create_app
+from muad.service.gateways.opening import check_gateways
 from muad.service.settings import StationSettings
 from muad.service.station import Station, open_station
 
@@ -48,7 +49,7 @@ def serve(
     """
     station = open_station(folder, model, overrides=overrides, note=note)
     settings = station.settings
-    for sentence in check_settings(settings):
+    for sentence in check_settings(settings, folder):
         note(sentence)
     config = server_config(station)
     sock = _bound(settings)
@@ -57,8 +58,12 @@ def serve(
     server.run(sockets=[sock])
 
 
-def check_settings(settings: StationSettings) -> list[str]:
+def check_settings(settings: StationSettings, folder: Path) -> list[str]:
     """What can be checked of settings before anything is opened; sentences on what a person should know.
+
+    Args:
+        settings: As station.toml says.
+        folder: The station's, from which paths in it are seen.
 
     Raises:
         ConfigError: They do not go together.
@@ -68,7 +73,7 @@ def check_settings(settings: StationSettings) -> list[str]:
     told = check_exposure(settings.access, host=service.host, encrypted=encrypted, root_path=service.root_path)
     if service.tls_certificate is not None and service.tls_key is not None:
         told += check_certificate(service.tls_certificate, service.tls_key)
-    return told
+    return told + check_gateways(settings, folder)
 
 
 def server_config(station: Station) -> uvicorn.Config:

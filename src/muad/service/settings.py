@@ -9,13 +9,14 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from muad.errors import ConfigError
 from muad.runs.faults import closest, constraint_of
 from muad.service.access.settings import AccessSettings
+from muad.service.gateways.opening import GatewaySections
 from muad.service.judging.settings import JudgingSettings
 from muad.service.judging.uploads import UploadSettings
 
@@ -64,7 +65,7 @@ class HistorySettings(BaseModel):
     reserve_mb: float = Field(default=200.0, ge=1, le=1e7)
 
 
-class StationSettings(BaseModel):
+class StationSettings(GatewaySections):
     """All sections."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -95,8 +96,9 @@ def read_settings(folder: Path, overrides: Mapping[str, Mapping[str, Any]] | Non
         raise ConfigError(f"{SETTINGS_FILE} must be valid TOML, got {path}: {error}. Correct it.") from None
     for section, table in (overrides or {}).items():
         there = values.setdefault(section, {})
-        if isinstance(there, dict):
-            there.update(table)
+        if not isinstance(there, dict):
+            raise ConfigError(f"{path}: {section} must be there once for an option to change it, got it several times.")
+        there.update(table)
     try:
         return StationSettings.model_validate(values)
     except ValidationError as error:
@@ -110,9 +112,11 @@ def known_keys() -> list[str]:
 
 def _keys(kind: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in kind.model_fields.items():
-        nested = field.annotation
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            yield from _keys(nested, f"{prefix}{name}.")
+        # A section may be absent, `X | None`, or stand several times, `tuple[X, ...]`.
+        choices = (field.annotation, *get_args(field.annotation))
+        nested = [kind for kind in choices if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if nested:
+            yield from _keys(nested[0], f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
 

@@ -20,6 +20,8 @@ from starlette.requests import HTTPConnection
 
 from muad.errors import DataError
 from muad.service.access.access import Access
+from muad.service.gateways.opening import GatewayMetrics, Gateways
+from muad.service.gateways.submitting import Submitter
 from muad.service.history import History, HistoryError, Pictures
 from muad.service.history.disk import Disk
 from muad.service.judging.judge import Judge
@@ -45,6 +47,7 @@ class Station:
         models: What judges.
         shadow: What judges along.
         judge: Where photographs go.
+        gateways: Ways in and out that station.toml asks for.
         metrics: What Prometheus is told.
         stopping: Set when it is about to end: what waits for news has to end, too.
     """
@@ -67,6 +70,9 @@ class Station:
         self.metrics = Metrics()
         self.metrics.watch(self.judge, self.models, self.shadow, self.disk)
         self.judge.job_listeners += [self.metrics.see, self.shadow.follow]
+        self.gateways = Gateways(settings, folder, settings.uploads.file_bytes)
+        self.metrics.registry.register(GatewayMetrics(self.gateways))
+        self.judge.listeners.append(self.gateways.see)
 
     def troubles(self) -> list[str]:
         """What keeps it from judging now, in sentences; empty if it is ready."""
@@ -86,11 +92,15 @@ class Station:
         """Begin to judge."""
         self.shadow.start()
         self.judge.start()
+        uploads, name = self.settings.uploads, self.settings.service.name
+        self.gateways.start(Submitter(self.judge, self.models, self.history, uploads, name), self.history)
 
     def stop(self) -> None:
         """End what was accepted, and close."""
         self.stopping.set()
+        self.gateways.stop_inlets()
         self.judge.stop()
+        self.gateways.close()
         self.shadow.stop()
         self.models.stop()
         self.history.close()

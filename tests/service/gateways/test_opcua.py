@@ -15,7 +15,8 @@ import pytest
 
 from muad.errors import ConfigError
 from muad.service.gateways.base import AwayError, RefusedError
-from muad.service.gateways.opcua import CODES, NAMESPACE, VALUES, OpcuaOutlet, OpcuaSettings
+from muad.service.gateways.opcua import OpcuaOutlet, OpcuaSettings
+from muad.service.gateways.opcua_values import CODES, NAMESPACE, VALUES
 
 asyncua = pytest.importorskip("asyncua", reason="needs asyncua: pip install 'muad[opcua]'")
 Messages = Callable[..., dict[str, Any]]

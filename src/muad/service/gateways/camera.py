@@ -23,7 +23,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import cv2
 import numpy as np
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
 from muad.errors import ConfigError
 from muad.service.gateways.base import InletState, LaterError, Section, Submission, Submit, read_secret
@@ -38,6 +38,17 @@ _SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 _MOST_REQUESTS: Final = 16
 _LONGEST_FACT: Final = 200
+
+
+def _number_or_address(value: object) -> object:
+    """Refuse anything else without saying what it is: there may be a password in it."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | str | SecretStr)
+        or (isinstance(value, int) and value < 0)
+    ):
+        raise ValueError("must be the number of a camera, or an address in quotes")
+    return value
 
 
 class CameraSettings(Section):
@@ -59,7 +70,7 @@ class CameraSettings(Section):
         timeout_s: How long to wait for a picture before the camera counts as away.
     """
 
-    source: Annotated[int, Field(ge=0, le=99)] | SecretStr
+    source: Annotated[SecretStr | int, BeforeValidator(_number_or_address)]
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w-]+$")] = "camera"
     trigger: Literal["request", "interval"] = "request"
     interval_s: Annotated[float, Field(ge=0.02, le=86_400)] = 1.0

@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 from pydantic import Field
 
 from muad.errors import ConfigError
-from muad.service.gateways.base import AwayError, Message, Section, is_loopback, read_secret, require_package
-from muad.service.gateways.tls import client_tls
+from muad.service.gateways.base import (
+    AwayError,
+    Message,
+    Section,
+    client_tls,
+    is_loopback,
+    read_secret,
+    require_package,
+)
 
 if TYPE_CHECKING:
     import paho.mqtt.client as paho

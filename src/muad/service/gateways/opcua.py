@@ -12,15 +12,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import os
 import socket
 import threading
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import CancelledError
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, cast
 
 from pydantic import Field
 
@@ -35,6 +34,7 @@ from muad.service.gateways.base import (
     require_file,
     require_package,
 )
+from muad.service.gateways.opcua_values import NAMESPACE, VALUES, node_id, values_of, variant
 
 if TYPE_CHECKING:
     from asyncua import ua
@@ -43,24 +43,10 @@ if TYPE_CHECKING:
     from asyncua.server.user_managers import UserManager
 
 _LOG = logging.getLogger(__name__)
-NAMESPACE: Final = "urn:muad:station"
-CODES: Final = {"pass": 1, "review": 2, "reject": 3, "unknown product": 4, "no verdict": 5, "error": 6}
-"""`VerdictCode` of each verdict; 0 before the first part. A part may go on at 1 alone."""
-Kind = Literal["String", "Double", "DateTime", "UInt32", "UInt16"]
-VALUES: Final[Mapping[str, Kind]] = {
-    **{"Verdict": "String", "VerdictCode": "UInt16", "Score": "Double", "PValue": "Double"},
-    **{"ReviewAbove": "Double", "RejectAbove": "Double", "Regions": "UInt32"},
-    **{"Product": "String", "Serial": "String", "Lot": "String", "Notice": "String", "Error": "String"},
-    **{"Time": "DateTime", "Model": "String", "InspectionId": "String"},
-    **{"CountPass": "UInt32", "CountReview": "UInt32", "CountReject": "UInt32", "CountOther": "UInt32"},
-    "Inspections": "UInt32",
-}
-"""The nodes of a station, in the order in which they are set, and their types."""
 _MOST_STATIONS: Final = 200
 _START_S: Final = 60.0
 _SHOW_S: Final = 10.0
 _STATE_FILE: Final = "opcua-last.json"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OpcuaSettings(Section):
@@ -178,7 +164,7 @@ class OpcuaOutlet:
             raise RefusedError(f"shows at most {_MOST_STATIONS} stations, got another: {station[:80]!r}")
         if before is not None and before["InspectionId"] == message["id"]:
             return  # it came twice, and counts once
-        values = _values(message, before or {})
+        values = values_of(message, before or {})
         self._wait(self._show(station, values))
         self._shown[station] = values
         self._remember()
@@ -255,7 +241,7 @@ class OpcuaOutlet:
                 CertificateValidator(options | CertificateValidatorOptions.PEER_CLIENT, trusted)
             )
         namespace = await server.register_namespace(NAMESPACE)
-        root = await server.get_objects_node().add_object(_node_id("Muad", namespace), f"{namespace}:Muad")
+        root = await server.get_objects_node().add_object(node_id("Muad", namespace), f"{namespace}:Muad")
         self._namespace, self._root = namespace, root
         for station, values in self._shown.items():
             await self._show(station, values)
@@ -267,19 +253,19 @@ class OpcuaOutlet:
 
         if station not in self._nodes:
             folder = await self._root.add_object(
-                _node_id(station, self._namespace), ua.QualifiedName(station, self._namespace)
+                node_id(station, self._namespace), ua.QualifiedName(station, self._namespace)
             )
             nodes = {}
             for name, kind in VALUES.items():
                 nodes[name] = await folder.add_variable(
-                    _node_id(f"{station}.{name}", self._namespace),
+                    node_id(f"{station}.{name}", self._namespace),
                     ua.QualifiedName(name, self._namespace),
-                    _variant(kind, values[name]),
+                    variant(kind, values[name]),
                 )
             self._nodes[station] = nodes
         at = datetime.fromisoformat(values["Time"])
         for name, kind in VALUES.items():
-            value = ua.DataValue(_variant(kind, values[name]), SourceTimestamp=cast("ua.DateTime", at))
+            value = ua.DataValue(variant(kind, values[name]), SourceTimestamp=cast("ua.DateTime", at))
             await self._nodes[station][name].write_value(value)
 
     def _remembered(self) -> dict[str, dict[str, Any]]:
@@ -329,46 +315,6 @@ class _Readers:
         return User(role=UserRole.User)
 
 
-def _values(message: Message, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What is shown of an inspection, as plain values; counters go on from before."""
-    counter = {"pass": "CountPass", "review": "CountReview", "reject": "CountReject"}.get(
-        message["verdict"], "CountOther"
-    )
-    counts = {name: before.get(name, 0) for name in VALUES if name.startswith("Count") or name == "Inspections"}
-    for name in (counter, "Inspections"):
-        counts[name] = (counts[name] + 1) % 2**32
-    return {
-        "Verdict": message["verdict"],
-        "VerdictCode": CODES[message["verdict"]],
-        "Score": message["score"],
-        "PValue": message["p_value"],
-        "ReviewAbove": message["review_above"],
-        "RejectAbove": message["reject_above"],
-        "Regions": len(message["regions"]),
-        "Product": message["product"],
-        "Serial": message["serial"],
-        "Lot": message["lot"],
-        "Notice": message["notice"],
-        "Error": message["error"],
-        "Time": message["at"],
-        "Model": message["model_id"],
-        "InspectionId": message["id"],
-        **counts,
-    }
-
-
-def _variant(kind: Kind, value: Any) -> ua.Variant:  # noqa: ANN401  a plain value
-    from asyncua import ua
-
-    if kind == "Double":
-        value = math.nan if value is None else float(value)
-    elif kind == "String":
-        value = value or ""
-    elif kind == "DateTime":
-        value = _EPOCH if value is None else datetime.fromisoformat(value)
-    return ua.Variant(value, ua.VariantType[kind])
-
-
 def _form(file: Path) -> str:
     """How a certificate or key is written, whatever it is called."""
     return "pem" if b"-----BEGIN" in file.read_bytes() else "der"
@@ -396,12 +342,6 @@ def _require_pair(certificate: Path, key: Path) -> None:
         ) from None
     if not fits:
         raise ConfigError(f"opcua.key must be the RSA key of opcua.certificate, got {key} for {certificate}.")
-
-
-def _node_id(name: str, namespace: int) -> ua.NodeId:
-    from asyncua import ua
-
-    return ua.NodeId(ua.String(name), ua.Int16(namespace))
 
 
 async def _cancel_all() -> None:

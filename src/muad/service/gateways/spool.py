@@ -124,11 +124,11 @@ class Spool:
             self._put_held()
         self._news.set()
 
-    def catch_up(self, since: Callable[[int], Iterable[Message]]) -> int:
+    def catch_up(self, since: Callable[[str], Iterable[Message]]) -> int:
         """Put in what was recorded, but not put in, before the station stopped the last time.
 
         Args:
-            since: The messages of inspections with a number above the one given, in order.
+            since: The messages of inspections recorded after the one of the id given, in order.
 
         Returns:
             How many there were. None for an outlet that is new.

@@ -2,7 +2,7 @@
 
 Put and taken off in transactions of SQLite's write-ahead log, so that a process killed at any moment leaves a whole
 file. A commit is not forced through the disk's cache: what a power cut takes is put in again from the history, since
-the file remembers the number of the last inspection it was given, and that is rolled back with it.
+the file remembers the last inspection it was given, and that is rolled back with it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ CREATE TABLE IF NOT EXISTS messages (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL, bytes INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL, body TEXT NOT NULL, at REAL NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
-INSERT OR IGNORE INTO state VALUES ('waiting', 0), ('bytes', 0), ('dropped', 0), ('refused', 0), ('last', NULL);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT OR IGNORE INTO state VALUES ('waiting', 0), ('bytes', 0), ('dropped', 0), ('refused', 0),
+    ('last', NULL), ('last_id', NULL);
 CREATE TRIGGER IF NOT EXISTS message_in AFTER INSERT ON messages BEGIN
     UPDATE state SET value = value + 1 WHERE name = 'waiting';
     UPDATE state SET value = value + new.bytes WHERE name = 'bytes';
@@ -64,14 +65,14 @@ class Fill:
         bytes: Of all of them.
         dropped: Messages that were given up because it was full, since it was made.
         refused: Messages that the far end will never take, since it was made.
-        last: Number of the last inspection it was given, or None.
+        last: Id of the last inspection it was given, or None.
     """
 
     waiting: int
     bytes: int
     dropped: int
     refused: int
-    last: int | None
+    last: str | None
 
 
 class SpoolFile:
@@ -116,7 +117,7 @@ class SpoolFile:
             sqlite3.Error: None of them is in the file.
         """
         rows = [(message["id"], body, len(body)) for message in messages for body in [_body(message)]]
-        last = max((int(message["number"]) for message in messages), default=None)
+        last = max(((int(message["number"]), message["id"]) for message in messages), default=None)
         with self._transaction() as database:
             before, size, dropped = self._numbers(database, "waiting", "bytes", "dropped")
             if drop_oldest:
@@ -134,7 +135,10 @@ class SpoolFile:
                     before, size = before + added, size + added * row[2]
             if given_up:
                 database.execute("UPDATE state SET value = ? WHERE name = 'dropped'", (dropped + given_up,))
-            database.execute("UPDATE state SET value = MAX(COALESCE(value, 0), ?) WHERE name = 'last'", (last or 0,))
+            known = self._numbers(database, "last")[0]
+            if last is not None and (known is None or last[0] > known):
+                both = [(value, name) for name, value in zip(("last", "last_id"), last, strict=True)]
+                database.executemany("UPDATE state SET value = ? WHERE name = ?", both)
         return given_up
 
     def first(self, count: int) -> list[Waiting]:
@@ -180,13 +184,13 @@ class SpoolFile:
             bytes=found["bytes"],
             dropped=found["dropped"],
             refused=found["refused"],
-            last=found["last"],
+            last=found["last_id"],
         )
 
     def forget_last(self) -> None:
         """Take nothing in from the history at the next start: the outlet is off for now."""
         with self._transaction() as database:
-            database.execute("UPDATE state SET value = NULL WHERE name = 'last'")
+            database.execute("UPDATE state SET value = NULL WHERE name IN ('last', 'last_id')")
 
     def close(self) -> None:
         """Close it."""

@@ -22,8 +22,7 @@ from pydantic import Field
 
 from muad._version import __version__
 from muad.errors import ConfigError
-from muad.service.gateways.base import AwayError, Message, RefusedError, Section, read_secret
-from muad.service.gateways.tls import client_tls
+from muad.service.gateways.base import AwayError, Message, RefusedError, Section, client_tls, read_secret
 
 _LEAST_SECRET: Final = 24
 _TRY_AGAIN: Final = frozenset({408, 425, 429})

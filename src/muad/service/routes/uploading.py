@@ -171,7 +171,7 @@ def _asked(
         category=facts.get("category"),
         serial=facts.get("serial"),
         lot=facts.get("lot"),
-        extras=_extras(facts.get("extras")),
+        extras=read_extras(facts.get("extras")),
         key=None if key is None else _own_key(person, key),
         received_ms=1000 * (time.perf_counter() - began),
     )
@@ -184,7 +184,12 @@ def _own_key(person: Person, key: str) -> str:
     return whole
 
 
-def _extras(text: str | None) -> dict[str, str]:
+def read_extras(text: str | None) -> dict[str, str]:
+    """Extras, as they come in a query or a form.
+
+    Raises:
+        ConfigError: They are no object of texts and numbers, or too many.
+    """
     if text is None:
         return {}
     values = _json("extras", text)
