@@ -13,7 +13,7 @@ from muad.errors import ConfigError
 if TYPE_CHECKING:
     from muad.service.station import Station
 
-_EXTRA = ("alembic", "fastapi", "multipart", "prometheus_client", "sqlalchemy", "starlette", "uvicorn")
+_EXTRA = ("alembic", "fastapi", "httpx", "multipart", "prometheus_client", "sqlalchemy", "starlette", "uvicorn")
 
 
 def command(
