@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -213,6 +214,22 @@ def test_a_broker_that_is_not_there_is_said_so(tmp_path: Path, free_port: Callab
         mute = MqttSettings(host="127.0.0.1", port=silent.getsockname()[1], timeout_s=0.3)
         with pytest.raises(AwayError, match="no answer"):
             MqttOutlet(mute, tmp_path).open()
+
+
+def test_the_example_reads_verdicts(broker: Broker, tmp_path: Path, message: Messages) -> None:
+    outlet = _outlet(broker, tmp_path)
+    outlet.send(message(1))
+    example = Path(__file__).parents[3] / "examples" / "station" / "read_mqtt.py"
+    reading = subprocess.Popen(
+        [sys.executable, str(example), "127.0.0.1", str(broker.port), "2"], stdout=subprocess.PIPE, text=True
+    )
+    assert reading.stdout is not None
+    assert reading.stdout.readline() == "listening\n"
+    sent = [message(2), message(3, verdict="pass")]
+    for each in (sent[0], sent[0], sent[1]):
+        outlet.send(each)
+    assert reading.communicate(timeout=20)[0] == "A2: reject stop\nA3: pass go on\n"
+    outlet.close()
 
 
 @pytest.mark.parametrize(

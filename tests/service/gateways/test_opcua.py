@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import shutil
 import socket
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -207,6 +212,37 @@ def test_a_port_that_is_taken_is_said_so_and_tried_again(
     assert _ask(f"opc.tcp://127.0.0.1:{port}", _read)["Inspections"] == 1
     outlet.close()
     assert "counters begin at 0" in caplog.text
+
+
+def test_the_example_reads_verdicts(shared: Any, message: Messages) -> None:
+    outlet, url, _ = shared
+    outlet.send(message(1, station="cell 3"))
+    example = Path(__file__).parents[3] / "examples" / "station" / "read_opcua.py"
+    with subprocess.Popen(
+        [sys.executable, str(example), url, "cell 3", "2"], stdout=subprocess.PIPE, text=True
+    ) as reading:
+        assert reading.stdout is not None
+        told: list[str] = []
+        reader = threading.Thread(target=lambda: told.extend(reading.stdout or []))
+        reader.start()
+        number, end = 1, time.monotonic() + 20
+        while reading.poll() is None and time.monotonic() < end:
+            number += 1
+            outlet.send(message(number, station="cell 3", verdict="pass"))
+            time.sleep(0.25)
+        reading.kill()
+        reader.join()
+    assert len(told) == 2
+    assert all(line.startswith("A") and line.endswith(": pass, score 1.25 go on\n") for line in told)
+
+
+def test_the_table_of_nodes_is_what_the_server_shows() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "station.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (\w+) \|", page, flags=re.MULTILINE)
+    told = {name: kind for names, kind in rows for name in re.findall(r"`(\w+)`", names) if name in VALUES}
+    assert told == dict(VALUES)
+    for verdict, code in CODES.items():
+        assert f"{code} {verdict}" in page
 
 
 def test_stations_without_end_are_not_shown(shared: Any, message: Messages, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -209,6 +212,33 @@ def test_messages_arrive_in_order_through_whatever_it_answers(
     spool.close()
     assert [json.loads(body)["number"] for _, _, body in receiver.got] == [1, 2, 2, 2, 3, 4, 5]
     assert (spool.state().sent, spool.state().refused, spool.state().failures) == (4, 1, 2)
+
+
+def test_the_example_knows_a_station_by_its_signature(
+    tmp_path: Path, message: Messages, free_port: Callable[[], int], wait_for: Any
+) -> None:
+    (tmp_path / "secret").write_text(SECRET, encoding="utf-8")
+    (tmp_path / "other").write_text(SECRET[::-1], encoding="utf-8")
+    example, port = Path(__file__).parents[3] / "examples" / "station" / "receive_webhook.py", free_port()
+    receiving = subprocess.Popen(
+        [sys.executable, str(example), str(port), "2"],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "SECRET": SECRET},
+    )  # fmt: skip
+    for secret, taken in (("secret", True), ("other", False)):
+        hook = WebhookOutlet(WebhookSettings(url=f"http://127.0.0.1:{port}/", secret_file=Path(secret)), tmp_path)
+
+        def came(hook: WebhookOutlet = hook, taken: bool = taken) -> bool:
+            try:
+                hook.send(message(1))
+            except AwayError:  # it starts
+                return False
+            except RefusedError:
+                return not taken
+            return taken
+
+        wait_for(came)
+        hook.close()
+    assert receiving.communicate(timeout=20)[0] == "A1 reject\nA1 is not from our station\n"
 
 
 @pytest.mark.parametrize(
