@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from muad._version import __version__
 from muad.service.access.securing import secure_app
-from muad.service.routes import camera, health, inspections, tokens
+from muad.service.routes import camera, gateways, health, inspections, tokens
 from muad.service.routes.faults import add_faults
 from muad.service.station import Station
 
@@ -41,6 +41,6 @@ def create_app(station: Station) -> FastAPI:
     app.state.station = station
     secure_app(app, station.access)
     add_faults(app)
-    for routes in (camera, health, inspections, tokens):
+    for routes in (camera, gateways, health, inspections, tokens):
         app.include_router(routes.router)
     return app

@@ -147,6 +147,22 @@ def test_what_was_recorded_and_not_put_into_the_spool_is_passed_on_after_a_resta
     assert json.loads(receiver.got[3][2])["serial"] == "A5"
 
 
+def test_what_a_far_end_refused_can_be_seen_and_tried_again(
+    make_station: Make, receiver: Receiver, wait_for: Any
+) -> None:
+    receiver.answers = [(422, {}, b"no order for this part")]
+    with _client(make_station(webhook={"url": receiver.url})) as client:
+        sent = client.post("/v1/inspections?category=bolt", content=photograph(1)).json()
+        wait_for(lambda: client.get("/v1/gateways").json()["outlets"][0]["refused"] == 1)
+        (outlet,) = client.get("/v1/gateways").json()["outlets"]
+        (aside,) = outlet["set_aside"]
+        assert aside["id"] == sent["id"]
+        assert aside["reason"].endswith("no order for this part")
+        assert client.post("/v1/gateways/webhook/again").json() == {"put_back": 1}
+        wait_for(lambda: len(receiver.got) == 2)
+        assert client.post("/v1/gateways/mqtt/again").status_code == 404
+
+
 def test_a_camera_that_is_not_there_is_said_so(make_station: Make, tmp_path: Path) -> None:
     with _client(make_station(camera={"source": str(tmp_path / "none.avi"), "name": "top"})) as client:
         away = client.post("/v1/camera/trigger")

@@ -97,15 +97,18 @@ def test_a_refused_message_is_set_aside_and_holds_nobody_up(tmp_path: Path, mess
     desk = Desk(lambda sent: RefusedError("no such product") if sent["number"] == 2 else None)
     spool = Spool(tmp_path, desk, QUICK)
     spool.start()
-    spool.put([message(number) for number in range(1, 4)])
+    sent = [message(number) for number in range(1, 4)]
+    spool.put(sent)
     wait_for(lambda: desk.taken == [1, 3])
     wait_for(lambda: spool.state().waiting == 0)
     assert spool.state().refused == 1
+    (aside,) = spool.refused(10)
+    assert (aside.id, aside.reason) == (sent[1]["id"], "no such product")
+    desk.fault = lambda _: None
+    assert spool.put_back() == 1, "once what was wrong there is mended"
+    wait_for(lambda: desk.taken == [1, 3, 2])
+    assert spool.refused(10) == []
     spool.close()
-    file = SpoolFile(tmp_path / "desk.sqlite")
-    ((kept, reason),) = file.refused()
-    file.close()
-    assert (kept["number"], reason) == (2, "no such product")
 
 
 def test_an_outlet_with_a_bug_stops_nothing(

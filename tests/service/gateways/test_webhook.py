@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,7 +53,8 @@ class Receiver:
                 for name, value in (extra | {"content-length": str(len(content))}).items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(content)
+                with suppress(OSError):  # who has gone, or reads no more
+                    self.wfile.write(content)
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -270,3 +270,23 @@ def client_tls(
                 f"got {certificate} and {key} ({error})."
             ) from None
     return context
+
+
+def hold(path: Path) -> IO[bytes] | None:
+    """The lock of the one process of a station that does a thing; None if another has it, or the disk takes nothing."""
+    try:
+        file: IO[bytes] = path.open("ab")
+    except OSError:  # a disk that takes nothing, for now
+        return None
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # a system without such locks runs one process
+        return file
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:  # a network folder without locks
+        return file
+    return file

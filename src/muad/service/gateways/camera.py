@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, SecretStr
 
 from muad.errors import ConfigError
-from muad.service.gateways.base import InletState, LaterError, Section, Submission, Submit, read_secret
+from muad.service.gateways.base import InletState, LaterError, Section, Submission, Submit, hold, read_secret
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -238,9 +238,15 @@ class Camera:
         return request.answer
 
     def _run(self, submit: Submit) -> None:
-        """Have the camera open, whatever comes."""
+        """Have the camera open, whatever comes; of several processes of a station one has it."""
         wait_s = _FIRST_WAIT_S
+        lock = None
         while not self._stop.is_set():
+            lock = lock or hold(self._folder / f".camera-{self.name}.lock")
+            if lock is None:
+                self._away("is open in another process of the station")
+                self._stop.wait(_FIRST_WAIT_S)
+                continue
             capture = None
             try:
                 source = self._settings.opened_as(self._folder)
@@ -259,6 +265,8 @@ class Camera:
                     capture.release()
             self._stop.wait(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        if lock is not None:
+            lock.close()
 
     def _opened(self, source: int | str) -> Any:  # noqa: ANN401  cv2.VideoCapture
         millis = int(1000 * self._settings.timeout_s)
@@ -297,6 +305,8 @@ class Camera:
                 return
             if not wanted and not is_due:
                 continue
+            if wanted and not is_file and not capture.grab():
+                continue  # what came first may have been exposed before it was asked for
             fine, picture = capture.retrieve()
             if not fine:
                 self._away("sends what is no picture")

@@ -163,6 +163,10 @@ class Gateways:
         for spool in self._spools:
             spool.close()
 
+    def spool(self, name: str) -> Spool | None:
+        """What stands before the way out of that name, if there is one."""
+        return next((spool for spool in self._spools if spool.name == name), None)
+
     @property
     def outlets(self) -> list[SpoolState]:
         """How ways out do."""

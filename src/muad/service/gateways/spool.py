@@ -22,8 +22,8 @@ from typing import IO, Annotated, Literal
 
 from pydantic import Field
 
-from muad.service.gateways.base import AwayError, Message, Outlet, RefusedError, Section
-from muad.service.gateways.spool_file import SpoolFile, Waiting
+from muad.service.gateways.base import AwayError, Message, Outlet, RefusedError, Section, hold
+from muad.service.gateways.spool_file import SetAside, SpoolFile, Waiting
 
 _LOG = logging.getLogger(__name__)
 _READ = 100  # messages read at once
@@ -166,6 +166,16 @@ class Spool:
             error=counts.error,
         )
 
+    def refused(self, count: int) -> list[SetAside]:
+        """The last messages that the far end would not take, the oldest first."""
+        return self._file.refused(count)
+
+    def put_back(self) -> int:
+        """Try again what the far end would not take; how many messages that is."""
+        count = self._file.put_back()
+        self._news.set()
+        return count
+
     def close(self, drain_s: float = 2.0) -> None:
         """Stop; what waits stays on disk.
 
@@ -212,7 +222,7 @@ class Spool:
         lock: IO[bytes] | None = None
         try:
             while not self._stop.is_set() and lock is None:
-                lock = _hold(self._lock_path)
+                lock = hold(self._lock_path)
                 if lock is None:
                     self._stop.wait(_LOOK_S)
             failed, opened = 0, False
@@ -316,23 +326,3 @@ class Spool:
         if now - self._counts.said.get(what, -_LOUD_S) >= _LOUD_S:
             self._counts.said[what] = now
             _LOG.error("outlet %s %s", self.name, sentence, exc_info=exc_info)
-
-
-def _hold(path: Path) -> IO[bytes] | None:
-    """The lock of the one process that empties a spool; None if another has it."""
-    try:
-        file: IO[bytes] = path.open("ab")
-    except OSError:  # a disk that takes nothing, for now
-        return None
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # a system without such locks runs one process
-        return file
-    except BlockingIOError:
-        file.close()
-        return None
-    except OSError:  # a network folder without locks
-        return file
-    return file

@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from muad.service.gateways.base import Message
 
@@ -54,6 +54,21 @@ class Waiting:
 
     seq: int
     body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A message that the far end would not take.
+
+    Attributes:
+        id: Of the inspection.
+        at: When it was refused.
+        reason: What the far end said.
+    """
+
+    id: str
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +182,24 @@ class SpoolFile:
                 (_KEPT_REFUSED,),
             )
 
-    def refused(self) -> list[tuple[dict[str, Any], str]]:
-        """The messages that were set aside, the oldest first, and why."""
+    def refused(self, count: int = _KEPT_REFUSED) -> list[SetAside]:
+        """The last messages that were set aside, the oldest first."""
+        newest = "SELECT seq, id, at, reason FROM refused ORDER BY seq DESC LIMIT ?"
         with self._lock:
-            rows = self._database.execute("SELECT body, reason FROM refused ORDER BY seq").fetchall()
-        return [(json.loads(body), reason) for body, reason in rows]
+            rows = self._database.execute(newest, (count,)).fetchall()
+        return [
+            SetAside(id=name, at=datetime.fromtimestamp(at, UTC), reason=reason) for _, name, at, reason in rows[::-1]
+        ]
+
+    def put_back(self) -> int:
+        """Let all that were set aside wait again, behind the others; how many there were."""
+        with self._transaction() as database:
+            count = database.execute(
+                "INSERT OR IGNORE INTO messages (id, body, bytes) "
+                "SELECT id, body, LENGTH(body) FROM refused ORDER BY seq"
+            ).rowcount
+            database.execute("DELETE FROM refused")
+        return count
 
     def fill(self) -> Fill:
         """What it holds, or held when it was closed."""
