@@ -176,6 +176,7 @@ class NetworkFacts:
         batch: Whether it takes any number of images at once, or one.
         files: Where it is.
         outputs: Names of what `network` gives, in its order.
+        lowered: Which part of several a lower precision is of; all others are float32.
         combine: What is computed from them first; None for nothing.
         head: What makes map and score of the result.
     """
@@ -185,6 +186,7 @@ class NetworkFacts:
     batch: Literal["dynamic", 1]
     files: NetworkFiles
     outputs: Annotated[tuple[Name, ...], Field(min_length=1, max_length=256)]
+    lowered: Literal["first", "last"] = "last"
     combine: CombineFacts | None = None
     head: HeadFacts
 
@@ -288,7 +290,9 @@ class Manifest:
         networks: By category, or one under the empty name.
         recogniser: What tells products apart; None where nothing was learned.
         golden: Samples to measure by.
-        golden_limits: How far a runtime may be off on them.
+        golden_limits: How far a runtime may be off on them in float32.
+        lower_limits: The same in lower precisions, twice what they were off when they were approved; where it says
+            nothing of one, as in float32.
         history: Limits that were changed since it was made, oldest first.
     """
 
@@ -310,6 +314,7 @@ class Manifest:
     recogniser: RecogniserFacts | None = None
     golden: tuple[GoldenFacts, ...] = ()
     golden_limits: GoldenLimits | None = None
+    lower_limits: Mapping[Precision, GoldenLimits] = field(default_factory=dict)
     history: tuple[LimitChange, ...] = ()
 
     def __post_init__(self) -> None:
@@ -325,6 +330,10 @@ class Manifest:
                 raise ValueError(f"golden must name networks of the bundle, got {sample.network!r}")
         if any(facts.input_px != self.preprocessing.crop_px for facts in self.networks.values()):
             raise ValueError("networks must take what preprocessing makes, got another input_px")
+
+    def limits_of(self, precision: str) -> GoldenLimits | None:
+        """How far a runtime may be off in a precision; None where nobody said."""
+        return next((own for name, own in self.lower_limits.items() if name == precision), self.golden_limits)
 
     @property
     def needed(self) -> Iterator[str]:

@@ -8,7 +8,7 @@ the same bytes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,7 +33,16 @@ from muad.bundles.manifest import (
 from muad.bundles.writing import run_members, write_bundle
 from muad.bundling.forms import FP32, Form, Lower, form_scorers, require_precisions, write_forms
 from muad.bundling.networks import export_network
-from muad.bundling.parity import Expected, Parity, compare, expected_of, golden_limits, parity_of, require_parity
+from muad.bundling.parity import (
+    Expected,
+    Parity,
+    compare,
+    expected_of,
+    golden_limits,
+    lower_limits,
+    parity_of,
+    require_parity,
+)
 from muad.bundling.recogniser import export_recogniser
 from muad.calibration.calibrate import weights_digest
 from muad.checkpoints.checkpoint import load_detector
@@ -49,6 +58,7 @@ from muad.runtime.sessions import Session, onnx_session
 
 if TYPE_CHECKING:
     from muad.acceleration.deviation import Compared, Scale
+    from muad.bundles.manifest import Precision
     from muad.detectors import Detector
     from muad.progress import Update
 
@@ -84,6 +94,7 @@ class _Contents:
     networks: dict[str, NetworkFacts] = field(default_factory=dict)
     golden: list[GoldenFacts] = field(default_factory=list)
     limits: list[GoldenLimits] = field(default_factory=list)
+    lower: dict[Precision, GoldenLimits] = field(default_factory=dict)
     parity: dict[str, list[Parity]] = field(default_factory=dict)
 
 
@@ -173,9 +184,8 @@ def export(
             networks=made.networks,
             recogniser=recogniser,
             golden=tuple(made.golden),
-            golden_limits=GoldenLimits(
-                map=min(own.map for own in made.limits), score=min(own.score for own in made.limits)
-            ),
+            golden_limits=_each(min, made.limits),
+            lower_limits={name: _each(max, [own, *made.limits]) for name, own in made.lower.items()},
         )
         write_bundle(out, manifest, made.files)
     return Exported(path=out, bytes=out.stat().st_size, parity=made.parity)
@@ -232,9 +242,17 @@ def _add_network(
         found = parity_of(form, images, one.scales, one.limits)
         require_parity(found, images, one.scales)
         made.parity[one.key].append(found)
+        if form.precision != "fp32":
+            own = lower_limits(images)
+            made.lower[form.precision] = _each(max, [made.lower.get(form.precision, own), own])
     made.limits.append(golden_limits(compared[FP32], one.scales))
     made.networks[one.key] = facts
     made.files.update(paths)
+
+
+def _each(extreme: Callable[[Iterable[float]], float], limits: Sequence[GoldenLimits]) -> GoldenLimits:
+    """The smallest or largest of each kind."""
+    return GoldenLimits(map=extreme(own.map for own in limits), score=extreme(own.score for own in limits))
 
 
 def _require_complete(session: Session, image: Expected, one: _OneNetwork, by_network: Compared) -> None:

@@ -1,7 +1,7 @@
 """The forms of a network: float32, bfloat16 and int8, as ONNX and in OpenVINO's own format.
 
 bfloat16 is not a file of its own: a runtime that is fast at it rounds while it computes. So its parts are those of
-float32, divided where everything before must stay as it is. int8 has its ranges and rounding in the file.
+float32, divided where one part must stay as it is. int8 has its ranges and rounding in the file.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def write_forms(
         batch="dynamic" if network.takes_any_number else 1,
         files=files,
         outputs=network.outputs,
+        lowered=network.lowered,
         combine=network.combine,
         head=network.head,
     )
@@ -113,18 +114,24 @@ def form_scorers(
     """
     forms = {Form(precision, openvino=False): parts for precision, parts in facts.files.network.items()}
     forms |= {Form(precision, openvino=True): parts for precision, parts in facts.files.openvino.items()}
-    return {form: NetworkScorer(_sessions(form, parts, paths), facts, preprocessing) for form, parts in forms.items()}
+    return {
+        form: NetworkScorer(_sessions(form, parts, facts.lowered, paths), facts, preprocessing)
+        for form, parts in forms.items()
+    }
 
 
-def _sessions(form: Form, parts: Sequence[str], paths: Mapping[str, Path]) -> list[Session]:
+def _sessions(
+    form: Form, parts: Sequence[str], lowered: Literal["first", "last"], paths: Mapping[str, Path]
+) -> list[Session]:
     made: list[Session] = []
+    lower = parts[0 if lowered == "first" else -1]
     for part in parts:
         content = paths[part].read_bytes()
         if not form.openvino and form.precision != "bf16":
             made.append(onnx_session(content))
             continue
         weights = paths[part].with_suffix(".bin").read_bytes() if form.openvino else None
-        made.append(openvino_session(content, weights, "cpu", form.precision if part == parts[-1] else "fp32"))
+        made.append(openvino_session(content, weights, "cpu", form.precision if part == lower else "fp32"))
     return made
 
 
@@ -138,15 +145,17 @@ def _write_lower(network: ExportedNetwork, precision: Lower, folder: Path, whole
     """Files in a lower precision, to be run one after the other."""
     import onnx
 
-    if network.folded is None:
-        return [whole] if precision == "bf16" else [_int8(network, folder, ranges())]
+    if network.folded is None and precision == "int8":
+        return [_int8(network, folder, ranges())]
+    if not network.between:
+        return [whole]
     first, rest = folder / "network-first.onnx", folder / "network-rest.onnx"
     if precision == "int8":
         rest = folder / "before" / "network.onnx"  # of its version alone, so not among the files
         rest.parent.mkdir()
     for file, part in zip((first, rest), parts_of(network), strict=True):
         onnx.save(part, file)
-    if precision == "bf16":
+    if precision == "bf16" or network.folded is None:
         return [first, rest]
     return [first, export_int8(rest, network.folded, ranges, "onnx").replace(folder / "network-int8.onnx")]
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import TypeAdapter
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES, TOKENS = "images", "tokens"
+_PASSED_ON = "passed_on"
 OPSET = 18
 _LARGEST_BATCH = 16  # of the trace; what comes out takes any number
 _LARGEST_BYTES = 2**31 - 1  # of a protobuf
@@ -42,12 +43,14 @@ class ExportedNetwork:
     """A network outside of torch.
 
     Attributes:
-        graph: From `images` to `outputs`; of a folded network, with a value `tokens` that divides it in two.
+        graph: From `images` to `outputs`.
         outputs: Names of what it gives, in order.
         combine: What is computed from them before the head; None for nothing.
         head: What makes map and score of the result.
         input_px: Height and width of its images.
         takes_any_number: Whether the number of images is free; else it is one.
+        between: Values of the graph that divide it in two; none where a lower precision is one of the whole.
+        lowered: Which part is computed in a lower precision, the other one staying float32.
         folded: What it was exported from, of Dinomaly; None of others.
     """
 
@@ -57,6 +60,8 @@ class ExportedNetwork:
     head: HeadFacts
     input_px: tuple[int, int]
     takes_any_number: bool
+    between: tuple[str, ...] = ()
+    lowered: Literal["first", "last"] = "last"
     folded: FoldedDinomaly | None = None
 
 
@@ -103,21 +108,22 @@ def export_network(detector: Detector) -> ExportedNetwork:
     input_px = detector.preprocessing.crop_px
     images = torch.rand(2, 3, *input_px, generator=torch.Generator().manual_seed(0))
     folded = combine = None
+    between: tuple[str, ...] = ()
     module: nn.Module
     if isinstance(detector, Dinomaly) and why_not_foldable(detector) is None:
         folded = FoldedDinomaly(detector)
         combine = CombineFacts(kind="cosine_distance", outputs=folded.pairs, grid=folded.grid)
         names = [f"{side}_{pair}" for side in ("encoded", "decoded") for pair in range(folded.pairs)]
-        module = _FeatureSums(folded)
+        module, between = _FeatureSums(folded), (TOKENS,)
     else:
-        network = detector.network()
+        network, between = detector.network_in_parts() or (detector.network(), ())
         with torch.no_grad():
-            names = list(network(images[:1]))
-        module = _Ordered(network, names)
-    graph, takes_any_number = _as_graph(module, images, [*names, TOKENS] if folded else names, name)
+            names = [name for name in network(images[:1]) if name not in between]
+        module = _Ordered(network, [*names, *between])
+    graph, takes_any_number = _as_graph(module, images, [*names, *between], name)
     make_plain(graph)
-    if folded is not None:
-        graph.graph.value_info.append(graph.graph.output.pop())
+    divide_at = [graph.graph.output.pop() for _ in between]
+    graph.graph.value_info.extend(reversed(divide_at))
     return ExportedNetwork(
         graph=graph,
         outputs=tuple(names),
@@ -125,6 +131,8 @@ def export_network(detector: Detector) -> ExportedNetwork:
         head=head,
         input_px=input_px,
         takes_any_number=takes_any_number,
+        between=between,
+        lowered="first" if between and folded is None else "last",
         folded=folded,
     )
 
@@ -236,16 +244,22 @@ def _head_facts(detector: Detector) -> HeadFacts:
 
 
 def parts_of(network: ExportedNetwork) -> list[onnx.ModelProto]:
-    """The graph in two, the first of which is float32 in every precision; in one, where that has no meaning."""
-    if network.folded is None:
+    """The graph in two; in one, where it is not divided. Where the last part reads images, the first passes them on."""
+    if not network.between:
         return [network.graph]
+    from onnx import helper
     from onnx.utils import Extractor
 
     extractor = Extractor(network.graph)
-    return [
-        extractor.extract_model([IMAGES], [TOKENS]),
-        extractor.extract_model([TOKENS], list(network.outputs)),
-    ]
+    first = extractor.extract_model([IMAGES], list(network.between))
+    if network.lowered == "last":
+        return [first, extractor.extract_model(list(network.between), list(network.outputs))]
+    first.graph.node.append(helper.make_node("Identity", [IMAGES], [_PASSED_ON]))
+    passed_on = type(first.graph.input[0])()
+    passed_on.CopyFrom(first.graph.input[0])
+    passed_on.name = _PASSED_ON
+    first.graph.output.insert(0, passed_on)
+    return [first, extractor.extract_model([IMAGES, *network.between], list(network.outputs))]
 
 
 def make_plain(model: onnx.ModelProto) -> None:

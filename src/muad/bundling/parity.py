@@ -194,6 +194,14 @@ def golden_limits(images: Sequence[Compared], scales: Mapping[str | None, Scale]
     )
 
 
+def lower_limits(images: Sequence[Compared]) -> GoldenLimits:
+    """The same of a lower precision: twice what it was off here, since another processor rounds otherwise."""
+    return GoldenLimits(
+        map=2 * max(image.map_deviation for image in images),
+        score=2 * max(abs(image.score - image.expected) for image in images),
+    )
+
+
 class _Remembering:
     """A scorer whose views' scores are kept as well."""
 

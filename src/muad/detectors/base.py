@@ -111,6 +111,14 @@ class Detector(TorchScorer, nn.Module):
         """`measure` as a module for other runtimes: normalised images in, named tensors out."""
         return _Network(self)
 
+    def network_in_parts(self) -> tuple[nn.Module, tuple[str, ...]] | None:
+        """`network` with tensors between its two parts beside what it gives, and their names.
+
+        What leads to them may be computed in a lower precision; all that is made of them and of the images stays
+        float32. None where a lower precision is one of the whole.
+        """
+        return None
+
     def why_not_exportable(self) -> str | None:
         """What of it `network` cannot compute, as the end of "because of …"; None where `network` is all there is."""
         return None

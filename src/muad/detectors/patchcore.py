@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from muad.detectors.base import DetectorConfig, FittingDetector
 from muad.detectors.neighbours import ApproximateSearch, greedy_coreset, nearest, reweighted
@@ -42,7 +43,7 @@ from muad.runtime.heads import Blur, GridHead  # a setting's type, which pydanti
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from muad.detectors.types import Batch, Features
 
@@ -327,6 +328,14 @@ class PatchCore(FittingDetector):
         plain.compute_in_float32()
         return super(PatchCore, plain).network()
 
+    def network_in_parts(self) -> tuple[nn.Module, tuple[str, ...]] | None:
+        """Maps of vision transformers are between the parts; CNNs and the search, which need float32, come after."""
+        taken = self.encoder.from_transformers
+        if not any(taken):
+            return None
+        network = _InParts(self.network(), taken)
+        return network, network.between
+
     def distances(self, patches: Float[Tensor, "b n d"]) -> dict[str, Tensor]:
         """What `measure` gives for patches."""
         squared = (self._approximate or nearest)(patches, self.memory)
@@ -335,6 +344,26 @@ class PatchCore(FittingDetector):
         if self.config.reweight_neighbours:
             found["score"] = reweighted(patches, distance, self.memory, self.config.reweight_neighbours)
         return found
+
+
+class _InParts(nn.Module):
+    """A network that also gives those of its maps that come from vision transformers.
+
+    Args:
+        network: What PatchCore gives for other runtimes.
+        taken: Which of its maps these are.
+    """
+
+    def __init__(self, network: nn.Module, taken: Sequence[bool]) -> None:
+        super().__init__()
+        self.network, self._taken = network, tuple(taken)
+        self.between = tuple(f"tokens_{place}" for place, is_taken in enumerate(taken) if is_taken)
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
+        detector: Any = self.network.detector
+        maps = detector.encode(images)
+        chosen = [found for found, is_taken in zip(maps, self._taken, strict=True) if is_taken]
+        return {**detector.distances(detector.patches(maps)), **dict(zip(self.between, chosen, strict=True))}
 
 
 def _with_stages(encoder: EncoderConfig) -> EncoderConfig:

@@ -40,6 +40,7 @@ class FeatureMaps(nn.Module):
         fingerprint: Of the weights of all.
         channels: Of every map that comes out.
         grids: Rows and columns of each.
+        from_transformers: Of each, whether it comes from a vision transformer.
         taps: Tapped blocks or stages of each encoder.
 
     Raises:
@@ -58,6 +59,7 @@ class FeatureMaps(nn.Module):
         self.taps = tuple(encoder.tap_layers for encoder in built)
         channels: list[int] = []
         grids: list[tuple[int, int]] = []
+        from_transformers: list[bool] = []
         for place, encoder in enumerate(built):
             if (encoder.mean, encoder.std) != (self.mean, self.std):
                 scale, shift = _renormalised((self.mean, self.std), (encoder.mean, encoder.std))
@@ -67,13 +69,16 @@ class FeatureMaps(nn.Module):
                 encoder.fold()
                 channels += encoder.channels
                 grids += encoder.grids
+                from_transformers += [False] * len(encoder.grids)
                 continue
             if len(encoder.tap_layers) % groups:
                 msg = f"detector.groups must divide the {len(encoder.tap_layers)} tapped layers, got {groups}."
                 raise ConfigError(msg)
             channels += [encoder.width] * groups
             grids += [encoder.grid] * groups
+            from_transformers += [True] * groups
         self.channels, self.grids = tuple(channels), tuple(grids)
+        self.from_transformers = tuple(from_transformers)
         prints = [encoder.fingerprint for encoder in built]
         self.fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()
 

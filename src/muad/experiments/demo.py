@@ -16,6 +16,7 @@ from muad.bundling.export import export
 from muad.bundling.networks import ExporterMissingError
 from muad.checkpoints.checkpoint import read_config
 from muad.datasets.index import open_catalog
+from muad.device import choose_device, has_fast_bf16
 from muad.evaluation.evaluate import Progress, evaluate
 from muad.images.reading import read_pair
 from muad.metrics.report import Report
@@ -26,6 +27,7 @@ from muad.reporting.content import read_content
 from muad.runs.folder import read_run
 from muad.runs.scores import SCORES_FILE
 from muad.runtime.predictor import Predictor
+from muad.runtime.sessions import runtimes
 from muad.toy_factory import write_toy_factory
 from muad.training.run import train
 
@@ -136,7 +138,7 @@ def _by_bundle(
     """Write the run as one file and have the examples judged by that, as a line without torch does."""
     if not bundle.is_file() or bundle.stat().st_mtime < (run / "run.json").stat().st_mtime:
         try:
-            export(run, bundle, force=True, most_images=_CHECKED, progress=progress, note=note)
+            export(run, bundle, precisions=_lower(), force=True, most_images=_CHECKED, progress=progress, note=note)
         except ExporterMissingError as error:
             note(f"no bundle for the line: {error}")
             return
@@ -144,6 +146,11 @@ def _by_bundle(
     verdicts = [[found.verdict for found in Predictor(source).predict(paths)] for source in (run, bundle)]
     same = sum(ours == theirs for ours, theirs in zip(*verdicts, strict=True))
     note(f"{bundle.name}, judging without torch: the run's verdict on {same} of {len(paths)} examples")
+
+
+def _lower() -> tuple[str, ...]:
+    """bfloat16 beside float32, where it can be measured."""
+    return ("bf16",) if "openvino" in runtimes() and has_fast_bf16(choose_device("cpu")) else ()
 
 
 def _cell(predictor: Predictor, record: Record) -> np.ndarray:

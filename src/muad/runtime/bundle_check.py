@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ class BundleCheck:
         bundle: The file.
         muad: Release that wrote it.
         samples: Golden samples in it.
-        limits: How far a runtime may be off; None where nobody said.
+        limits: How far a runtime may be off in float32; None where nobody said.
+        lower_limits: The same in lower precisions.
         outcomes: Every way to compute it here, the fastest that holds first.
     """
 
@@ -33,6 +34,7 @@ class BundleCheck:
     muad: str
     samples: int
     limits: GoldenLimits | None
+    lower_limits: Mapping[str, GoldenLimits]
     outcomes: tuple[Outcome, ...]
 
     @property
@@ -42,7 +44,8 @@ class BundleCheck:
 
     def is_within(self, outcome: Outcome) -> bool:
         """Whether they hold by one way."""
-        return outcome.measured is not None and outcome.measured.within(self.limits)
+        limits = self.lower_limits.get(outcome.choice.precision, self.limits)
+        return outcome.measured is not None and outcome.measured.within(limits)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -51,6 +54,7 @@ class BundleCheck:
             "muad": self.muad,
             "samples": self.samples,
             "limits": None if self.limits is None else asdict(self.limits),
+            "lower_limits": {precision: asdict(own) for precision, own in self.lower_limits.items()},
             "holds": self.holds,
             "runtimes": [
                 {
@@ -108,16 +112,11 @@ def check_bundle(
         muad=bundle.manifest.muad,
         samples=len(bundle.manifest.golden),
         limits=bundle.manifest.golden_limits,
+        lower_limits={str(precision): own for precision, own in bundle.manifest.lower_limits.items()},
         outcomes=tuple(outcomes),
     )
 
     def order(one: Outcome) -> tuple[bool, float]:
         return not check.is_within(one), float("inf") if one.measured is None else one.measured.ms_per_view
 
-    return BundleCheck(
-        bundle=check.bundle,
-        muad=check.muad,
-        samples=check.samples,
-        limits=check.limits,
-        outcomes=tuple(sorted(outcomes, key=order)),
-    )
+    return replace(check, outcomes=tuple(sorted(outcomes, key=order)))

@@ -125,9 +125,10 @@ def choose(
     if (known := _remembered(file, found)) is not None:
         return known
     outcomes = [attempt(bundle, network, choice, device, preprocessing) for choice in found]
-    limits = bundle.manifest.golden_limits
     kept = [
-        (each.measured.ms_per_view, each.choice) for each in outcomes if each.measured and each.measured.within(limits)
+        (each.measured.ms_per_view, each.choice)
+        for each in outcomes
+        if each.measured and each.measured.within(bundle.manifest.limits_of(each.choice.precision))
     ]
     if not kept:
         note("no runtime here keeps to the golden samples: see muad check-bundle; float32 is used all the same")
@@ -181,8 +182,9 @@ def recogniser_session(bundle: Bundle, choice: Choice, device: str) -> Session:
 
 
 def _sessions(bundle: Bundle, facts: NetworkFacts, choice: Choice, device: str) -> Iterator[Session]:
-    """One for each part; all parts but the last are float32 in every precision."""
+    """One for each part, of which one alone may be in a lower precision."""
     parts = _parts(facts, choice)
+    lowered = parts[0 if facts.lowered == "first" else -1]
     for part in parts:
         content = bundle.read(part)
         if not part.endswith(".xml"):
@@ -191,7 +193,7 @@ def _sessions(bundle: Bundle, facts: NetworkFacts, choice: Choice, device: str) 
             yield onnx_session(content, device)
             continue
         weights = bundle.read(f"{part.removesuffix('.xml')}.bin") if part.endswith(".xml") else None
-        precision = choice.precision if part == parts[-1] else "fp32"
+        precision = choice.precision if part == lowered else "fp32"
         yield openvino_session(content, weights, device, precision)
 
 
