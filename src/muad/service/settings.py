@@ -17,6 +17,7 @@ from muad.errors import ConfigError
 from muad.runs.faults import closest, constraint_of
 from muad.service.access.settings import AccessSettings
 from muad.service.gateways.opening import GatewaySections
+from muad.service.history.settings import HistorySettings
 from muad.service.judging.settings import JudgingSettings
 from muad.service.judging.uploads import UploadSettings
 
@@ -49,20 +50,6 @@ class ServiceSettings(BaseModel):
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigError("tls_certificate and tls_key must be given together, got one. Name both PEM files.")
         return self
-
-
-class HistorySettings(BaseModel):
-    """`[history]`: where it is kept.
-
-    Attributes:
-        url: A database such as `postgresql://muad@host/muad`; a file in the station's folder without.
-        reserve_mb: Megabytes of the disk that stay free: below it nothing is recorded.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    url: str | None = None
-    reserve_mb: float = Field(default=200.0, ge=1, le=1e7)
 
 
 class StationSettings(GatewaySections):

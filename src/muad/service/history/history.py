@@ -66,13 +66,11 @@ class Scores:
     Attributes:
         at: Seconds since 1970, UTC.
         scores: Their scores.
-        ids: Their names.
         verdicts: What they ended with.
     """
 
     at: Float[np.ndarray, " n"]
     scores: Float[np.ndarray, " n"]
-    ids: tuple[str, ...]
     verdicts: tuple[str, ...]
 
 
@@ -195,7 +193,7 @@ class History:
         """Scores of a product's parts, the oldest first; parts without a score are left out."""
         wanted = InspectionFilter(judged_as=judged_as, since=since, until=until, model_id=model)
         query = (
-            sa.select(ROWS.c.at, ROWS.c.score, ROWS.c.id, ROWS.c.verdict)
+            sa.select(ROWS.c.at, ROWS.c.score, ROWS.c.verdict)
             .where(*conditions(wanted), ROWS.c.score.is_not(None))
             .order_by(ROWS.c.at, ROWS.c.number)
         )
@@ -204,8 +202,7 @@ class History:
         return Scores(
             at=np.array([row[0].timestamp() for row in rows], np.float64),
             scores=np.array([row[1] for row in rows], np.float64),
-            ids=tuple(row[2] for row in rows),
-            verdicts=tuple(row[3] for row in rows),
+            verdicts=tuple(row[2] for row in rows),
         )
 
     # What other models would have said

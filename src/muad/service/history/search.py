@@ -17,13 +17,14 @@ from muad.errors import ConfigError
 from muad.service.history.filters import InspectionFilter
 from muad.service.history.record import Inspection
 from muad.service.history.rows import inspection_of
-from muad.service.history.tables import InspectionRow, table_of
+from muad.service.history.tables import HAS_WORD, IN_AUDIT, NOT_PASSED, InspectionRow, table_of
 
 Order = Literal["newest", "oldest"]
 CountedBy = Literal["verdict", "judged_as", "station", "model_id", "word", "source", "in_audit"]
 MOST_ROWS = 500
 """Most inspections of a page."""
 _LONGEST_CURSOR, _AT_ONCE = 200, 200
+_FEW = 4000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS = table_of(InspectionRow)
 """The table of inspections."""
@@ -42,12 +43,12 @@ class Page:
     cursor: str | None
 
 
-def conditions(wanted: InspectionFilter) -> list[sa.ColumnElement[bool]]:
+def conditions(wanted: InspectionFilter) -> list[sa.ColumnElement[bool] | sa.TextClause]:
     """What a filter says to the database; all of it must hold. The same as `InspectionFilter.takes`."""
     column = ROWS.c
-    said: list[sa.ColumnElement[bool]] = [
+    said: list[sa.ColumnElement[bool] | sa.TextClause] = [
         column[name] == value
-        for name in ("station", "judged_as", "serial", "lot", "model_id", "source", "in_audit")
+        for name in ("station", "judged_as", "serial", "lot", "model_id", "source")
         if (value := getattr(wanted, name)) is not None
     ]
     if wanted.verdicts:
@@ -58,16 +59,17 @@ def conditions(wanted: InspectionFilter) -> list[sa.ColumnElement[bool]]:
         said.append(column.at >= wanted.since)
     if wanted.until is not None:
         said.append(column.at < wanted.until)
-    if wanted.score_from is not None:
-        said.append(column.score >= wanted.score_from)
-    if wanted.score_to is not None:
-        said.append(column.score <= wanted.score_to)
-    if wanted.word == "any":
-        said.append(column.word.is_not(None))
-    elif wanted.word == "none":
+    said += _score_range(wanted)
+    if wanted.word == "none":
         said.append(column.word.is_(None))
     elif wanted.word is not None:
+        said.append(sa.text(HAS_WORD))
+    if wanted.word in ("good", "bad"):
         said.append(column.word == wanted.word)
+    if wanted.verdicts and "pass" not in wanted.verdicts:
+        said.append(sa.text(NOT_PASSED))
+    if wanted.in_audit is not None:
+        said.append(sa.text(IN_AUDIT if wanted.in_audit else f"NOT {IN_AUDIT}"))
     return said
 
 
@@ -86,7 +88,8 @@ def find_page(connection: Connection, wanted: InspectionFilter, cursor: str | No
     """
     if not 1 <= limit <= MOST_ROWS:
         raise ConfigError(f"limit must be from 1 to {MOST_ROWS}, got {limit}.")
-    found = connection.execute(_page_query(wanted, cursor, order).limit(limit + 1)).mappings().all()
+    query = _through(connection, wanted, _page_query(wanted, cursor, order)).limit(limit + 1)
+    found = connection.execute(query).mappings().all()
     inspections = tuple(inspection_of(dict(row)) for row in found[:limit])
     return Page(inspections=inspections, cursor=_cursor(inspections[-1]) if len(found) > limit else None)
 
@@ -123,6 +126,49 @@ def parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
     """Values, as many at a time as a database takes in one question."""
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
+
+
+def _through(connection: Connection, wanted: InspectionFilter, query: sa.Select[Any]) -> sa.Select[Any]:
+    """The question, with the index to read where the database cannot know: SQLite has no idea how common a value is."""
+    few = _few_scores(connection, wanted)
+    if connection.dialect.name == "sqlite":
+        return query.with_hint(ROWS, f"INDEXED BY inspections_{_index(wanted, few)}", "sqlite")
+    if few:  # else it may go through all parts by time, hoping that a page of them comes soon
+        range_of = sa.select(ROWS.c.number).where(*_score_range(wanted)).cte("few").prefix_with("MATERIALIZED")
+        return query.where(ROWS.c.number.in_(sa.select(range_of.c.number)))
+    return query
+
+
+def _index(wanted: InspectionFilter, few_scores: bool) -> str:
+    """The index with the fewest entries to read."""
+    for name in ("serial", "lot"):
+        if getattr(wanted, name) is not None:
+            return name
+    if wanted.word not in (None, "none"):
+        return "spoken"
+    if few_scores:
+        return "score"
+    if wanted.verdicts and "pass" not in wanted.verdicts:
+        return "stopped"
+    if wanted.in_audit:
+        return "audit"
+    for name, index in (("judged_as", "judged_as"), ("model_id", "model"), ("station", "station")):
+        if getattr(wanted, name) is not None:
+            return index
+    return "at"
+
+
+def _few_scores(connection: Connection, wanted: InspectionFilter) -> bool:
+    """Whether the range of scores alone leaves so few parts that they can be sorted."""
+    if not (said := _score_range(wanted)):
+        return False
+    some = sa.select(sa.literal(1)).select_from(ROWS).where(*said).limit(_FEW + 1).subquery()
+    return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one() <= _FEW
+
+
+def _score_range(wanted: InspectionFilter) -> list[sa.ColumnElement[bool]]:
+    said = [] if wanted.score_from is None else [ROWS.c.score >= wanted.score_from]
+    return said if wanted.score_to is None else [*said, ROWS.c.score <= wanted.score_to]
 
 
 def _page_query(wanted: InspectionFilter, cursor: str | None, order: Order) -> sa.Select[Any]:

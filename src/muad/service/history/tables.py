@@ -70,6 +70,17 @@ def stored_text(value: str) -> str:
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
 
 
+# Few parts are any of these, and many questions are about them: each has an index of its own. A database uses it for
+# a question that says the same words.
+NOT_PASSED, HAS_WORD, IN_AUDIT = "inspections.verdict <> 'pass'", "inspections.word IS NOT NULL", "inspections.in_audit"
+
+
+def _only(name: str, where: str, *columns: str) -> sa.Index:
+    """An index of some parts alone, by time."""
+    those = sa.text(where.replace("inspections.", ""))
+    return sa.Index(name, "at", "number", *columns, sqlite_where=those, postgresql_where=those)
+
+
 class InspectionRow(Base):
     """One part that was looked at."""
 
@@ -120,17 +131,19 @@ class InspectionRow(Base):
     word_at: Mapped[datetime | None]
     pictures_removed: Mapped[bool]
 
-    # `at` and `number` last in each: whatever is filtered by, a page of the newest is read from one end.
+    # Each is read from one end to give a page of the newest, and holds what is filtered by besides, so that only the
+    # rows of the page itself are fetched. Which one is read is said in `search.py`.
     __table_args__ = (
-        sa.Index("inspections_at", "at", "number"),
-        sa.Index("inspections_station", "station", "at", "number"),
-        sa.Index("inspections_judged_as", "judged_as", "at", "number"),
-        sa.Index("inspections_verdict", "verdict", "at", "number"),
-        sa.Index("inspections_model", "model_id", "at", "number"),
+        sa.Index("inspections_at", "at", "number", "station", "judged_as", "verdict", "score", "model_id"),
+        sa.Index("inspections_station", "station", "at", "number", "judged_as", "verdict", "score", "model_id"),
+        sa.Index("inspections_judged_as", "judged_as", "at", "number", "verdict", "score", "station", "model_id"),
+        sa.Index("inspections_model", "model_id", "at", "number", "judged_as", "verdict", "score", "station"),
+        sa.Index("inspections_score", "score", "at", "number", "judged_as", "verdict", "station", "model_id"),
         sa.Index("inspections_serial", "serial", "at", "number"),
         sa.Index("inspections_lot", "lot", "at", "number"),
-        sa.Index("inspections_word", "word", "at", "number"),
-        sa.Index("inspections_score", "score"),
+        _only("inspections_stopped", NOT_PASSED, "verdict", "judged_as", "station", "score", "model_id"),
+        _only("inspections_spoken", HAS_WORD, "word", "verdict", "judged_as", "station", "score", "model_id"),
+        _only("inspections_audit", IN_AUDIT, "word", "verdict", "judged_as", "station"),
         {"sqlite_autoincrement": True},
     )
 

@@ -12,6 +12,26 @@ depends_on = None
 
 _TIME = sa.DateTime(timezone=True)
 _RISING = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_INDEXES = (
+    ("inspections_at", ["at", "number", "station", "judged_as", "verdict", "score", "model_id"], None),
+    ("inspections_station", ["station", "at", "number", "judged_as", "verdict", "score", "model_id"], None),
+    ("inspections_judged_as", ["judged_as", "at", "number", "verdict", "score", "station", "model_id"], None),
+    ("inspections_model", ["model_id", "at", "number", "judged_as", "verdict", "score", "station"], None),
+    ("inspections_score", ["score", "at", "number", "judged_as", "verdict", "station", "model_id"], None),
+    ("inspections_serial", ["serial", "at", "number"], None),
+    ("inspections_lot", ["lot", "at", "number"], None),
+    (
+        "inspections_stopped",
+        ["at", "number", "verdict", "judged_as", "station", "score", "model_id"],
+        "verdict <> 'pass'",
+    ),
+    (
+        "inspections_spoken",
+        ["at", "number", "word", "verdict", "judged_as", "station", "score", "model_id"],
+        "word IS NOT NULL",
+    ),
+    ("inspections_audit", ["at", "number", "word", "verdict", "judged_as", "station"], "in_audit"),
+)
 
 
 def upgrade() -> None:
@@ -98,15 +118,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("idempotency_key", name="inspections_idempotency_key_once"),
         sqlite_autoincrement=True,
     )
-    op.create_index("inspections_at", "inspections", ["at", "number"], unique=False)
-    op.create_index("inspections_judged_as", "inspections", ["judged_as", "at", "number"], unique=False)
-    op.create_index("inspections_lot", "inspections", ["lot", "at", "number"], unique=False)
-    op.create_index("inspections_model", "inspections", ["model_id", "at", "number"], unique=False)
-    op.create_index("inspections_score", "inspections", ["score"], unique=False)
-    op.create_index("inspections_serial", "inspections", ["serial", "at", "number"], unique=False)
-    op.create_index("inspections_station", "inspections", ["station", "at", "number"], unique=False)
-    op.create_index("inspections_verdict", "inspections", ["verdict", "at", "number"], unique=False)
-    op.create_index("inspections_word", "inspections", ["word", "at", "number"], unique=False)
+    for name, columns, only in _INDEXES:
+        where = None if only is None else sa.text(only)
+        op.create_index(name, "inspections", columns, unique=False, sqlite_where=where, postgresql_where=where)
     op.create_table(
         "models",
         sa.Column("id", sa.String(), nullable=False),
