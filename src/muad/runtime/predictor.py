@@ -32,6 +32,7 @@ from muad.types import DeviceName
 
 if TYPE_CHECKING:
     from muad.images.preprocessing import Preprocessing
+    from muad.images.reading import ValueRange
     from muad.recognition.learning import Recogniser
 
 _KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
@@ -91,6 +92,11 @@ class Predictor:
         with self._lock:
             self._source.refresh()
         return self._source.folder
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """Values that are black and white to it where a channel has more than 8 bits; None without."""
+        return self._preprocessing.value_range
 
     @property
     def limits(self) -> Limits | None:

@@ -10,10 +10,31 @@ from starlette.concurrency import run_in_threadpool
 
 from muad._version import __version__
 from muad.service.access.securing import secure_app
-from muad.service.routes import camera, gateways, health, inspections, tokens
+from muad.service.routes import (
+    camera,
+    events,
+    found,
+    gateways,
+    health,
+    inspections,
+    limits,
+    models,
+    tokens,
+)
 from muad.service.routes.faults import add_faults
 from muad.service.station import Station
 
+_ROUTES = (
+    health,
+    inspections,
+    found,
+    models,
+    limits,
+    events,
+    camera,
+    gateways,
+    tokens,
+)
 MOST_BODY_BYTES = 2**20
 """Of any request but those that bring photographs or models."""
 
@@ -41,6 +62,6 @@ def create_app(station: Station) -> FastAPI:
     app.state.station = station
     secure_app(app, station.access)
     add_faults(app)
-    for routes in (camera, gateways, health, inspections, tokens):
+    for routes in _ROUTES:
         app.include_router(routes.router)
     return app

@@ -24,7 +24,9 @@ from muad.service.gateways.opening import GatewayMetrics, Gateways
 from muad.service.gateways.submitting import Submitter
 from muad.service.history import History, HistoryError, Pictures
 from muad.service.history.disk import Disk
+from muad.service.judging.feed import Feed
 from muad.service.judging.judge import Judge
+from muad.service.judging.limits import StationLimits
 from muad.service.judging.metrics import Metrics
 from muad.service.judging.models import Models
 from muad.service.judging.shadow import Shadow
@@ -49,6 +51,8 @@ class Station:
         judge: Where photographs go.
         gateways: Ways in and out that station.toml asks for.
         metrics: What Prometheus is told.
+        feed: Says that there is something new.
+        limits: What is rejected, what would be, and setting it.
         stopping: Set when it is about to end: what waits for news has to end, too.
     """
 
@@ -73,6 +77,9 @@ class Station:
         self.gateways = Gateways(settings, folder, settings.uploads.file_bytes)
         self.metrics.registry.register(GatewayMetrics(self.gateways))
         self.judge.listeners.append(self.gateways.see)
+        self.feed = Feed()
+        self.judge.listeners.append(self.feed.recorded)
+        self.limits = StationLimits(self.history, note)
 
     def troubles(self) -> list[str]:
         """What keeps it from judging now, in sentences; empty if it is ready."""

@@ -152,6 +152,14 @@ class Pictures:
         large[cv2.resize(hidden.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0] = np.nan
         return large
 
+    def map_file(self, kept: Kept) -> bytes:
+        """The file that the small map is kept as.
+
+        Raises:
+            NotRecordedError: There is none, or not any more.
+        """
+        return self._read(kept.map)
+
     def sweep(self) -> int:
         """Remove what a process that was killed left half-written; how many files that were.
 

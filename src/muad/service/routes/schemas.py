@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from muad.service.history import Change, Inspection, Model
+from muad.service.history import Change, Inspection, Model, Word
 
 
 class Fault(BaseModel):
@@ -157,9 +158,10 @@ class WordIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    word: str = Field(description="good or bad.")
-    defect_type: str | None = Field(default=None, description="Kind of defect.")
-    note: str | None = None
+    word: Literal["good", "bad"]
+    defect_type: str | None = Field(default=None, max_length=200, description="Kind of defect.")
+    note: str | None = Field(default=None, max_length=4000)
+    mask: str | None = Field(default=None, description="Where the defect is: a PNG of the photograph's size, base64.")
 
 
 class WordOut(BaseModel):
@@ -171,6 +173,11 @@ class WordOut(BaseModel):
     word: str
     defect_type: str | None
     note: str | None
+
+    @classmethod
+    def of(cls, word: Word) -> WordOut:
+        """From the history."""
+        return cls(id=word.id, at=word.at, who=word.who, word=word.word, defect_type=word.defect_type, note=word.note)
 
 
 class WordsOut(BaseModel):
