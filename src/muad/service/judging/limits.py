@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from muad.decisions.limit_edit import LimitSetting, set_limits
 from muad.decisions.limit_setting import CategoryResult, limits_in_force
 from muad.decisions.limits import ROUNDING, CategoryLimits, read_limits
 from muad.errors import ConfigError
-from muad.service.history import Change, History
+from muad.service.history import Change, History, InspectionFilter
+from muad.service.history.search import MOST_ROWS
 from muad.service.judging.models import LoadedModel
 
 _MOST_SHOWN = 200
@@ -96,12 +97,13 @@ class StationLimits:
         found = self._history.scores(category, since, until, model.id)
         before = _levels(found.scores, in_force.review, in_force.reject)
         after = _levels(found.scores, review, reject)
-        differ = np.flatnonzero(before != after)[::-1]
+        differ = found.scores[before != after]
+        wanted = InspectionFilter(judged_as=category, since=since, until=until, model_id=model.id)
         return Trial(
             parts=len(found.scores),
             before=_counts(before),
             after=_counts(after),
-            changed=tuple(found.ids[place] for place in differ[:_MOST_SHOWN]),
+            changed=self._of_scores(differ, wanted),
             changes=len(differ),
         )
 
@@ -142,6 +144,20 @@ class StationLimits:
                 for name in values
                 if getattr(old, name) != getattr(new, name)
             ]
+
+    def _of_scores(self, scores: np.ndarray, wanted: InspectionFilter) -> tuple[str, ...]:
+        """The latest parts among those asked for that have one of these scores."""
+        if not scores.size:
+            return ()
+        wanted = replace(wanted, score_from=float(scores.min()), score_to=float(scores.max()))
+        known, found, cursor = set(scores.tolist()), list[str](), None
+        while len(found) < _MOST_SHOWN:
+            page = self._history.search(wanted, cursor, MOST_ROWS)
+            found += [part.id for part in page.inspections if part.score in known]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return tuple(found[:_MOST_SHOWN])
 
     def _edit(
         self, path: Path, category: str, settings: Sequence[LimitSetting], who: str
