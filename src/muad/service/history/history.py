@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -49,8 +49,9 @@ from muad.service.history.search import (
     by_column,
     conditions,
     count_by,
+    find_batch,
     find_page,
-    stream_all,
+    last_number,
 )
 from muad.service.history.signals import end_signal, keep_signal, list_signals
 from muad.service.history.tables import stored_text
@@ -159,10 +160,25 @@ class History:
             return count_by(connection, wanted, by)
 
     def stream(self, wanted: InspectionFilter) -> Iterator[Inspection]:
-        """All that is asked for, the oldest first, as of the moment the first is taken; close it to stop early."""
-        with self.database.reading() as connection, closing(stream_all(connection, wanted)) as batches:
-            for batch in batches:
-                yield from batch
+        """All that is asked for, the oldest first; see `batches`."""
+        for batch in self.batches(wanted):
+            yield from batch
+
+    def batches(self, wanted: InspectionFilter) -> Iterator[list[Inspection]]:
+        """All that is asked for, the oldest first, some at a time: no more are held, and the database is not held up.
+
+        What is recorded after the first batch is left out; a word said meanwhile may be seen.
+        """
+        with self.database.reading() as connection:
+            last = last_number(connection)
+        cursor = None
+        while True:
+            with self.database.reading() as connection:
+                batch, cursor = find_batch(connection, wanted, cursor, last)
+            if batch:
+                yield batch
+            if cursor is None:
+                return
 
     def since(self, inspection_id: str | None, limit: int = 100) -> list[Inspection]:
         """What was recorded after an inspection, in the order of recording; none is ever left out.

@@ -160,6 +160,12 @@ class Pictures:
         """
         return self._read(kept.map)
 
+    def folders(self, before: datetime) -> list[Path]:
+        """The folders of hours that began before a moment, the oldest first."""
+        last = f"{before.astimezone(UTC):%Y-%m-%d/%H}"
+        found = (self.folder / ROOT).glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]/[0-9][0-9]")
+        return sorted(folder for folder in found if f"{folder.parent.name}/{folder.name}" < last)
+
     def sweep(self) -> int:
         """Remove what a process that was killed left half-written; how many files that were.
 

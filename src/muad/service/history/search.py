@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -25,6 +25,7 @@ MOST_ROWS = 500
 """Most inspections of a page."""
 _LONGEST_CURSOR, _AT_ONCE = 200, 200
 _FEW = 4000
+_BATCH = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS = table_of(InspectionRow)
 """The table of inspections."""
@@ -94,16 +95,26 @@ def find_page(connection: Connection, wanted: InspectionFilter, cursor: str | No
     return Page(inspections=inspections, cursor=_cursor(inspections[-1]) if len(found) > limit else None)
 
 
-def stream_all(connection: Connection, wanted: InspectionFilter, batch: int = 500) -> Generator[list[Inspection]]:
-    """All that is asked for, the oldest first, a batch at a time: memory stays that of a batch."""
-    cursor = None
-    while True:
-        rows = connection.execute(_page_query(wanted, cursor, "oldest").limit(batch)).mappings().all()
-        if not rows:
-            return
-        inspections = [inspection_of(dict(row)) for row in rows]
-        yield inspections
-        cursor = _cursor(inspections[-1])
+def last_number(connection: Connection) -> int:
+    """The number of what was recorded last; 0 if nothing was."""
+    return connection.execute(sa.select(sa.func.max(ROWS.c.number))).scalar() or 0
+
+
+def find_batch(
+    connection: Connection, wanted: InspectionFilter, cursor: str | None, last: int
+) -> tuple[list[Inspection], str | None]:
+    """Some of all that is asked for, the oldest first, and where to go on; None at the end.
+
+    Args:
+        connection: To read by.
+        wanted: What is asked for.
+        cursor: Where the batch before ended.
+        last: The number after which nothing is asked for.
+    """
+    query = _through(connection, wanted, _page_query(wanted, cursor, "oldest")).where(ROWS.c.number <= last)
+    rows = connection.execute(query.limit(_BATCH)).mappings().all()
+    batch = [inspection_of(dict(row)) for row in rows]
+    return batch, _cursor(batch[-1]) if len(batch) == _BATCH else None
 
 
 def count_by(connection: Connection, wanted: InspectionFilter, by: CountedBy) -> dict[Any, int]:

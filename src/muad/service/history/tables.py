@@ -73,6 +73,8 @@ def stored_text(value: str) -> str:
 # Few parts are any of these, and many questions are about them: each has an index of its own. A database uses it for
 # a question that says the same words.
 NOT_PASSED, HAS_WORD, IN_AUDIT = "inspections.verdict <> 'pass'", "inspections.word IS NOT NULL", "inspections.in_audit"
+HAS_PICTURES = "inspections.photo IS NOT NULL AND NOT inspections.pictures_removed AND inspections.word IS NULL"
+"""Pictures that retention may remove."""
 
 
 def _only(name: str, where: str, *columns: str) -> sa.Index:
@@ -143,6 +145,7 @@ class InspectionRow(Base):
         sa.Index("inspections_lot", "lot", "at", "number"),
         _only("inspections_stopped", NOT_PASSED, "verdict", "judged_as", "station", "score", "model_id"),
         _only("inspections_spoken", HAS_WORD, "word", "verdict", "judged_as", "station", "score", "model_id"),
+        _only("inspections_pictured", HAS_PICTURES, "verdict", "photo_bytes", "map_bytes"),
         _only("inspections_audit", IN_AUDIT, "word", "verdict", "judged_as", "station"),
         {"sqlite_autoincrement": True},
     )

@@ -30,6 +30,11 @@ _INDEXES = (
         ["at", "number", "word", "verdict", "judged_as", "station", "score", "model_id"],
         "word IS NOT NULL",
     ),
+    (
+        "inspections_pictured",
+        ["at", "number", "verdict", "photo_bytes", "map_bytes"],
+        "photo IS NOT NULL AND NOT pictures_removed AND word IS NULL",
+    ),
     ("inspections_audit", ["at", "number", "word", "verdict", "judged_as", "station"], "in_audit"),
 )
 
