@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from muad._version import __version__
 from muad.service.access.securing import secure_app
+from muad.service.pages.routes import add_pages
 from muad.service.routes import (
     camera,
     events,
@@ -64,4 +65,5 @@ def create_app(station: Station) -> FastAPI:
     add_faults(app)
     for routes in _ROUTES:
         app.include_router(routes.router)
+    add_pages(app, station)
     return app

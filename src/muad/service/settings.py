@@ -52,6 +52,20 @@ class ServiceSettings(BaseModel):
         return self
 
 
+class PagesSettings(BaseModel):
+    """`[pages]`: what the pages say when, and how parts are reviewed.
+
+    Attributes:
+        silent_s: Seconds without a part after which the live page says that the line is silent.
+        four_eyes: Whether a part stays in the review queue until two people have said the same of it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    silent_s: float = Field(default=60, gt=0)
+    four_eyes: bool = False
+
+
 class StationSettings(GatewaySections):
     """All sections."""
 
@@ -62,6 +76,7 @@ class StationSettings(GatewaySections):
     history: HistorySettings = HistorySettings()
     judging: JudgingSettings = JudgingSettings()
     uploads: UploadSettings = UploadSettings()
+    pages: PagesSettings = PagesSettings()
 
 
 def read_settings(folder: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> StationSettings:
