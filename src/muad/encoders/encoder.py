@@ -12,9 +12,12 @@ References:
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -233,11 +236,8 @@ def build_encoder(config: EncoderConfig, image_size: tuple[int, int]) -> Encoder
     if config.position_interpolation == "antialias" and family.positions != "absolute":
         msg = f"encoder.position_interpolation must be left out for {config.name}, whose positions are not learned."
         raise ConfigError(msg)
-    original = describe_network(family, None)
-    require_layout(original, config.name, family)
-    known = {name: tensor.shape for name, tensor in original.state_dict().items()}
-    running = _pruned(describe_network(family, image_size), taps)
-    targets = {name: tensor.shape for name, tensor in running.state_dict().items()}
+    known, prefix = _original_shapes(config.name, family)
+    targets = _running_shapes(family, image_size, taps)
     _require_trained_size(config.name, family, image_size, known, targets)
 
     state = to_timm_naming(_read_state(config, family), family)
@@ -245,7 +245,6 @@ def build_encoder(config: EncoderConfig, image_size: tuple[int, int]) -> Encoder
     selected = select_tensors(state, name=config.name, family=family, needed=needed, known=known)
     weights_fingerprint = fingerprint(selected)
     if "pos_embed" in selected:
-        prefix = 0 if getattr(original, "no_embed_class", False) else family.layout.prefix_tokens
         selected["pos_embed"] = resample_positions(
             selected["pos_embed"],
             prefix=prefix,
@@ -256,6 +255,27 @@ def build_encoder(config: EncoderConfig, image_size: tuple[int, int]) -> Encoder
     network = _pruned(construct_network(family, image_size, seed=config.seed), taps)
     network.load_state_dict(selected, strict=True)
     return Encoder(network, config, family, image_size, weights_fingerprint)
+
+
+@cache  # describing a network takes longer than running a small one
+def _original_shapes(name: str, family: EncoderFamily) -> tuple[Mapping[str, torch.Size], int]:
+    """Every tensor of the whole network in the size of its training, and how many positions are of no patch."""
+    network = describe_network(family, None)
+    require_layout(network, name, family)
+    prefix = 0 if getattr(network, "no_embed_class", False) else family.layout.prefix_tokens
+    return _shapes_of(network), prefix
+
+
+@cache
+def _running_shapes(
+    family: EncoderFamily, image_size: tuple[int, int], taps: tuple[int, ...]
+) -> Mapping[str, torch.Size]:
+    """Every tensor up to the last tapped block, for images of that size."""
+    return _shapes_of(_pruned(describe_network(family, image_size), taps))
+
+
+def _shapes_of(network: Network) -> Mapping[str, torch.Size]:
+    return MappingProxyType({name: tensor.shape for name, tensor in network.state_dict().items()})
 
 
 def _pruned(network: Network, taps: tuple[int, ...]) -> Network:
@@ -297,8 +317,8 @@ def _require_trained_size(
     name: str,
     family: EncoderFamily,
     image_size: tuple[int, int],
-    known: dict[str, torch.Size],
-    targets: dict[str, torch.Size],
+    known: Mapping[str, torch.Size],
+    targets: Mapping[str, torch.Size],
 ) -> None:
     """Refuse another image size where more than the learned positions depends on it (BEiT's relative positions)."""
     if any(known[key] != shape for key, shape in targets.items() if key != "pos_embed"):

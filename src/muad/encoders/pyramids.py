@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -143,9 +145,7 @@ def build_pyramid(config: EncoderConfig, image_size: tuple[int, int]) -> Pyramid
         size = f"{image_size[0]}x{image_size[1]}"
         msg = f"image height and width must be at least {coarsest} for {config.name}, got {size}."
         raise ConfigError(msg)
-    with torch.device("meta"):
-        known = {name: tensor.shape for name, tensor in _whole(family.timm_name).state_dict().items()}
-        targets = _features(config.name, family.timm_name, stages).state_dict()
+    known, targets = _shapes_and_names(config.name, family.timm_name, stages)
     # timm joins the names of nested parts by underscores in some of its networks of stages.
     flat = {name.replace(".", "_"): name for name in known}
     original = {name: flat[name.replace(".", "_")] for name in targets if not name.endswith(_COUNTER)}
@@ -260,6 +260,16 @@ def _read_state(config: EncoderConfig, family: PyramidFamily) -> dict[str, Tenso
     return read_tensors(hub_file(config.name, family.timm_name))
 
 
+@cache  # describing a network takes longer than running a small one
+def _shapes_and_names(
+    name: str, timm_name: str, stages: tuple[int, ...]
+) -> tuple[Mapping[str, torch.Size], tuple[str, ...]]:
+    """Shapes of every tensor of the whole network, and names of those of its stages."""
+    with torch.device("meta"):
+        known = {key: tensor.shape for key, tensor in _whole(timm_name).state_dict().items()}
+        return MappingProxyType(known), tuple(_features(name, timm_name, stages).state_dict())
+
+
 def _seeded(build: Any, seed: int) -> nn.Module:  # noqa: ANN401  a function without arguments
     """A network built from a seed without touching the global random state."""
     with torch.random.fork_rng(devices=[]):
@@ -285,6 +295,7 @@ def _features(name: str, timm_name: str, stages: tuple[int, ...] | None) -> Any:
         return timm.create_model(timm_name, pretrained=False, features_only=True, **wanted)
 
 
+@cache
 def _grids(
     name: str, family: PyramidFamily, stages: tuple[int, ...], image_size: tuple[int, int]
 ) -> tuple[tuple[int, int], ...]:
