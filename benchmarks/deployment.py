@@ -38,18 +38,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("photograph", type=Path, nargs="?", help="Sent to the station; else one of noise.")
+    parser.add_argument("--python", default="/usr/bin/python3", help="What a user without rights may run.")
     chosen = parser.parse_args()
     steps = instructions((ROOT / "deploy/Dockerfile").read_text())
     work = Path(tempfile.mkdtemp(prefix="muad-deployment-"))
     try:
         work.chmod(0o755)
-        carry_out(steps, work, chosen.bundle.resolve(), chosen.photograph)
+        carry_out(steps, work, chosen)
     finally:
         subprocess.run(["chmod", "-R", "u+w", work], check=False)
         shutil.rmtree(work, ignore_errors=True)
 
 
-def carry_out(steps, work, bundle, photograph):
+def carry_out(steps, work, chosen):
     """The build stage, the settings of the second stage, then the station."""
     source, target, station = work / "source", work / "opt", work / "station"
     for folder in (source, target, station, work / "tmp"):
@@ -63,12 +64,12 @@ def carry_out(steps, work, bundle, photograph):
                 to.parent.mkdir(parents=True, exist_ok=True)
                 copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
                 copy(ROOT / name, to)
-    shutil.copy(bundle, work / "model.muad")
+    shutil.copy(chosen.bundle, work / "model.muad")
     if who:
         for folder in (source, target, station, work / "tmp"):
             subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", folder], check=True)
         subprocess.run(["chmod", "a+r", work / "model.muad"], check=True)
-    inside = {"PATH": os.environ["PATH"], "TMPDIR": str(work / "tmp"), "PYTHON": sys.executable}
+    inside = {"PATH": os.environ["PATH"], "TMPDIR": str(work / "tmp"), "PYTHON": chosen.python}
     inside |= {
         name: value
         for name, value in os.environ.items()
@@ -112,7 +113,7 @@ def carry_out(steps, work, bundle, photograph):
                 sys.exit(f"the station did not become healthy: {served.poll()}")
             time.sleep(0.2)
         print(f"healthy after {time.perf_counter() - began:.1f} s, by the health check of the image")
-        ask(station, photograph)
+        ask(station, chosen.photograph)
     finally:
         served.send_signal(signal.SIGTERM)
         print(f"ended with {served.wait(timeout=60)}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +26,7 @@ from muad.service.routes import (
     tokens,
 )
 from muad.service.routes.faults import add_faults
+from muad.service.settings import StationSettings
 from muad.service.station import Station
 
 _ROUTES = (
@@ -67,3 +71,13 @@ def create_app(station: Station) -> FastAPI:
         app.include_router(routes.router)
     add_pages(app, station)
     return app
+
+
+def interface() -> dict[str, Any]:
+    """The OpenAPI document of every station: the contract that programs are written against."""
+    with TemporaryDirectory(prefix="muad-") as folder:
+        station = Station(Path(folder), StationSettings(), lambda _: None)
+        try:
+            return create_app(station).openapi()
+        finally:
+            station.close()

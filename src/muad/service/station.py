@@ -110,6 +110,10 @@ class Station:
         self.gateways.close()
         self.shadow.stop()
         self.models.stop()
+        self.close()
+
+    def close(self) -> None:
+        """Close what was opened of one that was never started, or is stopped."""
         self.history.close()
         self._lock.release()
 
@@ -144,7 +148,7 @@ def open_station(
     try:
         station.models.start(model)
     except BaseException:
-        station.history.close()
+        station.close()
         raise
     return station
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from muad.cli.station import token
+from muad.cli.station import openapi, token
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(token.app, name="token", help="Who is let in: make, list and take back tokens.")
+app.command("openapi")(openapi.command)

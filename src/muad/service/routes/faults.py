@@ -25,9 +25,11 @@ _STATUS: tuple[tuple[type[MuadError], int], ...] = (
     (CheckpointError, 409),
 )
 FAULTS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Fault, "description": "The body is not what its content type says."},
     401: {"model": Fault, "description": "No token, or one that lets nobody in."},
     403: {"model": Fault, "description": "The token's role may not do this."},
     404: {"model": Fault, "description": "There is no such thing."},
+    413: {"model": Fault, "description": "Too large."},
     422: {"model": Fault, "description": "Something that was sent cannot be."},
     429: {"model": Fault, "description": "Too often; Retry-After says when again."},
     503: {"model": Fault, "description": "Not now; Retry-After says when it is worth another try."},

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from muad.service.access.guard import needs, public
 from muad.service.access.roles import Role
+from muad.service.routes.faults import FAULTS
 from muad.service.station import Station, station_of
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], responses={429: FAULTS[429]})
 At = Annotated[Station, Depends(station_of)]
 
 
@@ -48,7 +49,12 @@ def ready(station: At, response: Response) -> Readiness:
     return Readiness(ready=not troubles, troubles=troubles)
 
 
-@router.get("/metrics", dependencies=[Depends(needs(Role.LINE))], response_class=Response)
+@router.get(
+    "/metrics",
+    dependencies=[Depends(needs(Role.LINE))],
+    response_class=Response,
+    responses={401: FAULTS[401], 403: FAULTS[403]},
+)
 def metrics(station: At) -> Response:
     """Counts, times and gauges in Prometheus' text format."""
     return Response(station.metrics.text(), media_type=CONTENT_TYPE_LATEST)

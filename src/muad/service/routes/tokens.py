@@ -1,4 +1,4 @@
-"""`/v1/tokens`: who is let in, made and taken back by an administrator."""
+"""`/v1/tokens`: who is let in, made and taken back by an administrator; `/v1/me`: who asks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from muad.service.access.guard import access_of, needs
 from muad.service.access.roles import Person, Role
 from muad.service.access.tokens import Token
 from muad.service.history.ids import now
+from muad.service.routes.faults import FAULTS
 
-router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
+router = APIRouter(prefix="/v1", tags=["tokens"], responses=FAULTS)
 Admin = Annotated[Person, Depends(needs(Role.ADMIN))]
 
 
@@ -57,14 +58,14 @@ class Asking(BaseModel):
     role: Role
 
 
-@router.get("", summary="All tokens there ever were")
+@router.get("/tokens", summary="All tokens there ever were")
 def listed(request: Request, _: Admin) -> list[TokenOut]:
     """The oldest first, those that no longer let in included."""
     at = now()
     return [_shown(token, at) for token in access_of(request).tokens.listed()]
 
 
-@router.post("", status_code=201, summary="Make a token")
+@router.post("/tokens", status_code=201, summary="Make a token")
 def make(request: Request, wanted: TokenIn, person: Admin) -> NewTokenOut:
     """The answer holds the token; it is shown this once and kept nowhere."""
     at = now()
@@ -73,13 +74,13 @@ def make(request: Request, wanted: TokenIn, person: Admin) -> NewTokenOut:
     return NewTokenOut(**_shown(made.token, at).model_dump(), token=made.text)
 
 
-@router.get("/mine", summary="Who asks")
-def mine(person: Annotated[Person, Depends(needs(Role.LINE))]) -> Asking:
+@router.get("/me", summary="Who asks")
+def me(person: Annotated[Person, Depends(needs(Role.LINE))]) -> Asking:
     """Name and role of the token that was sent along: a way to try it."""
     return Asking(name=person.name, role=person.role)
 
 
-@router.delete("/{token_id}", summary="Take a token back")
+@router.delete("/tokens/{token_id}", summary="Take a token back")
 async def revoke(
     request: Request,
     token_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Of the token.")],
