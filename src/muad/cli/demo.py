@@ -39,4 +39,5 @@ def command(
     say(f"  2. {demo.page}: what this run can be trusted with, verdicts, curves, hardest images, what to do next")
     trained = out / BUNDLE if (out / BUNDLE).is_file() else out / "run"
     say(f"  3. muad predict {trained} {out / 'data' / 'pill_blister' / 'test'} --out {out / 'results'}")
-    say("  4. your own: muad check-data PHOTOS --out check.html, then muad train PHOTOS --out RUN")
+    say(f"  4. muad serve {trained} --data {out / 'station'}, and open http://127.0.0.1:8420: the same on a page")
+    say("  5. your own: muad check-data PHOTOS --out check.html, then muad train PHOTOS --out RUN")

@@ -23,6 +23,7 @@ from muad.service.settings import StationSettings
 from muad.service.station import Station, open_station
 
 _KEEP_ALIVE_S = 75
+_WAITING = 2048  # connections that are not yet taken up
 _log = logging.getLogger("muad.station")
 
 
@@ -117,6 +118,7 @@ def _bound(settings: StationSettings) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((service.host, service.port))
+        sock.listen(_WAITING)  # whoever reads the address may connect at once
     except OSError as error:
         sock.close()
         raise ConfigError(

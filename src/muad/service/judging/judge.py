@@ -92,8 +92,9 @@ class Judge:
     def stop(self) -> None:
         """Accept nothing more; return once all that was accepted is judged and recorded."""
         self.waiting.close()
-        self._judging.join()
-        self._recording.join()
+        for thread in (self._judging, self._recording):
+            if thread.ident is not None:
+                thread.join()
         self._reading.shutdown()
         self._describing.shutdown()
 

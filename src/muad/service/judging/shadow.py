@@ -58,7 +58,8 @@ class Shadow:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def follow(self, jobs: Sequence[Job]) -> None:
         """Judge these, too, if there is a shadow; returns at once."""
