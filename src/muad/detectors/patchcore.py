@@ -222,7 +222,12 @@ class PatchCore(FittingDetector):
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "b 3 H W"]) -> Features:
         """Maps of all layers: of each group of blocks of a vision transformer, and of each stage of a CNN."""
-        return tuple(self.encoder(images, lowered=self.config.precision == "auto" and has_fast_bf16(images.device)))
+        lowered = self.config.precision == "auto" and has_fast_bf16(images.device)
+        if torch.compiler.is_exporting() or images.device.type != "cpu":
+            return tuple(self.encoder(images, lowered=lowered))
+        # A processor has its caches for one image: a batch takes a third longer.
+        each = [self.encoder(image, lowered=lowered) for image in torch.split(images, 1)]
+        return tuple(torch.cat(maps) for maps in zip(*each, strict=True))
 
     def patches(self, features: Features) -> Float[Tensor, "b n d"]:
         """Patch features: each layer averaged over 3x3 patches, brought to the finest grid, and joined with the others.
