@@ -17,6 +17,7 @@ from muad.service.pages.routes import add_pages
 from muad.service.routes import (
     camera,
     events,
+    exports,
     found,
     gateways,
     health,
@@ -32,6 +33,7 @@ from muad.service.station import Station
 _ROUTES = (
     health,
     inspections,
+    exports,
     found,
     models,
     limits,

@@ -1,10 +1,12 @@
 """What is found again, its pictures, and what people say of it."""
 
 import base64
+import csv
 import io
 
 import cv2
 import numpy as np
+import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -87,3 +89,13 @@ def test_words_stand_beside_each_other_with_who_and_when(client: TestClient, pos
     assert client.post(f"{where}/word", json={"word": "fine"}).status_code == 422
     assert client.post("/v1/inspections/none/word", json={"word": "good"}).status_code == 404
     assert client.get("/v1/inspections/none/photo").status_code == 404
+
+
+def test_the_history_is_exported_as_it_is_filtered(client: TestClient, posted: list[dict]) -> None:
+    found = client.get("/v1/inspections.csv", params={"judged_as": "cloth"})
+    rows = list(csv.DictReader(io.StringIO(found.content.decode("utf-8-sig"))))
+    assert [row["serial"] for row in rows] == ["S1", "S3", "S5"]
+    assert float(rows[0]["score"]) == posted[1]["score"]
+    table = pyarrow.parquet.read_table(io.BytesIO(client.get("/v1/inspections.parquet").content))
+    assert table["id"].to_pylist() == [one["id"] for one in posted]
+    assert client.get("/v1/inspections.csv", params={"verdict": "perhaps"}).status_code == 422
