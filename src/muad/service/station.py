@@ -24,6 +24,8 @@ from muad.service.gateways.opening import GatewayMetrics, Gateways
 from muad.service.gateways.submitting import Submitter
 from muad.service.history import History, HistoryError, Pictures
 from muad.service.history.disk import Disk
+from muad.service.history.upkeep.retainer import Retainer
+from muad.service.history.upkeep.retention import Retention
 from muad.service.judging.feed import Feed
 from muad.service.judging.judge import Judge
 from muad.service.judging.limits import StationLimits
@@ -32,7 +34,7 @@ from muad.service.judging.models import Models
 from muad.service.judging.shadow import Shadow
 from muad.service.settings import StationSettings, read_settings
 
-HISTORY_FILE, LOCK_FILE = "history.sqlite", ".station.lock"
+LOCK_FILE = ".station.lock"
 _log = logging.getLogger("muad.station")
 
 
@@ -46,6 +48,7 @@ class Station:
         history: What was judged.
         access: Who may do what.
         pictures: Photographs and maps.
+        retainer: Removes what need not be kept any longer.
         models: What judges.
         shadow: What judges along.
         judge: Where photographs go.
@@ -61,12 +64,15 @@ class Station:
         self.stopping = threading.Event()
         self.disk = Disk(folder, settings.history.reserve_mb)
         self._lock = _lock_of(folder)
-        self.history = History(settings.history.url or f"sqlite:///{folder / HISTORY_FILE}", self.disk)
+        self.history = History(settings.history.url_in(folder), self.disk)
         self.access = Access(self.history.database, settings.access)
         self.pictures = Pictures(folder, self.disk)
         if self._lock.is_first and (left := self.pictures.sweep()):
             _log.warning("%d half-written pictures of a process that was killed were removed", left)
+        self._tidy = self._lock.is_first
         self._lock.share()
+        retention = Retention(self.history, self.pictures, settings.history)
+        self.retainer = Retainer(retention, settings.history.retain_every_minutes)
         judging = settings.judging
         self.models = Models(folder, self.history, judging, note)
         self.judge = Judge(self.models, self.history, self.pictures, judging)
@@ -97,6 +103,7 @@ class Station:
 
     def start(self) -> None:
         """Begin to judge."""
+        self.retainer.start(tidy=self._tidy)
         self.shadow.start()
         self.judge.start()
         uploads, name = self.settings.uploads, self.settings.service.name
@@ -110,6 +117,7 @@ class Station:
         self.gateways.close()
         self.shadow.stop()
         self.models.stop()
+        self.retainer.stop()
         self.close()
 
     def close(self) -> None:

@@ -87,11 +87,21 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def postgres_url(postgres: str) -> str:
+def make_postgres_database(postgres: str) -> Callable[[str], str]:
+    """The URL of a new database, a copy of another."""
+
+    def make(template: str) -> str:
+        name = f"test_{next(_numbers)}"
+        _run(postgres, "postgres", f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        return f"{postgres}/{name}"
+
+    return make
+
+
+@pytest.fixture
+def postgres_url(make_postgres_database: Callable[[str], str]) -> str:
     """A database of its own, with the tables in it."""
-    name = f"test_{next(_numbers)}"
-    _run(postgres, "postgres", f"CREATE DATABASE {name} TEMPLATE empty_history STRATEGY FILE_COPY")
-    return f"{postgres}/{name}"
+    return make_postgres_database("empty_history")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -28,16 +28,16 @@ def open_history(data: Path) -> Iterator[History]:
         HistoryError: Its history cannot be opened.
     """
     from muad.service.history import History
+    from muad.service.history.settings import FILE
     from muad.service.settings import SETTINGS_FILE, read_settings
-    from muad.service.station import HISTORY_FILE
 
     settings = read_settings(data)
-    if settings.history.url is None and not (data / HISTORY_FILE).is_file():
+    if settings.history.url is None and not (data / FILE).is_file():
         raise ConfigError(
-            f"data must be the folder of a station, got {data} without {HISTORY_FILE} or a {SETTINGS_FILE} that "
+            f"data must be the folder of a station, got {data} without {FILE} or a {SETTINGS_FILE} that "
             "names another. Start one with `muad serve`, or name its folder."
         )
-    history = History(settings.history.url or f"sqlite:///{data.resolve() / HISTORY_FILE}")
+    history = History(settings.history.url_in(data))
     try:
         yield history
     finally:

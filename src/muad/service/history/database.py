@@ -44,7 +44,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = _checked(url)
+        self.url = checked_url(url)
         self.file = Path(self.url.database or "").resolve() if self.url.get_backend_name() == "sqlite" else None
         self._engine = self._open()
         self._one_writer = threading.Lock() if self.file is not None else nullcontext()
@@ -173,8 +173,12 @@ def _line(cause: object) -> str:
     return " ".join(str(cause).split())
 
 
-def _checked(url: str) -> URL:
-    """The URL, with the driver we bring."""
+def checked_url(url: str) -> URL:
+    """The URL of a history, with the driver we bring.
+
+    Raises:
+        ConfigError: It names neither an SQLite file nor PostgreSQL.
+    """
     try:
         parsed = make_url(url)
     except sa.exc.ArgumentError:

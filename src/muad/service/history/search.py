@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -19,6 +19,7 @@ from muad.service.history.record import Inspection
 from muad.service.history.rows import inspection_of
 from muad.service.history.tables import HAS_WORD, IN_AUDIT, NOT_PASSED, InspectionRow, table_of
 
+_Value = TypeVar("_Value", str, int)
 Order = Literal["newest", "oldest"]
 CountedBy = Literal["verdict", "judged_as", "station", "model_id", "word", "source", "in_audit"]
 MOST_ROWS = 500
@@ -133,7 +134,7 @@ def by_column(connection: Connection, name: str, values: Sequence[str]) -> dict[
     return found
 
 
-def parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def parts(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
     """Values, as many at a time as a database takes in one question."""
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]

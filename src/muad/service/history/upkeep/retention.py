@@ -6,6 +6,7 @@ files that nobody asks for, never rows whose pictures are gone unawares. `Retent
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from muad.service.history.pictures import Pictures
 from muad.service.history.search import ROWS, parts
 from muad.service.history.settings import HistorySettings
 from muad.service.history.tables import HAS_PICTURES
+from muad.wording import counted
 
 _AT_ONCE = 500  # rows a transaction: a writer waits for no longer
 _GB = 10**9
@@ -45,7 +47,8 @@ class Forgotten:
 
     def __str__(self) -> str:
         """In a line."""
-        return f"{self.what} of {self.inspections} parts, {self.bytes / 1e6:.1f} MB: {self.why}"
+        room = f", {self.bytes / 1e6:.1f} MB" if self.what == "pictures" else ""
+        return f"{self.what} of {counted(self.inspections, 'part')}{room}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,11 @@ class Retention:
 
     def __init__(self, history: History, pictures: Pictures, settings: HistorySettings) -> None:
         self._database, self._pictures, self._settings = history.database, pictures, settings
+        self._ending = threading.Event()
+
+    def stop(self) -> None:
+        """End what another thread removes, after the rows it is at."""
+        self._ending.set()
 
     def plan(self, now: datetime) -> list[Forgotten]:
         """What would be removed now; what several rules would remove is told under the first of them."""
@@ -83,11 +91,13 @@ class Retention:
             rules = self._rules(connection, now)
         done = []
         for rule in rules:
+            if self._ending.is_set():
+                break
             count = size = 0
             while True:
                 inspections, freed = self._remove_pictures(rule) if rule.what == "pictures" else self._delete(rule)
                 count, size = count + inspections, size + freed
-                if inspections < _AT_ONCE:
+                if inspections < _AT_ONCE or self._ending.is_set():
                     break
             if count:
                 done.append(Forgotten(what=rule.what, why=rule.why, inspections=count, bytes=size))
@@ -101,6 +111,8 @@ class Retention:
         """Remove files that no inspection has, left by a process that was killed; how many. Reads all folders."""
         removed = 0
         for folder in self._pictures.folders(before=now - timedelta(hours=2)):
+            if self._ending.is_set():
+                break
             files = [file for file in folder.iterdir() if not file.name.endswith(".mask.png")]
             named = {file.name.partition(".")[0] for file in files}
             wanted = self._pictured([name for name in named if ID_PATTERN.fullmatch(name)])
