@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from muad.errors import ConfigError
 from muad.runs.faults import closest, constraint_of
 from muad.service.access.settings import AccessSettings
+from muad.service.followup.audit import AuditSettings
+from muad.service.followup.drift import DriftSettings
 from muad.service.gateways.opening import GatewaySections
 from muad.service.history.settings import HistorySettings
 from muad.service.judging.settings import JudgingSettings
@@ -77,6 +79,8 @@ class StationSettings(GatewaySections):
     judging: JudgingSettings = JudgingSettings()
     uploads: UploadSettings = UploadSettings()
     pages: PagesSettings = PagesSettings()
+    audit: AuditSettings = AuditSettings()
+    drift: DriftSettings = DriftSettings()
 
 
 def read_settings(folder: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> StationSettings:

@@ -20,6 +20,9 @@ from starlette.requests import HTTPConnection
 
 from muad.errors import DataError
 from muad.service.access.access import Access
+from muad.service.followup.audit import Audit, audit_secret
+from muad.service.followup.follower import DriftCollector, Follower
+from muad.service.followup.observing import note_share
 from muad.service.gateways.opening import GatewayMetrics, Gateways
 from muad.service.gateways.submitting import Submitter
 from muad.service.history import History, HistoryError, Pictures
@@ -51,7 +54,9 @@ class Station:
         retainer: Removes what need not be kept any longer.
         models: What judges.
         shadow: What judges along.
+        audit: Which parts people are asked about whatever the verdict.
         judge: Where photographs go.
+        follower: Whether anything changes.
         gateways: Ways in and out that station.toml asks for.
         metrics: What Prometheus is told.
         feed: Says that there is something new.
@@ -75,7 +80,8 @@ class Station:
         self.retainer = Retainer(retention, settings.history.retain_every_minutes)
         judging = settings.judging
         self.models = Models(folder, self.history, judging, note)
-        self.judge = Judge(self.models, self.history, self.pictures, judging)
+        self.audit = Audit(audit_secret(folder), settings.audit.share)
+        self.judge = Judge(self.models, self.history, self.pictures, judging, self.audit.drawn)
         self.shadow = Shadow(self.models, self.history, judging.batch_size, judging.queue)
         self.metrics = Metrics()
         self.metrics.watch(self.judge, self.models, self.shadow, self.disk)
@@ -86,6 +92,9 @@ class Station:
         self.feed = Feed()
         self.judge.listeners.append(self.feed.recorded)
         self.limits = StationLimits(self.history, note)
+        self.follower = Follower(self.history, settings.drift, folder, self.models.place_of)
+        DriftCollector(self.follower, self.history, self.metrics.registry)
+        self.judge.listeners.append(self.follower.see)
 
     def troubles(self) -> list[str]:
         """What keeps it from judging now, in sentences; empty if it is ready."""
@@ -104,8 +113,10 @@ class Station:
     def start(self) -> None:
         """Begin to judge."""
         self.retainer.start(tidy=self._tidy)
+        note_share(self.history, self.audit.share)
         self.shadow.start()
         self.judge.start()
+        self.follower.start()
         uploads, name = self.settings.uploads, self.settings.service.name
         self.gateways.start(Submitter(self.judge, self.models, self.history, uploads, name), self.history)
 
@@ -115,6 +126,7 @@ class Station:
         self.gateways.stop_inlets()
         self.judge.stop()
         self.gateways.close()
+        self.follower.stop()
         self.shadow.stop()
         self.models.stop()
         self.retainer.stop()

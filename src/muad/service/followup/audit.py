@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,6 +24,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from muad.errors import DataError
+from muad.service.history.record import NewInspection
 
 SECRET_FILE: Final = "audit-secret.txt"
 ASKED_VERDICTS: Final = ("review", "reject", "unknown product", "no verdict")
@@ -66,6 +68,10 @@ class Audit:
             at: When it came, with its time zone.
         """
         return is_drawn(self._key(at.astimezone(UTC).date()), inspection_id, self.share)
+
+    def drawn(self, new: NewInspection) -> NewInspection:
+        """The same inspection, with whether people are asked about it."""
+        return replace(new, in_audit=self.chosen(new.id, new.at))
 
     def commitment(self, day: date) -> str:
         """The digest of a day's key, to be shown beforehand: it says nothing of the key, and fits no other."""

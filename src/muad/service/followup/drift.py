@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,6 +47,7 @@ SCORE: Final = "score"
 HIGH_SCORES: Final = "high scores"
 DISTANCE: Final = "embedding distance"
 OUTSIDE: Final = "photographs outside"
+SignalDirection = Direction | Literal["more"]
 RANKED: Final = (SCORE, DISTANCE, "brightness", "sharpness")
 """Quantities of which single values are ranked; of the others parts are counted."""
 QUANTITIES: Final = (FROM_THE_START, SCORE, HIGH_SCORES, DISTANCE, "brightness", "sharpness", OUTSIDE)
@@ -126,7 +127,7 @@ class Signal:
     """
 
     quantity: str
-    direction: Direction | str
+    direction: SignalDirection
     began_at: datetime
     raised_at: datetime
     parts: int
@@ -189,7 +190,7 @@ class _Follow:
     def _raise(self, part: Part, statistic: float) -> Signal | None:
         """A signal; where one stands already, it goes on."""
         began, parts = self.test.began, self.test.parts_since
-        direction: str = "more"
+        direction: SignalDirection = "more"
         own = [one for one in self.seen if one[0] >= began]
         if self.bets is None:
             direction = self.alternatives[self.test.leading].direction

@@ -210,7 +210,7 @@ def fewest(total: int, drawn: int, found: int, doubt: float) -> int:
 
     Example:
         >>> fewest(1_000, 100, 0, 0.05), fewest(100, 100, 7, 0.05), fewest(1_000, 100, 100, 0.05)
-        (0, 7, 971)
+        (0, 7, 972)
     """
     if not found:
         return 0

@@ -274,6 +274,10 @@ class Models:
         """Where the file or folder of a model lies."""
         return self._station / model.path  # of a run folder the path is absolute, and stays
 
+    def place_of(self, model_id: str) -> Path | None:
+        """Where the file or folder of a model lies, by its id; None for one the station does not know."""
+        return next((self.place(model) for model in self._history.models() if model.id == model_id), None)
+
     @contextmanager
     def upload(self, name: str) -> Iterator[Path]:
         """A file in the models folder to write an upload to; gone at the end, whatever became of it."""
