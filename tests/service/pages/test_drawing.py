@@ -12,7 +12,7 @@ from muad.service.pages.drawing.histogram import Scores, histogram
 from muad.service.pages.drawing.timeline import Signal, even_slots, score_timeline, verdict_timeline
 from muad.service.pages.language import read_languages
 from muad.service.pages.rendering import SIGNS
-from muad.service.pages.trends import quantiles, slots_of
+from muad.service.pages.views.trends import quantiles, slots_of
 
 T = read_languages()["en"]
 SVG = "{http://www.w3.org/2000/svg}"

@@ -16,14 +16,16 @@ from muad.service.gateways.base import InletState
 from muad.service.gateways.spool import SpoolState
 from muad.service.history import now
 from muad.service.pages.language import Language
+from muad.service.pages.memory import Remembered
 from muad.service.pages.pictures import Shown
-from muad.service.pages.queue import count_waiting
+from muad.service.pages.queue import MOST_COUNTED, count_waiting
 from muad.service.pages.rendering import SIGNS, Renderer
 from muad.service.settings import PagesSettings
 from muad.service.station import Station
 
 _LATELY: Final = timedelta(days=30)
 _KINDS = 20
+_GOOD_S = 5.0  # how long a count is good for the head of a page
 _AWAY_S = 10  # a far end that is back sooner is not worth a line
 _NEARLY_FULL = 0.8  # of the queue: beyond it requests will soon be refused
 
@@ -37,6 +39,7 @@ class Shell:
 
     def __init__(self, station: Station) -> None:
         self.station = station
+        self.remembered = Remembered()
         self.render = Renderer(station.settings.shifts.time_zone())
         self.shown = Shown(station.pictures, self._value_range)
 
@@ -56,9 +59,19 @@ class Shell:
 
     def defect_types(self) -> list[str]:
         """Kinds of defect that people have named lately, the most frequent first."""
-        since = now() - _LATELY
-        named = (word.defect_type for word in self.station.history.stream_words(since=since) if word.defect_type)
-        return [kind for kind, _ in Counter(named).most_common(_KINDS)]
+
+        def find() -> list[str]:
+            words = self.station.history.stream_words(since=now() - _LATELY)
+            named = Counter(word.defect_type for word in words if word.defect_type)
+            return [kind for kind, _ in named.most_common(_KINDS)]
+
+        return self.remembered.get(("defect types", self.station.feed.changes), _GOOD_S, find)
+
+    def _waiting(self) -> int:
+        """How many parts wait for a person, as of a moment ago."""
+        history, four_eyes = self.station.history, self.settings.four_eyes
+        key = ("waiting", self.station.feed.changes)
+        return self.remembered.get(key, _GOOD_S, lambda: count_waiting(history, four_eyes))
 
     def language(self, request: Request) -> Language:
         """The reader's."""
@@ -84,9 +97,7 @@ class Shell:
             status: Of HTTP.
             values: What it shows.
         """
-        waiting = values.pop("waiting", None)
-        if waiting is None:
-            waiting = count_waiting(self.station.history, self.settings.four_eyes)
+        waiting = self._waiting()
         return self.render(
             request,
             template,
@@ -94,6 +105,7 @@ class Shell:
             status=status,
             page=name,
             waiting=waiting,
+            many_waiting=waiting >= MOST_COUNTED,
             station_name=self.station.settings.service.name,
             problems=() if name == "live" else self.problems(request),
             shown_verdicts=tuple(SIGNS),

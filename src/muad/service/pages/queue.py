@@ -12,10 +12,12 @@ from datetime import timedelta
 from muad.service.history import History, Inspection, InspectionFilter, Word, now
 
 REVIEWED = ("review", "reject", "unknown product")
-_WAITING = (
-    InspectionFilter(verdicts=REVIEWED, word="none"),
+_WAITING = (  # one verdict each, so that an index gives them in the order of time
+    *(InspectionFilter(verdicts=(verdict,), word="none") for verdict in REVIEWED),
     InspectionFilter(in_audit=True, word="none"),
 )
+MOST_COUNTED = 100
+"""So many are counted; beyond that there are many."""
 _SECOND_LOOK = timedelta(days=14)
 """How far back parts are looked for that one person has spoken of."""
 
@@ -40,14 +42,8 @@ def waiting_parts(history: History, who: str, four_eyes: bool, limit: int) -> li
 
 
 def count_waiting(history: History, four_eyes: bool) -> int:
-    """How many parts wait for anybody."""
-    plain, audit = _WAITING
-    count = sum(history.counts(plain, by="verdict").values())
-    by_verdict = history.counts(audit, by="verdict")
-    count += sum(number for verdict, number in by_verdict.items() if verdict not in REVIEWED)
-    if four_eyes:
-        count += sum(needs_second_look(words) for words in _spoken_of(history).values())
-    return count
+    """How many parts wait for anybody, up to `MOST_COUNTED`."""
+    return len(waiting_parts(history, "", four_eyes, MOST_COUNTED))
 
 
 def needs_second_look(words: Iterable[Word]) -> bool:

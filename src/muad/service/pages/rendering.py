@@ -98,6 +98,7 @@ class Renderer:
             "page": "",
             "here": _here(request),
             "waiting": 0,
+            "many_waiting": False,
             "problems": (),
             "station_name": "",
             "link": link,

@@ -6,8 +6,8 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import RedirectResponse
 
 from muad.service.access.guard import public
-from muad.service.pages import limits, live, login, models, parts, review, serving, trends
 from muad.service.pages.frame import Shell
+from muad.service.pages.views import limits, live, login, models, parts, review, serving, trends
 from muad.service.station import Station
 
 

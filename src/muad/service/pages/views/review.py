@@ -11,8 +11,8 @@ from muad.service.access.guard import needs
 from muad.service.access.roles import Person, Role
 from muad.service.pages.faults import PageRoute
 from muad.service.pages.frame import shell_of
-from muad.service.pages.parts import part_values
-from muad.service.pages.queue import waiting_parts
+from muad.service.pages.queue import MOST_COUNTED, waiting_parts
+from muad.service.pages.views.parts import part_values
 
 router = APIRouter(route_class=PageRoute)
 
@@ -22,7 +22,7 @@ def review(request: Request, person: Annotated[Person, Depends(needs(Role.OPERAT
     """The part that has waited longest for this person, or the one after a part that is left for later."""
     shell = shell_of(request)
     four_eyes = shell.settings.four_eyes
-    waiting = waiting_parts(shell.station.history, person.name, four_eyes, limit=200)
+    waiting = waiting_parts(shell.station.history, person.name, four_eyes, limit=MOST_COUNTED)
     ids = [part.id for part in waiting]
     place = ids.index(after) + 1 if after in ids else 0
     shown = waiting[place] if place < len(waiting) else (waiting[0] if waiting else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -28,8 +29,8 @@ from muad.service.pages.drawing.timeline import (
 from muad.service.pages.faults import PageRoute
 from muad.service.pages.frame import Shell, shell_of
 from muad.service.pages.language import Language
-from muad.service.pages.limits import in_force
 from muad.service.pages.rendering import SIGNS
+from muad.service.pages.views.limits import in_force
 
 router = APIRouter(route_class=PageRoute)
 DAYS = (1, 7, 30, 90)
@@ -52,7 +53,11 @@ def trends(
     model = shell.station.models.active
     scores = shell.station.history.scores(shown, since, model=model.id)  # those of another model mean something else
     slots = slots_of(scores, since, until)
-    every = shell.station.history.scores(shown, since)
+    others = [
+        shell.station.history.scores(shown, since, model=other.id)
+        for other in shell.station.models.all()
+        if other.id != model.id
+    ]
     judging, limits = model.predictor.limits, in_force(shell.station.limits.read(model).get(shown or ""))
     calibration = quantiles(np.asarray(judging.calibration.get(shown or "", ()) if judging else (), float), 1)
     signals = _signals(shell, shown, since, t)
@@ -70,7 +75,7 @@ def trends(
         day_choices=DAYS,
         may_report=person.role.may(Role.ENGINEER),
         scores_svg=score_timeline(slots, calibration, pair, drawn, t) if len(scores.scores) else "",
-        verdicts_svg=verdict_timeline(slots_of(every, since, until), SIGNS, t),
+        verdicts_svg=verdict_timeline(with_verdicts(slots, [slots_of(one, since, until) for one in others]), SIGNS, t),
         verdict_kinds=tuple(SIGNS.values()),
         signals=signals,
         observed=observed,
@@ -97,6 +102,14 @@ def slots_of(scores: Scores, since: datetime, until: datetime) -> list[Slot]:
             verdicts=Counter(scores.verdicts[first:last]),
         )
         for (begin, end), first, last in zip(stretches, edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def with_verdicts(slots: Sequence[Slot], others: Sequence[Sequence[Slot]]) -> list[Slot]:
+    """The same stretches with the verdicts of other models, too."""
+    return [
+        replace(slot, verdicts=sum((Counter(more[place].verdicts) for more in others), Counter(slot.verdicts)))
+        for place, slot in enumerate(slots)
     ]
 
 

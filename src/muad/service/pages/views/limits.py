@@ -32,6 +32,7 @@ Operator = Annotated[Person, Depends(needs(Role.OPERATOR))]
 Engineer = Annotated[Person, Depends(needs(Role.ENGINEER))]
 DAYS = (1, 7, 30, 90)
 """How far back what came is looked at."""
+_GOOD_S = 20.0  # how long scores are good for a preview while a handle is moved
 _SHOWN = 12  # parts that would be judged otherwise
 
 
@@ -74,7 +75,8 @@ def preview(
 ) -> HTMLResponse:
     """What other limits would keep and change; nothing is set."""
     shell = shell_of(request)
-    known = _known(shell, product, days)
+    key = ("limits", product, days, shell.station.models.active.id, shell.station.feed.changes)
+    known = shell.remembered.get(key, _GOOD_S, lambda: _known(shell, product, days))
     t = shell.language(request)
     try:
         tried = Pair(_number(review), _number(reject))

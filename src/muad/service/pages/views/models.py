@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
@@ -11,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from muad.errors import MuadError
 from muad.service.access.guard import needs
 from muad.service.access.roles import Person, Role
-from muad.service.history import InspectionFilter, Model
+from muad.service.history import InspectionFilter, Model, now
 from muad.service.history.record import ModelState
 from muad.service.pages.faults import PageRoute
 from muad.service.pages.frame import Shell, shell_of
@@ -23,6 +24,7 @@ MOST_BUNDLE_BYTES = 2**32
 """Of a bundle that is loaded through the page."""
 _DONE = ("load", "shadow", "unshadow", "promote", "rollback")
 _PAIRS = 60
+_LATELY = timedelta(days=7)
 
 
 @router.get("/models")
@@ -136,7 +138,7 @@ def _page(
     changes = memory.changes("model")
     values: dict[str, Any] = {
         "models": known,
-        "judged": memory.counts(InspectionFilter(), by="model_id"),
+        "judged": memory.counts(InspectionFilter(since=now() - _LATELY), by="model_id"),
         "former": former_model(known, [(change.subject, change.new) for change in changes]),
         "changes": changes[:30],
         "names": {model.id: model.name for model in known},
