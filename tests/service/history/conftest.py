@@ -6,6 +6,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -77,7 +78,7 @@ def postgres() -> Iterator[str]:
             History(f"{url}/empty_history").close()
             yield url
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # at once, whoever is connected
             server.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -48,10 +48,14 @@ class Database:
         self.file = Path(self.url.database or "").resolve() if self.url.get_backend_name() == "sqlite" else None
         self._engine = self._open()
         self._one_writer = threading.Lock() if self.file is not None else nullcontext()
-        with self._faults():
-            if self.file is not None:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-            upgrade(self._engine.execution_options(**{_WRITING: True}))
+        try:
+            with self._faults():
+                if self.file is not None:
+                    self.file.parent.mkdir(parents=True, exist_ok=True)
+                upgrade(self._engine.execution_options(**{_WRITING: True}))
+        except BaseException:
+            self._engine.dispose()
+            raise
 
     @property
     def is_sqlite(self) -> bool:
