@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from muad._version import __version__
+from muad.service.access.root_path import BelowPath
 from muad.service.access.securing import secure_app
 from muad.service.pages.routes import add_pages
 from muad.service.routes import (
@@ -62,12 +63,13 @@ def create_app(station: Station) -> FastAPI:
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
         openapi_url="/v1/openapi.json",
-        root_path=station.settings.service.root_path,
         max_body_size=MOST_BODY_BYTES,
         lifespan=life,
     )
     app.state.station = station
     secure_app(app, station.access)
+    if root_path := station.settings.service.root_path:
+        app.add_middleware(BelowPath, root_path=root_path)
     add_faults(app)
     for routes in _ROUTES:
         app.include_router(routes.router)

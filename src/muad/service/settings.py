@@ -33,7 +33,7 @@ class ServiceSettings(BaseModel):
         name: The station, where a photograph does not say which it comes from.
         host: The address it listens on; anything but this machine's own asks for tokens.
         port: 0 for any that is free.
-        root_path: What a proxy in front of it takes off the path, such as `/inspection`.
+        root_path: Below which a proxy shows it, such as `/inspection`; the proxy may take it off or leave it on.
         tls_certificate: A PEM file; with `tls_key`, it speaks HTTPS.
         tls_key: The PEM file of its key.
     """

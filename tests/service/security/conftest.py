@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +31,10 @@ class Served:
         return httpx.Client(base_url=self.address, headers=headers, timeout=30, trust_env=False)
 
 
-@pytest.fixture(scope="package")
-def served(patch_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One station for all tests of this folder."""
-    folder = tmp_path_factory.mktemp("served") / "station"
-    overrides = {"access": {"requests_per_s": 1e6, "burst": 1_000_000, "failures_per_minute": 1e6}}
-    station = open_station(folder, patch_bundle, overrides=overrides)
+@contextmanager
+def serving(folder: Path, bundle: Path, **sections: dict[str, object]) -> Iterator[Served]:
+    """A station of these settings, for as long as it is needed."""
+    station = open_station(folder, bundle, overrides=sections)
     headers = {}
     for role in Role:
         made = station.access.tokens.make(f"the {role}", role, who="a test")
@@ -46,8 +45,19 @@ def served(patch_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.01)
-    yield Served(station, f"http://127.0.0.1:{sock.getsockname()[1]}", headers)
-    station.stopping.set()
-    server.should_exit = True
-    thread.join(timeout=30)
+    scheme = "http" if station.settings.service.tls_certificate is None else "https"
+    try:
+        yield Served(station, f"{scheme}://127.0.0.1:{sock.getsockname()[1]}", headers)
+    finally:
+        station.stopping.set()
+        server.should_exit = True
+        thread.join(timeout=30)
     assert not thread.is_alive()
+
+
+@pytest.fixture(scope="package")
+def served(patch_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One station for all tests of this folder."""
+    often = {"requests_per_s": 1e6, "burst": 1_000_000, "failures_per_minute": 1e6}
+    with serving(tmp_path_factory.mktemp("served") / "station", patch_bundle, access=often) as station:
+        yield station
