@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 
 if TYPE_CHECKING:
+    from muad.bundles.bundle import Bundle
+    from muad.bundling.export import Exported
     from muad.configuration.run_config import RunConfig
 
 torch.set_num_threads(1)
@@ -46,6 +48,19 @@ def photographs_are_encoded_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ProductEncoder, "encode", encode)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_exporter_is_read_once() -> Iterator[None]:
+    """The table of operations of torch's ONNX exporter, which it makes anew for every network: a second each time."""
+    from functools import cache
+
+    from torch.onnx._internal.exporter import _registration
+
+    registry: Any = _registration.ONNXRegistry
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "from_torchlib", staticmethod(cache(registry.from_torchlib)))
         yield
 
 
@@ -168,6 +183,30 @@ def tiny_runs(tiny_data: Path, tiny_recipe: Path, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("per_category") / "run"
     train(tiny_data, folder, recipe=tiny_recipe, overrides=["training.mode=per_category"], device="cpu")
     return folder
+
+
+class Made(NamedTuple):
+    """A run, its bundle, what export said, and the bundle opened."""
+
+    run: Path
+    exported: Exported
+    notes: list[str]
+    bundle: Bundle
+
+
+@pytest.fixture(scope="session")
+def made(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The tiny run of two products as a bundle; not to be changed."""
+    import shutil
+
+    from muad.bundles.bundle import open_bundle
+    from muad.bundling.export import export
+
+    folder = tmp_path_factory.mktemp("exported")
+    run, notes = folder / "run", list[str]()
+    shutil.copytree(tiny_run, run)
+    exported = export(run, folder / "tiny.muad", note=notes.append)
+    return Made(run, exported, notes, open_bundle(exported.path))
 
 
 def patch_network(seed: int = 0) -> tuple[bytes, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]]:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from muad.bundling.networks import export_network
-from muad.bundling.recogniser import export_recogniser
 from muad.detectors import DiffusionAd, DiffusionAdConfig
 from muad.encoders.product_encoder import product_encoder
 from muad.errors import ConfigError
@@ -56,8 +55,9 @@ def test_a_head_of_another_package_is_refused_by_its_name() -> None:
         export_network(detector)
 
 
-def test_products_look_the_same_without_torch() -> None:
-    content, facts = export_recogniser()
+def test_products_look_the_same_without_torch(made) -> None:
+    facts = made.bundle.manifest.recogniser
+    content = made.bundle.read(facts.member)
     pixels = np.random.default_rng(2).integers(0, 256, (3, facts.side_px, facts.side_px, 3), np.uint8)
     (tokens,) = onnxruntime.InferenceSession(content).run([facts.output], {facts.input: pixels})
     encoder = product_encoder("cpu")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muad.bundling.export import export
+from muad.bundles.writing import write_bundle
 from muad.runtime.predictor import Predictor
 
 SOURCE = Path(__file__).resolve().parents[2] / "examples/cpp"
@@ -58,15 +58,15 @@ def photographs(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_run: Path, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny run with limits among the scores, exported."""
-    folder = tmp_path_factory.mktemp("bundle")
-    shutil.copytree(tiny_run, folder / "run")
-    found = Predictor(folder / "run", device="cpu").predict(sorted(photographs.iterdir()), category="pill_blister")
+def bundle(made, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run as a bundle, with limits among the scores."""
+    found = Predictor(made.run, device="cpu").predict(sorted(photographs.iterdir()), category="pill_blister")
     scores = np.sort([each.score for each in found])
     limits = LIMITS.format(float(scores[len(scores) // 3]), float(scores[-len(scores) // 3]))
-    (folder / "run/limits.toml").write_text(limits, encoding="utf-8")
-    return export(folder / "run", folder / "tiny.muad").path
+    path = tmp_path_factory.mktemp("bundle") / "tiny.muad"
+    contents = {name: made.bundle.read(name) for name in made.bundle.manifest.members}
+    write_bundle(path, made.bundle.manifest, contents | {"run/limits.toml": limits.encode()})
+    return path
 
 
 def test_scores_and_verdicts_are_those_of_python(judge: Path, bundle: Path, photographs: Path, tmp_path: Path) -> None:

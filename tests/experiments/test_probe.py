@@ -35,7 +35,7 @@ def test_runs_that_were_kept_are_not_trained_again(tiny_data: Path, tmp_path: Pa
         seen = set()
         made = probe_encoder(
             encoder_named("random-vit-tiny"), tiny_data, name="random", image_px=56, device="cpu", note=lambda _: None,
-            progress=lambda what, *_: seen.add(what), **{"steps": 10, "out": tmp_path / "kept", **settings},
+            progress=lambda what, *_: seen.add(what), **{"steps": 2, "out": tmp_path / "kept", **settings},
         )  # fmt: skip
         return made, seen
 
@@ -44,8 +44,8 @@ def test_runs_that_were_kept_are_not_trained_again(tiny_data: Path, tmp_path: Pa
     again, seen = probe(first_seed=2)
     assert "train" not in seen
     assert again.dinomaly[0].to_json() == both.dinomaly[1].to_json()
-    with pytest.raises(ConfigError, match=r"out must be new or hold the same probe, got .*steps is 10, not 11"):
-        probe(steps=11)
+    with pytest.raises(ConfigError, match=r"out must be new or hold the same probe, got .*steps is 2, not 3"):
+        probe(steps=3)
     (tmp_path / "kept" / "probe.json").write_text("[")
     with pytest.raises(CheckpointError, match=r"probe\.json must be readable, got .*Name another folder"):
         probe()

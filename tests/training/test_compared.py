@@ -36,7 +36,7 @@ def train(request: pytest.FixtureRequest, photos: Path, tmp_path: Path, monkeypa
     def train(out: Path, *overrides: str, **how: object) -> RunConfig:
         settings = (
             f"detector.name={request.param}", "detector.encoder.name=random-resnet18", *TINY[request.param],
-            "schedule.kind=constant", "schedule.warmup_steps=0", "schedule.total_steps=6", "training.batch_size=4",
+            "schedule.kind=constant", "schedule.warmup_steps=0", "schedule.total_steps=4", "training.batch_size=4",
             "training.save_every_steps=100", "training.calibration_share=0", *overrides,
         )  # fmt: skip
         return muad.train(photos, out, overrides=settings, device="cpu", **how)

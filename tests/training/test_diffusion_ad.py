@@ -28,14 +28,14 @@ denoiser = { width = 8, multipliers = [1, 2], blocks_per_level = 1, attention_le
 lr = 1e-3
 
 [schedule]
-total_steps = 12
+total_steps = 6
 warmup_steps = 0
 
 [training]
 batch_size = 4
 precision = "32-true"
 log_every_steps = 1
-save_every_steps = 5
+save_every_steps = 2
 """
 TrainSmall = Callable[..., RunConfig]
 
@@ -78,10 +78,10 @@ def test_a_run_resumes_bit_for_bit_and_predicts_twice_alike(
 ) -> None:
     train_small(tmp_path / "whole", *extra)
     with pytest.raises(PowerCut):
-        train_small(tmp_path / "run", *extra, progress=fail_after(7))
+        train_small(tmp_path / "run", *extra, progress=fail_after(5))
     train_small(tmp_path / "run", *extra, resume=True)
-    latest = ["00000010/latest"] if extra else []
-    for name in ("00000010/weights", "00000010/optimizer", "00000012/weights", *latest):
+    latest = ["00000004/latest"] if extra else []
+    for name in ("00000004/weights", "00000004/optimizer", "00000006/weights", *latest):
         ours, expected = (tmp_path / run / f"checkpoints/{name}.safetensors" for run in ("run", "whole"))
         assert ours.read_bytes() == expected.read_bytes(), name
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
@@ -98,7 +98,7 @@ def test_a_run_resumes_bit_for_bit_and_predicts_twice_alike(
 def test_one_detector_is_told_which_of_its_categories_an_image_shows(
     train_small: TrainSmall, tmp_path: Path, photos: Path
 ) -> None:
-    told = ("detector.conditioning=category", "training.mode=multi_class")
+    told = ("detector.conditioning=category", "training.mode=multi_class", "schedule.total_steps=12")
     config = train_small(tmp_path / "run", *told, "detector.category_dropout=0.0")
     assert config.detector.categories == ("bolt", "cloth")
     weights = load_file(tmp_path / "run/checkpoints/00000012/weights.safetensors")
@@ -159,16 +159,16 @@ def test_autocast_leaves_images_and_losses_in_float32(train_small: TrainSmall, t
 
 def test_the_mean_of_the_weights_is_what_predicts(train_small: TrainSmall, tmp_path: Path) -> None:
     """With a long memory it lags behind the weights it is the mean of, and beside them it changes nothing."""
-    train_small(tmp_path / "mean", "training.ema_decay=0.99", "training.save_every_steps=10")
-    train_small(tmp_path / "last", "training.save_every_steps=10")
+    train_small(tmp_path / "mean", "training.ema_decay=0.99", "training.save_every_steps=4")
+    train_small(tmp_path / "last", "training.save_every_steps=4")
     mean, latest = (
-        load_file(tmp_path / f"mean/checkpoints/00000010/{name}.safetensors") for name in ("weights", "latest")
+        load_file(tmp_path / f"mean/checkpoints/00000004/{name}.safetensors") for name in ("weights", "latest")
     )
-    last = load_file(tmp_path / "last/checkpoints/00000010/weights.safetensors")
+    last = load_file(tmp_path / "last/checkpoints/00000004/weights.safetensors")
     assert all(latest[name].equal(last[name]) for name in last)
     assert not mean["segmenter.head.weight"].equal(last["segmenter.head.weight"])
     assert load_detector(tmp_path / "mean").trainable_state().keys() == mean.keys()
-    assert not (tmp_path / "mean/checkpoints/00000012/latest.safetensors").exists()
+    assert not (tmp_path / "mean/checkpoints/00000006/latest.safetensors").exists()
 
 
 def test_one_detector_per_category(train_small: TrainSmall, tmp_path: Path, photos: Path) -> None:
