@@ -6,6 +6,7 @@ import pytest
 from tests.service.pages.conftest import Pages
 
 from muad.service.access.roles import Role
+from muad.service.history import DriftSignal, new_id, now
 
 PATHS = ("/live", "/live/now", "/history", "/review", "/limits/bolt", "/limits/bolt/preview", "/trends", "/models")
 HOSTILE = "<img src=x onerror=alert(1)>\"'{{7*7}}"
@@ -105,3 +106,25 @@ def test_limits_that_contradict_each_other_are_not_set(pages: Pages) -> None:
     assert "This is no number" in words.text
     assert "The review limit must be at most the reject limit." in shown.text
     assert pages.station.history.changes("limit") == before
+
+
+def test_a_drift_is_shown_with_the_parts_that_show_it_and_accepted_with_a_reason(pages: Pages) -> None:
+    part = pages.post(60)
+    at = now()
+    signal = DriftSignal(
+        id=new_id(at), station="Line 2", judged_as="bolt", quantity="brightness", direction="lower", began_at=part.at,
+        raised_at=at, inspections=40, statistic=150.0, threshold=140.0, parts=(part.id, "0" * 32),
+    )  # fmt: skip
+    pages.station.history.add_signal(signal)
+    pages.station.feed.changed()
+    with pages.client(Role.ENGINEER) as client:
+        text = client.get("/trends?product=bolt").text
+        assert "Brightness of the photographs lower, since" in text
+        assert f"/history/{part.id}" in text
+        assert "1 drift signal stands" in text
+        answer = client.post(f"/trends/signals/{signal.id}/accept", data={"reason": "new lamp", "back": "bolt"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/trends?product=bolt")
+        text = client.get("/trends?product=bolt").text
+    assert "Over since" in text
+    assert "new lamp" in text
+    assert "drift signal stands" not in text

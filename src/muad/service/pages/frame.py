@@ -67,6 +67,12 @@ class Shell:
 
         return self.remembered.get(("defect types", self.station.feed.changes), _GOOD_S, find)
 
+    def _drifts(self) -> int:
+        """How many signals of drift stand, as of a moment ago."""
+        history = self.station.history
+        key = ("drifts", self.station.feed.changes)
+        return self.remembered.get(key, _GOOD_S, lambda: len(history.signals(open_only=True)))
+
     def _waiting(self) -> int:
         """How many parts wait for a person, as of a moment ago."""
         history, four_eyes = self.station.history, self.settings.four_eyes
@@ -105,6 +111,7 @@ class Shell:
             status=status,
             page=name,
             waiting=waiting,
+            drifts=self._drifts(),
             many_waiting=waiting >= MOST_COUNTED,
             station_name=self.station.settings.service.name,
             problems=() if name == "live" else self.problems(request),

@@ -99,6 +99,7 @@ class Renderer:
             "here": _here(request),
             "waiting": 0,
             "many_waiting": False,
+            "drifts": 0,
             "problems": (),
             "station_name": "",
             "link": link,

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from muad.service.access.guard import needs
 from muad.service.access.roles import Person, Role
@@ -73,7 +73,7 @@ def trends(
         product=shown,
         days=span,
         day_choices=DAYS,
-        may_report=person.role.may(Role.ENGINEER),
+        is_engineer=person.role.may(Role.ENGINEER),
         scores_svg=score_timeline(slots, calibration, pair, drawn, t) if len(scores.scores) else "",
         verdicts_svg=verdict_timeline(with_verdicts(slots, [slots_of(one, since, until) for one in others]), SIGNS, t),
         verdict_kinds=tuple(SIGNS.values()),
@@ -81,6 +81,22 @@ def trends(
         observed=observed,
         sample=sample,
     )
+
+
+@router.post("/trends/signals/{signal_id}/accept")
+def accept(
+    request: Request,
+    person: Annotated[Person, Depends(needs(Role.ENGINEER))],
+    signal_id: str,
+    reason: Annotated[str, Form()],
+    back: Annotated[str, Form()] = "",
+) -> Response:
+    """Say that a drift is known, and why; what its quantity is now counts as usual."""
+    shell = shell_of(request)
+    shell.station.follower.accept(signal_id, person.name, reason.strip())
+    shell.station.feed.changed()
+    product = {"product": back} if back in shell.products() else {}
+    return RedirectResponse(shell.render.link(request, "trends", **product), status_code=303)
 
 
 def slots_of(scores: Scores, since: datetime, until: datetime) -> list[Slot]:
@@ -139,6 +155,7 @@ def _signals(shell: Shell, product: str | None, since: datetime, t: Language) ->
     return [
         {
             "number": number,
+            "id": signal.id,
             "began": signal.began_at,
             "ended": signal.ended_at,
             "title": t(
