@@ -58,7 +58,7 @@ def _show(found: BundleCheck) -> None:
     for one in found.outcomes:
         if one.fault is not None:
             say(f"{one.choice}: {one.fault}")
-    limits = found.limits
+    limits = found.limits_of(found.outcomes[0])
     if limits is None:
         say("the bundle does not say how far a runtime may be off")
     else:

@@ -44,8 +44,11 @@ class BundleCheck:
 
     def is_within(self, outcome: Outcome) -> bool:
         """Whether they hold by one way."""
-        limits = self.lower_limits.get(outcome.choice.precision, self.limits)
-        return outcome.measured is not None and outcome.measured.within(limits)
+        return outcome.measured is not None and outcome.measured.within(self.limits_of(outcome))
+
+    def limits_of(self, outcome: Outcome) -> GoldenLimits | None:
+        """How far off one way may be."""
+        return self.lower_limits.get(outcome.choice.precision, self.limits)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
