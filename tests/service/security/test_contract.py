@@ -25,7 +25,7 @@ from muad.service.app import interface
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / "openapi.json"
 CONTRACT = from_path(PUBLISHED).exclude(path="/v1/events")  # which never ends; the table of roles asks it
-EXAMPLES = int(os.environ.get("MUAD_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("MUAD_EXAMPLES", "4"))
 
 
 @schemathesis.serializer("image/bmp", "image/jp2", "image/tiff", "image/x-portable-anymap")

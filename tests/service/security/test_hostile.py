@@ -126,7 +126,7 @@ def test_a_text_comes_back_as_it_was_and_finds_its_own_part_alone(
 def test_no_filter_takes_a_statement_for_more_than_a_text(served: Served, marked: list[tuple[str, str]]) -> None:
     with served.client(Role.OPERATOR) as client:
         for name in FILTERS:
-            for text in [*STATEMENTS, *SCRIPTS, "\0", "9" * 400, "nan", "-inf", "0001-01-01T00:00:00+14:00"]:
+            for text in [*STATEMENTS[:6], SCRIPTS[0], "\0", "9" * 400, "nan", "-inf", "0001-01-01T00:00:00+14:00"]:
                 answer = client.get("/v1/inspections", params={name: text})
                 assert answer.status_code in (200, 422), f"{name}={text!r}: {answer.status_code} {answer.text}"
                 if answer.status_code == 200 and name not in ("serial", "lot", "station"):

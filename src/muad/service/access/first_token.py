@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from muad.errors import ConfigError
@@ -22,17 +23,19 @@ def make_first_token(folder: Path, tokens: Tokens) -> Path | None:
     """
     if tokens.has_admin():
         return None
-    file, draft = folder / FILE_NAME, folder / f".{FILE_NAME}.{os.getpid()}"
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        try:
-            made = tokens.make(NAME, Role.ADMIN, who="the station itself")
-        except ConfigError:  # another process of the station was quicker
-            draft.unlink()
-            return file
-        out.write(made.text + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(file)
+    file = folder / FILE_NAME
+
+    def write(text: str) -> None:
+        draft = folder / f".{FILE_NAME}"
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(file)
+
+    # If another process of the station was quicker, its token is in the file.
+    with suppress(ConfigError):
+        tokens.make(NAME, Role.ADMIN, who="the station itself", hand_over=write)
     return file

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -84,7 +84,15 @@ class Tokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def make(self, name: str, role: Role, *, who: str, expires_at: datetime | None = None) -> NewToken:
+    def make(
+        self,
+        name: str,
+        role: Role,
+        *,
+        who: str,
+        expires_at: datetime | None = None,
+        hand_over: Callable[[str], None] | None = None,
+    ) -> NewToken:
         """A new token.
 
         Args:
@@ -92,6 +100,7 @@ class Tokens:
             role: What it allows.
             who: Who makes it.
             expires_at: From when on it lets nobody in.
+            hand_over: Given the token before it is valid, so that a token whose holder was told nothing is never valid.
 
         Raises:
             ConfigError: The name is taken or none, or it would have expired already.
@@ -116,6 +125,8 @@ class Tokens:
             connection.execute(sa.insert(TokenRow).values(**values, digest=digest_of(text)))
             until = "" if expires_at is None else f" until {expires_at.isoformat(timespec='seconds')}"
             note_change(connection, who, "token", name, new=f"{role}{until}")
+            if hand_over is not None:
+                hand_over(text)
         return NewToken(text=text, token=token)
 
     def listed(self) -> list[Token]:
