@@ -97,7 +97,7 @@ def fill(history: History, random: np.random.Generator) -> None:
             at = START + SPAN * (number / ROWS_IN_ALL)
             name, said = new_id(at), str(verdict[place])
             word = None
-            if asked[place] < (0.01 if said == "pass" else 0.2):
+            if asked[place] < (0.01 if said == "pass" else 0.9 if number < ROWS_IN_ALL * 0.99 else 0):
                 word = "good" if again[place] < 0.7 else "bad"
             folder = f"pictures/{at:%Y-%m-%d/%H}/{name}"
             values.append(
@@ -166,13 +166,11 @@ def others(history: History, parts: list[Any]) -> Iterator[tuple[str, Iterator[f
             for cursor in [history.search(InspectionFilter(until=part.at)).cursor for part in parts]
         ),
     )
-    yield (
-        "the review queue, oldest first",
-        (
-            timed(lambda: history.search(InspectionFilter(verdicts=("review",), word="none"), order="oldest"))
-            for _ in range(50)
-        ),
-    )
+    for name, asked in (
+        ("the review queue, oldest first", InspectionFilter(verdicts=("review",), word="none")),
+        ("the audit queue, oldest first", InspectionFilter(in_audit=True, word="none")),
+    ):
+        yield name, (timed(lambda w=asked: history.search(w, order="oldest")) for _ in range(50))
     yield (
         "counters of a shift (8 hours)",
         (

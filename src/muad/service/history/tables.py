@@ -143,7 +143,7 @@ class InspectionRow(Base):
         sa.Index("inspections_score", "score", "at", "number", "judged_as", "verdict", "station", "model_id"),
         sa.Index("inspections_serial", "serial", "at", "number"),
         sa.Index("inspections_lot", "lot", "at", "number"),
-        _only("inspections_stopped", NOT_PASSED, "verdict", "judged_as", "station", "score", "model_id"),
+        _only("inspections_stopped", NOT_PASSED, "word", "verdict", "judged_as", "station", "score", "model_id"),
         _only("inspections_spoken", HAS_WORD, "word", "verdict", "judged_as", "station", "score", "model_id"),
         _only("inspections_pictured", HAS_PICTURES, "verdict", "photo_bytes", "map_bytes"),
         _only("inspections_audit", IN_AUDIT, "word", "verdict", "judged_as", "station"),

@@ -22,7 +22,7 @@ _INDEXES = (
     ("inspections_lot", ["lot", "at", "number"], None),
     (
         "inspections_stopped",
-        ["at", "number", "verdict", "judged_as", "station", "score", "model_id"],
+        ["at", "number", "word", "verdict", "judged_as", "station", "score", "model_id"],
         "verdict <> 'pass'",
     ),
     (
