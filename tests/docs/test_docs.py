@@ -24,7 +24,7 @@ from muad.datasets.index import LAYOUTS
 from muad.encoders.families import FAMILIES, PYRAMIDS
 from muad.evaluation.figures import PROTOCOLS
 from muad.metrics.report import METRIC_NAMES
-from muad.service.settings import StationSettings
+from muad.service.settings import StationSettings, known_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -133,6 +133,13 @@ def test_toml_blocks_are_recipes_and_those_on_the_station_its_settings() -> None
             StationSettings.model_validate(tomllib.loads(block))
         else:
             parse_config(tomllib.loads(block))
+
+
+def test_every_setting_of_a_station_is_described() -> None:
+    text = (ROOT / "docs" / "station.md").read_text(encoding="utf-8")
+    keys = [key.rpartition(".") for key in known_keys()]
+    assert [f"{section}.{key}" for section, _, key in keys if not re.search(rf"\b{key}\b", text)] == []
+    assert [section for section, _, _ in keys if f"[{section}]" not in text and f"[[{section}]]" not in text] == []
 
 
 def test_tables_name_what_there_is() -> None:
