@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from muad.decisions.conformal import coarsest_rate, coarsest_sure_rate, images_needed, sure_images_needed
+from muad.decisions.conformal import coarsest_rate, coarsest_sure_rate, images_needed
 from muad.decisions.limits import Rates
 from muad.images.tiling import magnification, tiles_for
 
@@ -205,7 +205,7 @@ def _on_cross_fitting(standing: RunStanding) -> str:
     short = [
         product
         for product in standing.products
-        if product.calibrated < _needed(rates.false_alarm_rate, rates)
+        if product.calibrated < rates.images_for(rates.false_alarm_rate)
         and not product.cross_fitted
         and product.trained >= _FOLDS
     ]
@@ -233,7 +233,7 @@ def _on_rates(standing: RunStanding) -> str:
     if standing.rates is None:
         return ""
     wanted, rates = standing.rates.false_alarm_rate, standing.rates
-    short = [p for p in standing.products if p.has_limits and 0 < p.calibrated < _needed(wanted, rates)]
+    short = [p for p in standing.products if p.has_limits and 0 < p.calibrated < rates.images_for(wanted)]
     if not short:
         return ""
     carried = [_carried(product.calibrated, rates) for product in short]
@@ -285,14 +285,9 @@ def duration(seconds: float) -> str:
     return f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} min"
 
 
-def _needed(rate: float, rates: Rates | None) -> int:
-    """Good photographs it takes to keep a rate."""
-    return sure_images_needed(rate, rates.confidence) if rates is not None and rates.sure else images_needed(rate)
-
-
 def _need(products: Sequence[ProductStanding], rate: float, rates: Rates | None) -> str:
-    """The same in words, with what products still lack of it."""
-    needed = _needed(rate, rates)
+    """Good photographs it takes to keep a rate, with what products still lack of it."""
+    needed = images_needed(rate) if rates is None else rates.images_for(rate)
     known = any(product.calibrated for product in products)
     more = f" ({_range(max(0, needed - product.calibrated) for product in products)} more)" if known else ""
     return f"{needed} of each{more} for {_percent(rate)}"

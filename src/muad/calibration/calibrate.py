@@ -20,7 +20,8 @@ from muad.capture.learning import learn_capture
 from muad.datasets.tree import ANOMALOUS_NAMES, MASK_FOLDER_NAMES, NORMAL_NAMES
 from muad.decisions.calibration_scores import Scored
 from muad.decisions.limit_history import is_edited, text_digest, write_limits
-from muad.decisions.limit_setting import CategoryResult, limits_in_force, limits_text, results_of, summary
+from muad.decisions.limit_sentences import summary
+from muad.decisions.limit_setting import CategoryResult, limits_in_force, limits_text, results_of
 from muad.decisions.limits import LIMITS_FILE, Calibration, read_calibration, read_rates
 from muad.errors import CheckpointError, DataError
 from muad.outputs import find_images

@@ -66,7 +66,7 @@ def command(
     """Set limits for pass, review and reject from good images alone; written to RUN/limits.toml."""
     from muad.bundles.bundle import is_bundle
     from muad.calibration.calibrate import calibrate
-    from muad.decisions.limit_setting import NOT_COVERED
+    from muad.decisions.limit_sentences import NOT_COVERED
     from muad.errors import ConfigError
 
     if folds is not None and is_bundle(run):

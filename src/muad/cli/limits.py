@@ -24,7 +24,8 @@ def command(
     """Show the limits in force, and what they promise; with --set, change some first."""
     from muad.bundles.editing import run_folder, told_of
     from muad.decisions.limit_edit import parse_setting, set_limits
-    from muad.decisions.limit_setting import NOT_COVERED, limits_in_force
+    from muad.decisions.limit_sentences import NOT_COVERED
+    from muad.decisions.limit_setting import limits_in_force
 
     wanted = [parse_setting(text) for text in changes or ()]
     with run_folder(run, by="limits" if wanted else None) as folder:

@@ -1,4 +1,4 @@
-"""From stored scores to limits, and the sentences that say what they promise.
+"""From stored scores to limits, and the file that holds them; what they promise is said in `limit_sentences`.
 
 With fewer images than a rate needs, the limit is the largest score: it keeps the coarsest rate that the count carries,
 1 / (n + 1), and is called so wherever it is shown. A reject limit is set so only where that rate is at most the review
@@ -19,20 +19,14 @@ from muad.decisions.conformal import (
     binomial_interval,
     coarsest_rate,
     coarsest_sure_rate,
-    images_needed,
     limit_rank,
     rate_bound,
-    sure_images_needed,
     sure_rank,
 )
+from muad.decisions.limit_sentences import limit_sentence, on_cross_fitting, sentences_of
 from muad.decisions.limits import Calibration, CategoryLimits, Rates, read_calibration, read_limits, read_rates
 from muad.errors import DataError
 from muad.runs.folder import read_run
-
-NOT_COVERED = (
-    "The promise is for good parts photographed like the calibration images: same light, camera, lens, position, "
-    "supplier. After a change, calibrate again on new photographs. It says nothing of how many defects are found."
-)
 
 _HEAD = """\
 # Limits of this run, set by `muad calibrate` from scores of good images it was not trained on (calibration.json).
@@ -131,38 +125,7 @@ class CategoryResult:
 
     def sentences(self) -> Iterator[str]:
         """What the limits promise, in plain words."""
-        if self.images > self.count:
-            yield (
-                f"{self.images} good images count as {self.count}: of near-duplicates, and of images of one object, "
-                "only the largest score counts"
-            )
-        yield from self.on_cross_fitting()
-        for name, limit in (("review", self.review), ("reject", self.reject)):
-            yield _sentence(name, limit, self)
-        if self.misses is not None:
-            yield _misses_sentence(self.misses, self.rates.confidence)
-
-    def on_cross_fitting(self) -> Iterator[str]:
-        """Who scored the images, and what is assumed of it."""
-        if self.refuted:
-            yield (
-                "cross-fitted scores are not used: they lie lower than those of the images kept out of training "
-                f"(p = {self.agreement:.2g}), so limits from them would stop more good parts than they say"
-            )
-        if not self.folds:
-            return
-        said = (
-            f"cross-fitted: {self.count - self.kept_out} of {self.count} good images were scored by {self.folds} "
-            "detectors that had not seen them; limits that count them assume that those detectors score new good parts "
-            "as this one does"
-        )
-        if self.agreement is None:
-            yield f"{said}, which no image was kept out to test"
-        else:
-            yield (
-                f"{said}; the {self.kept_out} images this one had not seen do not speak against it "
-                f"(p = {self.agreement:.2g})"
-            )
+        return sentences_of(self)
 
 
 def results_of(
@@ -218,33 +181,6 @@ def limits_in_force(run: Path) -> dict[str, CategoryResult]:
     return results_of(calibration, categories or tuple(limits.categories), limits.categories)
 
 
-def summary(results: Mapping[str, CategoryResult], path: Path) -> Iterator[str]:
-    """A few lines on which limits there are, which are coarser than wanted, and what the others need."""
-    review = [name for name, result in results.items() if result.review.value is not None]
-    reject = [name for name, result in results.items() if result.reject.value is not None]
-    yield (
-        f"limits, and what they promise, are in {path}: review for {', '.join(review) or 'no category'}, reject for "
-        f"{', '.join(reject) or 'no category'}"
-    )
-    for name, wanted in (("review", "review_rate"), ("reject", "false_alarm_rate")):
-        limits = {category: getattr(result, name) for category, result in results.items()}
-        coarser = [
-            f"{category} {_percent(limit.carried or 1)} ({limit.more_images} more)"
-            for category, limit in limits.items()
-            if limit.is_coarser
-        ]
-        missing = [
-            f"{category} {limit.more_images}"
-            for category, limit in limits.items()
-            if limit.value is None and not limit.by_hand
-        ]
-        rate = _percent(getattr(next(iter(results.values())).rates, wanted)) if results else ""
-        if coarser:
-            yield f"{name} limits coarser than {rate} (good images that are missing for it): {', '.join(coarser)}"
-        if missing:
-            yield f"good images a {name} limit still needs at a rate of {rate}: {', '.join(missing)}"
-
-
 def limits_text(calibration: Calibration, results: Mapping[str, CategoryResult]) -> str:
     """The text of `limits.toml`."""
     rates = calibration.rates
@@ -260,14 +196,14 @@ def limits_text(calibration: Calibration, results: Mapping[str, CategoryResult])
         if (cross := calibration.cross_fit.get(category)) is not None and result.folds:
             came += f"{'; ' if came else ': '}{cross.source}, scored {cross.created}"
         lines += ["", tomli_w.dumps({"categories": {category: {}}}).strip(), f"# {_counted(result)} good images{came}"]
-        lines += [f"# {sentence}" for sentence in result.on_cross_fitting()]
+        lines += [f"# {sentence}" for sentence in on_cross_fitting(result)]
         for name, limit in (("review", result.review), ("reject", result.reject)):
             if limit.value is not None:
                 lines.append(f"{name} = {limit.value!r}")
             if limit.carried is not None:
                 coarser = f"  # coarser than the {limit.rate!r} wanted" if limit.is_coarser else ""
                 lines.append(f"{name}_rate = {limit.carried!r}{coarser}")
-            lines.append(f"# {_sentence(name, limit, result)}")
+            lines.append(f"# {limit_sentence(name, limit, result)}")
         if result.map is not None:
             lines.append(f"map = {result.map!r}")
     return _HEAD + "\n".join(lines) + "\n"
@@ -280,7 +216,7 @@ def _counted(result: CategoryResult) -> str:
 def _limits(scores: Sequence[float], own: Sequence[float], rates: Rates) -> tuple[Limit, Limit]:
     """The review and the reject limit; no reject limit where it would stop more than may be taken off the line."""
     review, reject = _limit(scores, own, rates.review_rate, rates), _limit(scores, own, rates.false_alarm_rate, rates)
-    if reject.is_coarser and reject.count < _needed(rates.review_rate, rates):
+    if reject.is_coarser and reject.count < rates.images_for(rates.review_rate):
         return review, replace(reject, value=None, carried=None, proven=None, bound=None)
     if review.value is not None and reject.value is not None:
         # Of unlike images the rarer limit may be the lower one; to raise it keeps both promises.
@@ -297,7 +233,7 @@ def _limit(scores: Sequence[float], own: Sequence[float], rate: float, rates: Ra
         rate: The one that is wanted.
         rates: How it is to be kept.
     """
-    needed = _needed(rate, rates)
+    needed = rates.images_for(rate)
     if len(own) >= needed:
         scores = own
     count, assumed = len(scores), len(scores) > len(own)
@@ -323,10 +259,6 @@ def _limit(scores: Sequence[float], own: Sequence[float], rate: float, rates: Ra
     )
 
 
-def _needed(rate: float, rates: Rates) -> int:
-    return sure_images_needed(rate, rates.confidence) if rates.sure else images_needed(rate)
-
-
 def _as_edited(limit: Limit, value: float | None) -> Limit:
     """The limit as `limits.toml` has it: nothing is promised of a number that calibration did not give."""
     return (
@@ -349,55 +281,3 @@ def _misses(bad: Scored | None, review: Limit, reject: Limit, confidence: float)
         passed_interval=binomial_interval(passed, bad.count, confidence),
         not_rejected_interval=None if not_rejected is None else binomial_interval(not_rejected, bad.count, confidence),
     )
-
-
-def _sentence(name: str, limit: Limit, result: CategoryResult) -> str:
-    count, rates = limit.count, result.rates
-    if limit.by_hand:
-        if limit.value is None:
-            return f"no {name} limit: its line was taken out of limits.toml by hand"
-        return f"{name} above {limit.value:.6g}: set by hand, so nothing is promised of it"
-    sure = f" with {_percent(rates.confidence)} confidence" if rates.sure else ""
-    if limit.carried is None or limit.value is None:
-        needed = f"{limit.more_images} more good images are needed for a rate of {_percent(limit.rate)}{sure}"
-        enough = _needed(rates.review_rate, rates) - count
-        if not count or name == "review" or limit.more_images <= enough:
-            return f"no {name} limit: {needed} ({count} of {count + limit.more_images})"
-        return (
-            f"no {name} limit: from {count} good images it would reject more than the {_percent(rates.review_rate)} "
-            f"that may be taken off the line, so what is above the review limit is looked at; {enough} more good "
-            f"images give one, and {needed}"
-        )
-    instead = ""
-    if limit.is_coarser:
-        instead = f" (the coarsest limit, {_percent(limit.rate)} is wanted and needs {limit.more_images} more images)"
-    above = f"{name} above {limit.value:.6g}:"
-    long_run = ""
-    if limit.bound is not None:
-        long_run = f"at most {_percent(limit.bound)} in the long run, with {_percent(rates.confidence)} confidence"
-    if limit.assumed:
-        proven = "nothing is proven without that assumption"
-        if limit.proven is not None:
-            proven = f"without that assumption at most {_percent(limit.proven)}, for this draw {long_run}"
-        return f"{above}{sure} at most {_percent(limit.carried)} of good parts{instead}; {proven}"
-    if rates.sure:
-        return f"{above}{sure} at most {_percent(limit.carried)} of good parts in the long run{instead}"
-    return (
-        f"{above} on average over draws of {count} calibration images, at most {_percent(limit.carried)} of good "
-        f"parts{instead}; for this draw, {long_run}"
-    )
-
-
-def _misses_sentence(misses: Misses, confidence: float) -> str:
-    def part(events: int, interval: tuple[float, float]) -> str:
-        low, high = interval
-        return f"{events} of {misses.count} ({_percent(confidence)} interval {_percent(low)} to {_percent(high)})"
-
-    text = f"bad images that pass: {part(misses.passed, misses.passed_interval)}"
-    if misses.not_rejected is None or misses.not_rejected_interval is None:
-        return text
-    return f"{text}; that pass or go to review: {part(misses.not_rejected, misses.not_rejected_interval)}"
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"

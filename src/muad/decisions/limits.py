@@ -41,7 +41,7 @@ from typing import Any, Literal
 import numpy as np
 
 from muad.decisions.calibration_scores import Pool, Scored, pool
-from muad.decisions.conformal import p_values
+from muad.decisions.conformal import images_needed, p_values, sure_images_needed
 from muad.errors import CheckpointError, ConfigError
 from muad.runs.schema import CalibrationFacts, ScoredFacts, read_json
 
@@ -82,6 +82,10 @@ class Rates:
                 f"review_rate must be at least the false_alarm_rate {self.false_alarm_rate}, got {self.review_rate}: "
                 "what is rejected is a part of what is not passed."
             )
+
+    def images_for(self, rate: float) -> int:
+        """Good images that it takes to keep a rate in the way these are to be kept."""
+        return sure_images_needed(rate, self.confidence) if self.sure else images_needed(rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ import numpy as np
 
 from muad.capture import has_capture
 from muad.decisions.conformal import binomial_interval
-from muad.decisions.limit_setting import NOT_COVERED, CategoryResult, results_of
+from muad.decisions.limit_sentences import NOT_COVERED
+from muad.decisions.limit_setting import CategoryResult, results_of
 from muad.decisions.limits import CategoryLimits, Limits, read_calibration, read_limits
 from muad.errors import CheckpointError, DataError
 from muad.metrics.ranking import rank_metrics
