@@ -82,7 +82,9 @@ def test_killed_at_random_moments_under_load_no_answered_inspection_is_missing(
         served = Process(patch_bundle, folder)
         with ThreadPoolExecutor(4) as pool:
             running = [pool.submit(post, served.address, worker) for worker in range(4)]
-            time.sleep(chance.uniform(0.05, 0.6))
+            wanted = len(answered) + chance.randint(1, 12)
+            _until(lambda wanted=wanted: len(answered) >= wanted)  # type: ignore[misc]
+            time.sleep(chance.uniform(0, 0.05))
             assert served.end(signal.SIGKILL) == -signal.SIGKILL
             for one in running:
                 one.result()
@@ -90,7 +92,7 @@ def test_killed_at_random_moments_under_load_no_answered_inspection_is_missing(
     with served.client() as client:
         assert client.get("/readyz").json() == {"ready": True, "troubles": []}
     served.end()
-    assert len(answered) > 3 * KILLS
+    assert len(answered) >= KILLS
     history = History(f"sqlite:///{folder / 'history.sqlite'}")
     found = {one.id: one for one in history.stream(InspectionFilter())}
     history.close()

@@ -1,0 +1,37 @@
+"""What `benchmarks/station.py` has Locust send: photographs of a folder, as raw bodies, at a rate or without a pause.
+
+Settings come by environment: `LOAD_PHOTOS` (a folder), `LOAD_RATE` (requests a second of each user; 0 for no pause),
+`LOAD_CATEGORY` (empty for none).
+"""
+
+import os
+import random
+from pathlib import Path
+
+from locust import FastHttpUser, constant, constant_throughput, task
+
+PHOTOS = [
+    file.read_bytes()
+    for file in sorted(Path(os.environ["LOAD_PHOTOS"]).iterdir())
+    if file.suffix.lower() in (".png", ".jpg", ".jpeg")
+]
+RATE = float(os.environ["LOAD_RATE"])
+QUERY = f"?category={category}" if (category := os.environ.get("LOAD_CATEGORY", "")) else ""
+
+
+class Line(FastHttpUser):
+    """A line controller that sends a photograph and waits for its verdict."""
+
+    wait_time = constant_throughput(RATE) if RATE else constant(0)
+    connection_timeout = network_timeout = 120.0
+
+    @task
+    def inspect(self) -> None:
+        """One part."""
+        photo = random.choice(PHOTOS)
+        with self.client.post(f"/v1/inspections{QUERY}", data=photo, name="answered", catch_response=True) as answer:
+            if answer.status_code == 503:
+                answer.request_meta["name"] = "busy"  # refused at once, with the time to come back
+                answer.success()
+            elif answer.status_code != 201:
+                answer.failure(f"status {answer.status_code}")
