@@ -1,4 +1,6 @@
-"""What a station costs beside its predictor, and how long its answers take: `python benchmarks/station.py BUNDLE PHOTOS`.
+"""What a station costs beside its predictor, and how long its answers take.
+
+    python benchmarks/station.py BUNDLE PHOTOS
 
 In one run, side by side on this machine: the bare predictor on the files of a folder, the station with as many clients
 as keep it busy, the bare predictor again; then latencies at 50, 80 and 120 % of the rate at which it was busy; then its
@@ -201,7 +203,7 @@ def busy_rows(station: Served, given: argparse.Namespace, span: float, before: W
         "| | photographs a second | processor ms each |",
         "|---|---|---|",
         f"| predictor alone, before | {before.rate:.1f} | {before.cpu_ms:.1f} |",
-        f"| station, {USERS} clients | {busy.rate:.1f} | {busy.cpu_ms:.1f} (and {1000 * sent / busy.count:.1f} of the load) |",
+        f"| station, {USERS} clients | {busy.rate:.1f} | {busy.cpu_ms:.1f}, and {1000 * sent / busy.count:.1f} of the load |",
     ]
 
 
