@@ -198,12 +198,13 @@ def work_of(found: dict[str, Any]) -> Work:
 def busy_rows(station: Served, given: argparse.Namespace, span: float, before: Work) -> tuple[Work, list[str]]:
     """The station with as many clients as keep it busy."""
     found = load(station, given, users=USERS, rate=0, seconds=span)
-    busy, sent = work_of(found), found["load_cpu"]
+    busy = work_of(found)
+    sent_ms = 1000 * found["load_cpu"] / busy.count
     return busy, [
         "| | photographs a second | processor ms each |",
         "|---|---|---|",
         f"| predictor alone, before | {before.rate:.1f} | {before.cpu_ms:.1f} |",
-        f"| station, {USERS} clients | {busy.rate:.1f} | {busy.cpu_ms:.1f}, and {1000 * sent / busy.count:.1f} of the load |",
+        f"| station, {USERS} clients | {busy.rate:.1f} | {busy.cpu_ms:.1f}, and {sent_ms:.1f} of the load |",
     ]
 
 
