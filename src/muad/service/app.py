@@ -25,6 +25,7 @@ from muad.service.routes import (
     inspections,
     limits,
     models,
+    reports,
     tokens,
 )
 from muad.service.routes.faults import add_faults
@@ -42,6 +43,7 @@ _ROUTES = (
     camera,
     gateways,
     tokens,
+    reports,
 )
 MOST_BODY_BYTES = 2**20
 """Of any request but those that bring photographs or models."""

@@ -16,7 +16,7 @@ from muad.service.followup.audit import SECRET_FILE
 from muad.service.followup.drift import DriftSettings
 from muad.service.followup.follower import DriftCollector, Follower, explain
 from muad.service.followup.recalibration import recalibrate
-from muad.service.history import History
+from muad.service.history import History, NotRecordedError
 
 from .conftest import MONDAY
 
@@ -86,7 +86,7 @@ def test_what_a_person_accepts_is_usual_from_then_on(
     recorder(list(darker(300, 0, seed=2)), begin=ended, every_s=1)
     watching.catch_up()
     assert len(history.signals()) == 1
-    with pytest.raises(ConfigError, match="signal must be one that stands"):
+    with pytest.raises(NotRecordedError, match="signal must be one that stands"):
         watching.accept(history.signals()[0].id, "ann", "again")
 
 

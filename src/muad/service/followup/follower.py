@@ -26,7 +26,7 @@ from muad.service.followup.audit import audit_secret
 from muad.service.followup.baseline import Baseline, read_baselines
 from muad.service.followup.drift import FROM_THE_START, SCORE, DriftSettings, Ended, Part, ProductWatch, Signal
 from muad.service.followup.sequential import LARGEST_REFERENCE
-from muad.service.history import History, Inspection, InspectionFilter, now
+from muad.service.history import History, Inspection, InspectionFilter, NotRecordedError, now
 from muad.service.history.record import DriftSignal
 
 _LAST_PARTS: Final = 2_000
@@ -90,13 +90,14 @@ class Follower:
         is raised again as long as they differ.
 
         Raises:
-            ConfigError: No signal of this id stands, or no reason is given.
+            ConfigError: No reason is given.
+            NotRecordedError: No signal of this id stands.
         """
         if not reason.strip():
             raise ConfigError("reason must be given, got none. Say what is known of it, such as: new lamp.")
         signal = next((one for one in self._history.signals(open_only=True) if one.id == signal_id), None)
         if signal is None:
-            raise ConfigError(f"signal must be one that stands, got {signal_id[:40]!r}.")
+            raise NotRecordedError(f"signal must be one that stands, got {signal_id[:40]!r}.")
         self._history.end_signal(signal_id, now(), f"{_ACCEPTED}{who}: {reason}"[:4000])
         return signal
 
