@@ -64,7 +64,7 @@ def test_a_day_is_told_whole_and_nothing_in_it_is_script(full: History, tmp_path
     ):
         assert said in page
     assert "<script" not in page
-    assert "at most 2.4 %" in page
+    assert "at most 2.38 %" in page
     assert "from 10 of 10 answers on 40 parts that passed" in page.lower()
     rows = list(csv.DictReader(io.StringIO(report.csv())))
     verdicts = {(row["product"], row["name"]): row["value"] for row in rows if row["section"] == "verdicts"}
