@@ -11,8 +11,8 @@ from muad.reporting.axes import Axes, round_ticks
 from muad.service.pages.drawing.frame import box, draw_grid, draw_ticks, figure, line_through, number, segment
 from muad.service.pages.language import Language
 
-WIDTH = 900.0
-_LEFT, _RIGHT = 58.0, 884.0
+WIDTH = 1200.0
+_LEFT, _RIGHT = 58.0, 1184.0
 QUANTILES = (0.5, 0.9, 0.99)
 """Which quantiles of the scores are shown."""
 
