@@ -18,6 +18,10 @@ class BenchMissingError(ConfigError):
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning_fabric")
 """What `muad[train]` adds to the line."""
+_OF_THE_STATION = (
+    "alembic", "fastapi", "httpx", "multipart", "prometheus_client", "python_multipart", "sqlalchemy", "starlette",
+    "uvicorn",
+)  # fmt: skip
 
 
 def bench(module: str) -> ModuleType:
@@ -38,8 +42,10 @@ def bench(module: str) -> ModuleType:
 
 
 def not_installed(error: ModuleNotFoundError) -> str | None:
-    """What to install, where the bench is missing; None where the error is about something else."""
+    """What to install, where the bench or the station is missing; None where the error is about something else."""
     package = (error.name or "").partition(".")[0]
+    if package in _OF_THE_STATION:
+        return f"{package} must be installed for a station, got none. Run: pip install 'muad[service]'"
     if package not in PACKAGES:
         return None
     return (

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from muad.cli.display import say, show
-from muad.errors import ConfigError
 
 if TYPE_CHECKING:
     from muad.service.station import Station
-
-_EXTRA = ("alembic", "fastapi", "httpx", "multipart", "prometheus_client", "sqlalchemy", "starlette", "uvicorn")
 
 
 def command(
@@ -34,15 +31,8 @@ def command(
     check: Annotated[bool, typer.Option("--check", help="Check station.toml and what it names, and end.")] = False,
 ) -> None:
     """Serve a station: photographs come in over HTTP, verdicts go out, everything is remembered and shown on a page."""
-    try:
-        from muad.service.serve import check_settings, serve
-        from muad.service.settings import SETTINGS_FILE, read_settings
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        raise ConfigError(
-            f"{error.name} must be installed to serve a station, got none. Run: pip install 'muad[service]'"
-        ) from None
+    from muad.service.serve import check_settings, serve
+    from muad.service.settings import SETTINGS_FILE, read_settings
 
     said = {"host": host, "port": port, "root_path": root_path}
     given = {name: value for name, value in said.items() if value is not None}

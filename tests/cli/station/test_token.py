@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,12 @@ def test_what_cannot_be_is_said_in_one_line(data: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="data must be the folder of a station"):
         run("list", "--data", str(tmp_path / "elsewhere"))
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("command", [["serve"], ["station", "token", "list"]])
+def test_without_the_station_installed_the_remedy_is_said(command: list[str]) -> None:
+    hidden = "import sys; sys.modules['sqlalchemy'] = None; from muad.cli.main import run; run()"
+    done = subprocess.run([sys.executable, "-c", hidden, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    told = "sqlalchemy must be installed for a station, got none. Run: pip install 'muad[service]'"
+    assert done.stderr == f"error: {told}\n"
