@@ -101,6 +101,8 @@ class Station:
         found = []
         if self.stopping.is_set() or self.judge.waiting.closed:
             found.append("the station ends")
+        elif not self.judge.is_working:
+            found.append("the judge has stopped because of a fault inside: start the station again, the log says more")
         room = self.disk.room()
         if not room.is_enough:
             found.append(f"the disk is full: {room.free / 1e6:.0f} MB free, {room.reserve / 1e6:.0f} MB are kept")

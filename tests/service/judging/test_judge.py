@@ -156,3 +156,19 @@ def test_a_job_that_failed_tells_all_who_wait_for_it(station: Station, monkeypat
         first[0].done.result(10)
     assert station.judge.accepted(first[0].id) is None
     assert list(station.folder.glob("pictures/*/*/*")) == []
+
+
+def test_a_bug_in_what_is_drawn_of_a_batch_ends_no_judge(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(station.judge, "_predicted", broken)
+    station.start()
+    (job,) = station.judge.submit([asked()])
+    with pytest.raises(ZeroDivisionError):
+        job.done.result(10)
+    monkeypatch.undo()
+    (job,) = station.judge.submit([asked()])
+    assert job.done.result(10).score is not None
+    assert station.judge.is_working
+    assert station.troubles() == []

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Listener = Callable[[Sequence[Inspection]], None]
 _BATCHES_AHEAD = 4  # judged and not yet recorded; the judge waits where the disk is slower
+_MAPS_A_THREAD = 3  # maps of the photograph's own size that are held: 50 MB each of 12 megapixels
 _log = logging.getLogger("muad.station")
 
 
@@ -80,6 +81,7 @@ class Judge:
         threads = reading_threads()
         self._reading = ThreadPoolExecutor(threads, thread_name_prefix="muad-read")
         self._describing = ThreadPoolExecutor(threads, thread_name_prefix="muad-describe")
+        self._maps = threading.Semaphore(_MAPS_A_THREAD * threads)
         self._judged: queue.Queue[_Judged | None] = queue.Queue(_BATCHES_AHEAD)
         self._judging = threading.Thread(target=self._judge_all, name="muad-judge", daemon=True)
         self._recording = threading.Thread(target=self._record_all, name="muad-record", daemon=True)
@@ -97,6 +99,11 @@ class Judge:
                 thread.join()
         self._reading.shutdown()
         self._describing.shutdown()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it judges and records, having begun to."""
+        return all(thread.is_alive() for thread in (self._judging, self._recording) if thread.ident is not None)
 
     def submit(self, asked: Sequence[Asked]) -> list[Job]:
         """Accept photographs, all or none; one whose key is on its way already is the same job.
@@ -166,12 +173,15 @@ class Judge:
     def _judge_all(self) -> None:
         while jobs := self.waiting.take():
             began = time.perf_counter()
-            described = [
-                self._describing.submit(self._described, job, found)
-                for job, found in zip(jobs, self._predicted(jobs), strict=True)
-            ]
+            described: list[Future[NewInspection]] = []
+            try:
+                predicted = self._predicted(jobs)
+                for job in jobs:
+                    described.append(self._describe(job, predicted))  # noqa: PERF401  what is there stays
+            except Exception as error:  # noqa: BLE001  a bug, which must not end the judge
+                self._failed(jobs[len(described) :], error)
             self.waiting.finished(len(jobs), time.perf_counter() - began)
-            self._judged.put(_Judged(jobs, described))
+            self._judged.put(_Judged(jobs[: len(described)], described))
         self._judged.put(None)
 
     def _predicted(self, jobs: Sequence[Job]) -> Iterator[ImagePrediction]:
@@ -194,10 +204,22 @@ class Judge:
             jobs[0].times["judge"] = 1000 * (time.perf_counter() - began)
             yield _unreadable(jobs[0], error).prediction
 
+    def _describe(self, job: Job, predicted: Iterator[ImagePrediction]) -> Future[NewInspection]:
+        """Have the next prediction described, as soon as there is room for its map."""
+        self._maps.acquire()
+        try:
+            return self._describing.submit(self._described, job, next(predicted))
+        except BaseException:
+            self._maps.release()
+            raise
+
     def _described(self, job: Job, found: ImagePrediction) -> NewInspection:
-        new = describe(job, found, self._pictures, self._settings.keep_maps)
-        job.look = None
-        return self._sampled(new)
+        try:
+            new = describe(job, found, self._pictures, self._settings.keep_maps)
+            job.look = None
+            return self._sampled(new)
+        finally:
+            self._maps.release()
 
     def _record_all(self) -> None:
         ended = False

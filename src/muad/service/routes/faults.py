@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
 
 from muad.errors import CheckpointError, MuadError
 from muad.service.history import DiskFullError, HistoryError, HistoryUnavailableError, NotRecordedError
@@ -36,6 +37,8 @@ FAULTS: dict[int | str, dict[str, Any]] = {
     507: {"model": Fault, "description": "The disk is full."},
 }
 """What every route may answer."""
+GONE = 499
+"""Where the client has closed the connection; for the log alone."""
 _UNAVAILABLE_S = 5
 
 
@@ -44,6 +47,7 @@ def add_faults(app: FastAPI) -> None:
     app.add_exception_handler(MuadError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _internal)
 
 
@@ -76,6 +80,11 @@ async def _plain(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     return JSONResponse({"error": str(error.detail)}, status_code=error.status_code, headers=error.headers)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """The client went away before it had sent all; nobody reads this."""
+    return Response(status_code=GONE)
 
 
 async def _internal(_: Request, __: Exception) -> JSONResponse:

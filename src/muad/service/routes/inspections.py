@@ -18,14 +18,13 @@ from muad.service.history import Inspection
 from muad.service.judging.job import Asked, Job
 from muad.service.judging.queue import BusyError
 from muad.service.judging.uploads import ACCEPTED_TYPES, UploadError
-from muad.service.routes.faults import FAULTS
+from muad.service.routes.faults import FAULTS, GONE
 from muad.service.routes.schemas import Fault, InspectionOut, InspectionsOut, Queued, QueuedOut
 from muad.service.routes.uploading import FACTS, IMAGE_FIELD, IMAGES_FIELD, ITEMS_FIELD, read_one, read_several
 from muad.service.station import Station, station_of
 
 MOST_UPLOAD_BYTES = 2**31
 """Of a request with photographs; what one may have is `[uploads]` in station.toml."""
-_GONE = 499  # nobody reads it: the client has closed the connection
 _PHOTOGRAPH = {"type": "string", "format": "binary"}
 _TEXTS: dict[str, Any] = {
     name: {"type": "string", **({"description": "A JSON object of texts and numbers."} if name == "extras" else {})}
@@ -118,7 +117,7 @@ async def inspect(
     if not wait:
         return _answer(Queued(id=job.id), 202, where)
     if not await _until_done(request, station, [job]):
-        return Response(status_code=_GONE)
+        return Response(status_code=GONE)
     found = job.done.result()
     is_new = job.asked is asked and found.id == job.id
     return _answer(InspectionOut.of(found, job.times), 201 if is_new else 200, where)
@@ -145,7 +144,7 @@ async def inspect_batch(request: Request, station: At, person: Line, wait: Wait 
         ids = [next(rest).id if there is None else there.id for there in known]
         return _answer(QueuedOut(queued=[Queued(id=one) for one in ids]), 202)
     if not await _until_done(request, station, jobs):
-        return Response(status_code=_GONE)
+        return Response(status_code=GONE)
     rest = iter(jobs)
     found = []
     for there in known:

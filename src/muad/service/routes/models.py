@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from muad.errors import ConfigError
 from muad.service.access.guard import needs
 from muad.service.access.roles import Person, Role
+from muad.service.history import DiskFullError
 from muad.service.routes.faults import FAULTS
 from muad.service.routes.schemas import ChangeOut, Fault, InspectionOut, ModelOut
 from muad.service.station import Station, station_of
@@ -118,9 +119,12 @@ async def upload(
         raise ConfigError(f"name must be that of a file, got {name[:40]!r}.")
     await run_in_threadpool(station.disk.require)
     with station.models.upload(label) as draft:
-        with draft.open("wb") as file:
-            async for piece in request.stream():
-                await run_in_threadpool(file.write, piece)
+        try:
+            with draft.open("wb") as file:
+                async for piece in request.stream():
+                    await run_in_threadpool(file.write, piece)
+        except OSError as error:
+            raise DiskFullError(f"model must be written to {draft.parent}, got {error.strerror}. Free space.") from None
         model = await run_in_threadpool(station.models.load, draft, who=person.name, name=label, reason=reason)
     station.feed.changed()
     return ModelOut.of(model)
