@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, Strict, TypeAdapter
 
 from muad.errors import LARGEST_PX, ConfigError
-from muad.images.preprocessing import Fit, Preprocessing
+from muad.images.preprocessing import MIN_SIDE_PX, Fit, Preprocessing
 from muad.runs.schema import Count, EncoderFacts, Name, Number, Size, Whole, checked
 
 SCHEMA_VERSION: Final = 1
@@ -86,6 +86,11 @@ class PreprocessingFacts:
     def __post_init__(self) -> None:
         if min(self.std) <= 0:
             raise ValueError(f"std must be above 0, got {list(self.std)}")
+        if any(2 * side > MIN_SIDE_PX * kept for side, kept in zip(self.resize_px, self.crop_px, strict=True)):
+            raise ValueError(
+                f"crop_px must keep at least one in {MIN_SIDE_PX // 2} of resize_px {list(self.resize_px)}, of which "
+                f"small photographs leave no pixel else, got {list(self.crop_px)}"
+            )
         if self.tiles[0] * self.tiles[1] > 64 or not 0 <= self.tile_overlap <= 0.5:
             raise ValueError(f"tiles must be at most 64, overlapping by at most 0.5, got {list(self.tiles)}")
         try:

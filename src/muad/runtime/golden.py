@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -14,12 +15,12 @@ from safetensors import SafetensorError
 from muad.bundles.archive import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from jaxtyping import Float, UInt8
 
     from muad.bundles.bundle import Bundle
-    from muad.bundles.manifest import GoldenFacts, GoldenLimits
+    from muad.bundles.manifest import GoldenFacts, GoldenLimits, Precision
     from muad.runtime.views import Scorer
 
 
@@ -109,6 +110,31 @@ def measure(scorer: Scorer, samples: Sequence[GoldenSample], rounds: int = 3) ->
         score_deviation=max(scores),
         ms_per_view=1000 * median(seconds) if seconds else 0.0,
     )
+
+
+def require_golden(
+    scorer: Scorer, bundle: Bundle, network: str, precision: Precision, note: Callable[[str], None]
+) -> None:
+    """Have a network say one golden view before it judges anything: whether it gives maps and scores, and these.
+
+    Args:
+        scorer: Of the network.
+        bundle: Where it is from.
+        network: Its name there.
+        precision: In which it computes.
+        note: Called with a sentence where its figures are not those approved.
+
+    Raises:
+        BundleError: It gives something else than its manifest says.
+    """
+    for sample in golden_samples(bundle, network)[:1]:
+        one = dataclasses.replace(sample, pixels=sample.pixels[:1], maps=sample.maps[:1], scores=sample.scores[:1])
+        found = measure(scorer, [one], rounds=0)
+        if not found.within(bundle.manifest.limits_of(precision)):
+            note(
+                f"the network is off by {found.map_deviation:.1e} in its map and {found.score_deviation:.1e} in its "
+                f"score of a golden sample, more than was approved; see: muad check-bundle {bundle.path}"
+            )
 
 
 def merged(parts: Iterable[Measured]) -> Measured:

@@ -17,6 +17,7 @@ from muad.images.roi import InterestMasks
 from muad.recognition.learning import Recogniser
 from muad.runs.folder import ROI_FOLDER, category_folder, read_run, unfinished
 from muad.runtime.choice import Choice, choose, network_scorer, recogniser_session
+from muad.runtime.golden import require_golden
 from muad.runtime.product_network import ProductNetwork
 
 if TYPE_CHECKING:
@@ -147,7 +148,10 @@ class BundleSource:
 
     def scorer(self, category: str | None) -> Scorer:
         """The detector of a category, or that of all."""
-        return network_scorer(self.bundle, category or "", self.choice, self._device, self._preprocessing)
+        network = category or ""
+        made = network_scorer(self.bundle, network, self.choice, self._device, self._preprocessing)
+        require_golden(made, self.bundle, network, self.choice.precision, self._note)
+        return made
 
     def recogniser(self) -> Recogniser | None:
         """What tells products apart."""
