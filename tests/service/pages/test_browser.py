@@ -77,6 +77,22 @@ def test_a_word_is_said_with_one_key_in_the_list_on_the_part_and_in_the_queue(op
     assert int(page.locator(".nav .count").inner_text()) == waiting - 1
 
 
+def test_filters_change_the_list_and_its_address_without_a_new_page(open_page: Open, pages: Pages) -> None:
+    for number in range(2):
+        pages.post(600 + number, serial="FILTERED", lot=f"lot {number}")
+    page = open_page(Role.ENGINEER)
+    page.goto("/history")
+    page.evaluate("window.same = true")
+    with page.expect_response(re.compile("/history.*lot=lot")):
+        page.fill("#f-lot", "lot 1")
+    page.wait_for_function("document.querySelectorAll('a.part').length === 1")
+    assert "lot=lot%201" in page.url
+    assert "lot=lot+1" in (page.get_by_role("link", name="CSV").get_attribute("href") or "")
+    assert page.evaluate("window.same")
+    page.go_back()
+    page.wait_for_url("**/history")
+
+
 def test_a_part_is_zoomed_by_wheel_key_and_place(open_page: Open, pages: Pages) -> None:
     part = pages.post(300, defect=True, serial="ZOOMED")
     page = open_page(Role.OPERATOR)

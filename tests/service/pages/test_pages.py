@@ -1,12 +1,16 @@
 """Every page answers in every language, holds nothing the policy refuses, and shows texts as texts."""
 
 import re
+from collections.abc import Callable
 
 import pytest
+from fastapi.testclient import TestClient
 from tests.service.pages.conftest import Pages
 
 from muad.service.access.roles import Role
+from muad.service.app import create_app
 from muad.service.history import DriftSignal, new_id, now
+from muad.service.station import Station
 
 PATHS = ("/live", "/live/now", "/history", "/review", "/limits/bolt", "/limits/bolt/preview", "/trends", "/models")
 HOSTILE = "<img src=x onerror=alert(1)>\"'{{7*7}}"
@@ -128,3 +132,15 @@ def test_a_drift_is_shown_with_the_parts_that_show_it_and_accepted_with_a_reason
     assert "Over since" in text
     assert "new lamp" in text
     assert "drift signal stands" not in text
+
+
+def test_behind_a_proxy_every_address_begins_with_its_path(make_station: Callable[..., Station]) -> None:
+    station = make_station(service={"root_path": "/inspection"})
+    with TestClient(create_app(station), base_url="http://127.0.0.1:8420") as client:
+        for path in ("/live", "/history", "/limits/bolt", "/login"):
+            text = client.get(path).text
+            found = re.findall(r'(?:href|src|action|hx-get|hx-post|data-events|data-root)="([^"#]+)"', text)
+            assert found
+            assert [address for address in found if not address.startswith("/inspection/")] == []
+        answer = client.post("/language", data={"language": "de", "back": "/history?lot=L1"}, follow_redirects=False)
+    assert answer.headers["location"] == "/inspection/history?lot=L1"
