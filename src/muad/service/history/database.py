@@ -49,9 +49,9 @@ class Database:
         self._engine = self._open()
         self._one_writer = threading.Lock() if self.file is not None else nullcontext()
         try:
+            if self.file is not None:
+                _make_folder(self.file.parent)
             with self._faults():
-                if self.file is not None:
-                    self.file.parent.mkdir(parents=True, exist_ok=True)
                 upgrade(self._engine.execution_options(**{_WRITING: True}))
         except BaseException:
             self._engine.dispose()
@@ -96,6 +96,13 @@ class Database:
         if not self.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_RECORDING_LOCK)))
 
+    def optimize(self) -> None:
+        """Let the database look at what it holds, so that it plans questions by it; quick, to be done now and then."""
+        if self.is_sqlite:  # PostgreSQL does so by itself
+            with self.writing() as connection:
+                connection.exec_driver_sql("PRAGMA analysis_limit = 1000")
+                connection.exec_driver_sql("PRAGMA optimize")
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -131,10 +138,6 @@ class Database:
             raise HistoryUnavailableError(
                 f"history must have a free connection, got none in time: {self.shown}. Try again."
             ) from error
-        except OSError as error:
-            if error.errno not in DISK_ERRNOS:
-                raise HistoryError(f"history must be writable, got {error}.") from error
-            raise DiskFullError(_NO_ROOM.format(self.file)) from error
 
     def _told(self, error: sa.exc.DBAPIError) -> HistoryError | None:
         """The fault that stands for an error of the driver; None where it is a bug of ours."""
@@ -173,6 +176,15 @@ class Database:
 _NO_ROOM = "history must have room on its disk, got none: {}. Free some; recording goes on by itself."
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in DISK_ERRNOS:
+            raise DiskFullError(_NO_ROOM.format(folder)) from error
+        raise HistoryError(f"history must have a folder that can be written, got {error}.") from error
+
+
 def _line(cause: object) -> str:
     return " ".join(str(cause).split())
 
@@ -208,6 +220,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA cache_size = -65536")
+    cursor.execute("PRAGMA journal_size_limit = 67108864")  # of a log that has grown the disk gets the rest back
     cursor.close()
 
 

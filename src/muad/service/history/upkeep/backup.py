@@ -158,14 +158,18 @@ def _copy_sqlite(database: Database, file: Path) -> None:
     """The database as of one moment, in one file; writers are not held up."""
     draft = file.with_name(file.name + DRAFT)
     draft.unlink(missing_ok=True)
-    with closing(sqlite3.connect(draft)) as copy:
-        with database.reading() as connection:
-            source = connection.connection.driver_connection
-            if not isinstance(source, sqlite3.Connection):
-                raise TypeError(f"database must be SQLite, got {type(source).__name__}")
-            source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
-        (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    try:
+        with closing(sqlite3.connect(draft)) as copy:
+            with database.reading() as connection:
+                source = connection.connection.driver_connection
+                if not isinstance(source, sqlite3.Connection):
+                    raise TypeError(f"database must be SQLite, got {type(source).__name__}")
+                source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        draft.unlink(missing_ok=True)
+        raise HistoryError(f"backup must be writable and have room, got {error}: {file}.") from error
     if found != "ok":
         draft.unlink()
         raise HistoryError(f"history must be whole to be copied, got {found}. Restore an earlier backup.")

@@ -101,6 +101,7 @@ class Retention:
                     break
             if count:
                 done.append(Forgotten(what=rule.what, why=rule.why, inspections=count, bytes=size))
+        self._database.optimize()
         if done:
             with self._database.writing() as connection:
                 for one in done:
