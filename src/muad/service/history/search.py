@@ -25,7 +25,7 @@ CountedBy = Literal["verdict", "judged_as", "station", "model_id", "word", "sour
 MOST_ROWS = 500
 """Most inspections of a page."""
 _LONGEST_CURSOR, _AT_ONCE = 200, 200
-_FEW = 4000
+_FEW = 50_000
 _BATCH = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS = table_of(InspectionRow)
@@ -90,9 +90,8 @@ def find_page(connection: Connection, wanted: InspectionFilter, cursor: str | No
     """
     if not 1 <= limit <= MOST_ROWS:
         raise ConfigError(f"limit must be from 1 to {MOST_ROWS}, got {limit}.")
-    query = _through(connection, wanted, _page_query(wanted, cursor, order)).limit(limit + 1)
-    found = connection.execute(query).mappings().all()
-    inspections = tuple(inspection_of(dict(row)) for row in found[:limit])
+    found = _rows(connection, wanted, cursor, order, limit + 1)
+    inspections = tuple(found[:limit])
     return Page(inspections=inspections, cursor=_cursor(inspections[-1]) if len(found) > limit else None)
 
 
@@ -112,9 +111,7 @@ def find_batch(
         cursor: Where the batch before ended.
         last: The number after which nothing is asked for.
     """
-    query = _through(connection, wanted, _page_query(wanted, cursor, "oldest")).where(ROWS.c.number <= last)
-    rows = connection.execute(query.limit(_BATCH)).mappings().all()
-    batch = [inspection_of(dict(row)) for row in rows]
+    batch = _rows(connection, wanted, cursor, "oldest", _BATCH, last)
     return batch, _cursor(batch[-1]) if len(batch) == _BATCH else None
 
 
@@ -140,15 +137,46 @@ def parts(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
         yield values[start : start + _AT_ONCE]
 
 
-def _through(connection: Connection, wanted: InspectionFilter, query: sa.Select[Any]) -> sa.Select[Any]:
-    """The question, with the index to read where the database cannot know: SQLite has no idea how common a value is."""
+def _rows(
+    connection: Connection,
+    wanted: InspectionFilter,
+    cursor: str | None,
+    order: Order,
+    limit: int,
+    last: int | None = None,
+) -> list[Inspection]:
+    """Some inspections from a place on, through the index with the fewest entries.
+
+    SQLite is told which: it has no idea how common a value is. Where few parts have such a score, those that fit are
+    collected from their index and sorted, in PostgreSQL too: else both go through all parts by time, hoping that a page
+    of them comes soon.
+    """
+    said = conditions(wanted) + ([] if cursor is None else [_beyond(cursor, order)])
+    said += [] if last is None else [ROWS.c.number <= last]
+    sorting = _sorting(ROWS.c, order)
+    query = sa.select(ROWS).order_by(*sorting).limit(limit)
     few = _few_scores(connection, wanted)
-    if connection.dialect.name == "sqlite":
-        return query.with_hint(ROWS, f"INDEXED BY inspections_{_index(wanted, few)}", "sqlite")
-    if few:  # else it may go through all parts by time, hoping that a page of them comes soon
-        range_of = sa.select(ROWS.c.number).where(*_score_range(wanted)).cte("few").prefix_with("MATERIALIZED")
-        return query.where(ROWS.c.number.in_(sa.select(range_of.c.number)))
-    return query
+    hint = f"INDEXED BY inspections_{_index(wanted, few)}"
+    if few:
+        fitting = sa.select(ROWS.c.at, ROWS.c.number).where(*said).with_hint(ROWS, hint, "sqlite")
+        those = fitting.cte("fitting").prefix_with("MATERIALIZED")
+        page = sa.select(those.c.number).order_by(*_sorting(those.c, order)).limit(limit)
+        query = query.where(ROWS.c.number.in_(page)).with_hint(ROWS, "NOT INDEXED", "sqlite")
+    else:
+        query = query.where(*said).with_hint(ROWS, hint, "sqlite")
+    return [inspection_of(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _sorting(columns: Any, order: Order) -> list[sa.ColumnElement[Any]]:  # noqa: ANN401  of a table or a question
+    both = [columns["at"], columns["number"]]
+    return [column.desc() for column in both] if order == "newest" else both
+
+
+def _beyond(cursor: str, order: Order) -> sa.ColumnElement[bool]:
+    at, number = _place(cursor)
+    place = sa.tuple_(ROWS.c.at, ROWS.c.number)
+    there = sa.tuple_(sa.bindparam(None, at, ROWS.c.at.type), sa.bindparam(None, number, ROWS.c.number.type))
+    return place < there if order == "newest" else place > there
 
 
 def _index(wanted: InspectionFilter, few_scores: bool) -> str:
@@ -181,18 +209,6 @@ def _few_scores(connection: Connection, wanted: InspectionFilter) -> bool:
 def _score_range(wanted: InspectionFilter) -> list[sa.ColumnElement[bool]]:
     said = [] if wanted.score_from is None else [ROWS.c.score >= wanted.score_from]
     return said if wanted.score_to is None else [*said, ROWS.c.score <= wanted.score_to]
-
-
-def _page_query(wanted: InspectionFilter, cursor: str | None, order: Order) -> sa.Select[Any]:
-    query = sa.select(ROWS).where(*conditions(wanted))
-    place = sa.tuple_(ROWS.c.at, ROWS.c.number)
-    if cursor is not None:
-        at, number = _place(cursor)
-        there = sa.tuple_(sa.bindparam(None, at, ROWS.c.at.type), sa.bindparam(None, number, ROWS.c.number.type))
-        query = query.where(place < there if order == "newest" else place > there)
-    if order == "newest":
-        return query.order_by(ROWS.c.at.desc(), ROWS.c.number.desc())
-    return query.order_by(ROWS.c.at, ROWS.c.number)
 
 
 def _cursor(last: Inspection) -> str:
