@@ -193,6 +193,15 @@ def test_limits_are_shown_and_the_report_is_written(python: Path, stored: Path, 
     assert "torch must be installed" in page.read_text(encoding="utf-8")
 
 
+def test_doctor_says_what_there_is_and_what_is_missing(python: Path) -> None:
+    done = run_line(python, "-m", "muad", "doctor")
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert lines["onnxruntime"][0].isdigit()
+    assert lines["openvino"] == "not installed"
+    assert "pip install 'muad[train]'" in lines["training"]
+
+
 def test_a_bundle_is_checked_and_judged_without_torch(
     python: Path, patch_bundle: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
@@ -217,7 +226,6 @@ COMMANDS = {
     "check-data": ("check-data", "DATA"),
     "probe-encoder": ("probe-encoder", "muad-tiny", "DATA"),
     "demo": ("demo", "--out", "OUT"),
-    "doctor": ("doctor",),
     "settings": ("settings",),
 }
 

@@ -14,6 +14,23 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Say what this machine offers: versions, device, precision, threads, memory, whether the hub is reachable."""
+    from muad.bench import not_installed
+
+    try:
+        lines = _of_the_bench(timeout_s)
+    except ModuleNotFoundError as error:
+        if (missing := not_installed(error)) is None:
+            raise
+        lines = {**_of_the_line(), "training": missing}
+    if as_json:
+        show_json(lines)
+        return
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        show(f"{name:<{width}}  {value}")
+
+
+def _of_the_bench(timeout_s: float) -> dict[str, str]:
     import torch
 
     from muad.device import choose_device, describe_device, free_memory_bytes, has_fast_bf16
@@ -24,7 +41,7 @@ def command(
 
     device = choose_device()
     facts = environment(device)
-    lines = {
+    return {
         "muad": facts["muad"],
         "python": f"{facts['python']}, {facts['platform']}",
         **{name: version or "not installed" for name, version in facts["versions"].items()},
@@ -36,9 +53,26 @@ def command(
         "free memory": f"{free_memory_bytes(device) / 2**30:.1f} GiB",
         "hub": "reachable" if hub_reachable(timeout_s) else "not reachable: pass encoder files with --encoder-weights",
     }
-    if as_json:
-        show_json(lines)
-        return
-    width = max(map(len, lines))
-    for name, value in lines.items():
-        show(f"{name:<{width}}  {value}")
+
+
+def _of_the_line() -> dict[str, str]:
+    """What there is where bundles are judged and nothing is trained."""
+    import platform
+    from importlib.metadata import version
+
+    import cv2
+
+    from muad._version import __version__
+    from muad.runtime.sessions import PACKAGES, runtime_version, runtimes
+    from muad.threads import describe_threads, usable_cores
+
+    here = runtimes()
+    return {
+        "muad": __version__,
+        "python": f"{platform.python_version()}, {platform.platform()}",
+        **{name: version(name) for name in ("numpy", "pillow")},
+        "opencv": cv2.__version__,
+        **{PACKAGES[name]: runtime_version(name) if name in here else "not installed" for name in PACKAGES},
+        "cores": str(usable_cores()),
+        "threads": describe_threads(),
+    }
