@@ -101,10 +101,10 @@ def test_which_sample_it_is_from_is_said():
 
 
 def test_intervals_hold_as_often_as_they_say():
-    """120 times of a line that is known, with an audit of 5 % and people who answer nine in ten."""
+    """100 times of a line that is known, with an audit of 5 % and people who answer nine in ten."""
     random, held = np.random.default_rng(2), {"false alarms": 0, "misses": 0}
     truth = {"false alarms": 0.02, "misses": 0.2}
-    for _ in range(120):
+    for _ in range(100):
         good, bad = random.multinomial(1_900, (0.02, 0.05, 0.93)), random.multinomial(100, (0.7, 0.1, 0.2))
         strata = []
         for place, share in enumerate((1, 1, 0.05)):
@@ -119,7 +119,8 @@ def test_intervals_hold_as_often_as_they_say():
                 )
             )
         seen = Observed(passed=(strata[2],), review=strata[1], reject=strata[0])
+        rates = {rate.name: rate for rate in seen.rates}
         for name, true in truth.items():
-            rate = seen.rate(name)
+            rate = rates[name]
             held[name] += rate.low <= true <= rate.high
-    assert min(held.values()) >= 114
+    assert min(held.values()) >= 95

@@ -149,10 +149,11 @@ class Observed:
         total, asked = sum(one.total for one in self.passed), sum(one.asked for one in self.passed)
         answered = asked - sum(one.open for one in self.passed)
         stopped, words = self.review.total + self.reject.total, self.review.open + self.reject.open
-        share = " and ".join(f"{100 * share:g} %" for share in dict.fromkeys(self.shares)) or "none"
+        share = " and ".join(f"{100 * share:g} %" for share in dict.fromkeys(self.shares))
+        drawn = f"drawn at random ({share} of all)" if share else "drawn at random"
         said = (
-            f"from {answered} of {asked} answers on {counted(total, 'part')} that passed, drawn at random ({share} of "
-            f"all), and {stopped - words} of {stopped} on stopped ones"
+            f"from {answered} of {asked} answers on {counted(total, 'part')} that passed, {drawn}, "
+            f"and {stopped - words} of {stopped} on stopped ones"
         )
         outside = sum(one.known_good + one.known_bad for one in self.passed)
         if outside:
