@@ -22,6 +22,7 @@ _OF_THE_STATION = (
     "alembic", "fastapi", "httpx", "multipart", "prometheus_client", "python_multipart", "sqlalchemy", "starlette",
     "uvicorn",
 )  # fmt: skip
+_SCALE = ("ray", "fsspec")
 
 
 def bench(module: str) -> ModuleType:
@@ -42,10 +43,12 @@ def bench(module: str) -> ModuleType:
 
 
 def not_installed(error: ModuleNotFoundError) -> str | None:
-    """What to install, where the bench or the station is missing; None where the error is about something else."""
+    """What to install, where the bench, the station or Ray is missing; None where the error is about something else."""
     package = (error.name or "").partition(".")[0]
     if package in _OF_THE_STATION:
         return f"{package} must be installed for a station, got none. Run: pip install 'muad[service]'"
+    if package in _SCALE:
+        return f"{package} must be installed to predict by Ray, got none. Run: pip install 'muad[scale]'"
     if package not in PACKAGES:
         return None
     return (

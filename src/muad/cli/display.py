@@ -15,12 +15,15 @@ from muad.progress import progress_bar
 from muad.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from muad.evaluation.published_figures import PublishedFigures
     from muad.metrics.report import Report
 
 __all__ = ["plain_table", "progress_bar", "quiet_engine", "report_table", "say", "show", "show_report", "show_table"]
 
 _HEADINGS = ("image\nAUROC", "image\nAP", "image\nF1-max", "pixel\nAUROC", "pixel\nAP", "pixel\nF1-max", "pixel\nAUPRO")
+_VERDICTS = ("pass", "review", "reject", "unknown product", "none")
 _ENDLESS = 100_000
 
 
@@ -50,6 +53,17 @@ def show_table(table: Table) -> None:
     if not console.is_terminal:
         console.width = _ENDLESS
     console.print(table)
+
+
+def show_verdicts(counts: Mapping[tuple[str, str], int]) -> None:
+    """How many images of each category pass, and so on, by category and verdict."""
+    table = plain_table()
+    table.add_column("category", no_wrap=True)
+    for verdict in _VERDICTS:
+        table.add_column(verdict, justify="right")
+    for category in sorted({name for name, _ in counts}):
+        table.add_row(category, *(str(counts.get((category, verdict), 0)) for verdict in _VERDICTS))
+    show_table(table)
 
 
 def quiet_engine() -> None:

@@ -9,18 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
+from muad.cli import scale
 from muad.cli.acceleration import acceleration_of
 from muad.cli.advice import say_what_next
-from muad.cli.display import plain_table, progress_bar, say, show, show_table
+from muad.cli.display import progress_bar, say, show, show_verdicts
 
-_VERDICTS = ("pass", "review", "reject", "unknown product", "none")
 _NAMED = 5  # faults named one by one; all are in results.csv
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder or bundle.")],
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    out: Annotated[Path, typer.Option(help="Folder for results.html, results.csv, results.json, overlays, maps.")],
+    paths: Annotated[list[str], typer.Argument(help="Images, or folders of images; for Ray also lists, s3://…")],
+    out: Annotated[str, typer.Option(help="Folder for results.html, results.csv, results.json, overlays, maps.")],
     category: Annotated[str | None, typer.Option(help="What the images show, if their folder does not say.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
@@ -41,6 +41,12 @@ def command(
     append: Annotated[bool, typer.Option("--append", help="Add to results in OUT; done ones are left out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in OUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Also print the results as JSON.")] = False,
+    engine: Annotated[
+        str, typer.Option(help="here: this process; ray: many, or many machines, a bundle alone; writes Parquet.")
+    ] = "here",
+    address: Annotated[str | None, typer.Option(help="For Ray: host:port of a cluster, or auto.")] = None,
+    judges: Annotated[int | None, typer.Option(help="For Ray: processes.", show_default="one a core")] = None,
+    part_images: Annotated[int | None, typer.Option(help="For Ray: images a part.", show_default="512")] = None,
 ) -> None:
     """Score images and draw where they are anomalous, in their own pixels."""
     from muad.decisions.limits import NO_LIMITS
@@ -48,14 +54,25 @@ def command(
     from muad.outputs import earlier_results, find_images, picture_choice, rows_as_json, write_predictions
     from muad.runtime.predictor import Predictor
 
+    pictures = picture_choice(save, maps, map_format)
+    if engine != "here":
+        given = {"append": append, "overwrite": overwrite, "json": as_json, "device": device != "auto",
+                 "encoder_weights": encoder_weights is not None}  # fmt: skip
+        scale.require_engine(engine, [name for name, is_given in given.items() if is_given])
+        scale.predict(
+            run, paths, out, acceleration=acceleration_of(backend, precision, compile_network), batch_size=batch_size,
+            category=category, pictures=pictures, address=address, judges=judges, part_images=part_images,
+        )  # fmt: skip
+        return
+    scale.require_here(paths, out, {"address": address, "judges": judges, "part_images": part_images})
     if append and overwrite:
         raise ConfigError("append and overwrite must not be given together, got both. Leave one out.")
-    picture_choice(save, maps, map_format)
-    earlier = earlier_results(out, "append" if append else "overwrite" if overwrite else "refuse")
-    found = find_images(paths, out=out, taken=earlier.names)
+    folder = Path(out)
+    earlier = earlier_results(folder, "append" if append else "overwrite" if overwrite else "refuse")
+    found = find_images([Path(path) for path in paths], out=folder, taken=earlier.names)
     sources = earlier.unknown(found)
     if len(sources) < len(found):
-        say(f"{len(found) - len(sources)} of {len(found)} images are in {out / 'results.csv'} already and unchanged")
+        say(f"{len(found) - len(sources)} of {len(found)} images are in {folder / 'results.csv'} already and unchanged")
     predictor = Predictor(
         run,
         device=device,
@@ -67,17 +84,19 @@ def command(
         say(NO_LIMITS)
     with progress_bar() as update:
         rows = write_predictions(
-            predictor, sources, out, batch_size=batch_size, category=category,
+            predictor, sources, folder, batch_size=batch_size, category=category,
             save=save, maps=maps, map_format=map_format, used=earlier.used,  # type: ignore[arg-type]
             progress=lambda done, total: update("predict", done, total, None),
         )  # fmt: skip
-    unreadable = _say_what_was_found(rows, out)
+    unreadable = _say_what_was_found(rows, folder)
     if as_json:
         show(rows_as_json(rows))
     elif predictor.limits is not None:
-        _show_verdicts(rows)
-    _require_one(rows, unreadable, out)
-    say_what_next(run, out / "results.json")
+        show_verdicts(
+            Counter((row["category"] or "-", row["verdict"] or "none") for row in rows if row["error"] is None)
+        )
+    _require_one(rows, unreadable, folder)
+    say_what_next(run, folder / "results.json")
 
 
 def _say_what_was_found(rows: Sequence[dict[str, Any]], out: Path) -> list[str]:
@@ -119,15 +138,3 @@ def _require_one(rows: Sequence[dict[str, Any]], unreadable: Sequence[str], out:
             f"images must hold at least one that can be read, got none of {len(rows)}. "
             f"Each one's reason is in {out / 'results.csv'}."
         )
-
-
-def _show_verdicts(rows: Sequence[dict[str, Any]]) -> None:
-    """How many images of each category pass, and so on."""
-    counts = Counter((row["category"] or "-", row["verdict"] or "none") for row in rows if row["error"] is None)
-    table = plain_table()
-    table.add_column("category", no_wrap=True)
-    for verdict in _VERDICTS:
-        table.add_column(verdict, justify="right")
-    for category in sorted({name for name, _ in counts}):
-        table.add_row(category, *(str(counts[category, verdict]) for verdict in _VERDICTS))
-    show_table(table)

@@ -13,6 +13,8 @@ from muad.outputs.names import free_name
 
 OVERLAYS, MAPS = "overlays", "maps"
 RESULTS_CSV, RESULTS_JSON = "results.csv", "results.json"
+JOB_JSON = "muad-job.json"
+"""Lies beside the results of many machines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ def walk_images(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path]:
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         here = Path(place)
-        own = {OVERLAYS, MAPS} if {RESULTS_CSV, RESULTS_JSON} <= set(files) else set()
+        own = {OVERLAYS, MAPS} if {RESULTS_CSV, RESULTS_JSON} <= set(files) or JOB_JSON in files else set()
         folders[:] = [
             name
             for name in folders
