@@ -10,6 +10,7 @@ from typing import Any
 Result = dict[str, Any]
 ACCURACY = Path(__file__).with_name("accuracy.md")
 TRAINED, TOGETHER = Path(__file__).with_name("trained.md"), Path(__file__).with_name("together.md")
+HISTORY = Path(__file__).with_name("station_history.md")
 _REFERENCE = "reference, float32 eager"
 _LIMITS = {"fp32": 1e-5, "bf16": 1e-3, "int8": 5e-3}
 _SLOW = {
@@ -67,7 +68,11 @@ def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes:
         chosen = [result for result in results if result["row"][0] == kind]
         if chosen:
             lines += [f"## {title}", "", *table(chosen), ""]
-    for title, file in (("Trained detectors, by their own limits", TRAINED), ("Two at once", TOGETHER)):
+    for title, file in (
+        ("Trained detectors, by their own limits", TRAINED),
+        ("Two at once", TOGETHER),
+        ("The station's history", HISTORY),
+    ):
         if file.is_file():
             lines += [f"## {title}", "", file.read_text(encoding="utf-8")]
     if ACCURACY.is_file():

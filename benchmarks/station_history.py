@@ -8,7 +8,6 @@ table goes to `benchmarks/station_history.md`, which `make bench` puts into docs
 from __future__ import annotations
 
 import itertools
-import platform
 import sqlite3
 import sys
 import tempfile
@@ -246,8 +245,8 @@ def write(is_sqlite: bool, lines: list[str]) -> None:
     title = f"SQLite {sqlite3.sqlite_version}" if is_sqlite else "PostgreSQL"
     before = RESULT.read_text(encoding="utf-8") if RESULT.is_file() else ""
     kept = [part for part in before.split("### ")[1:] if not part.startswith(title.split(maxsplit=1)[0])]
-    own = f"{title}, {ROWS_IN_ALL} parts, {platform.machine()}, 2 cores\n\n" + "\n".join(lines) + "\n\n"
-    text = "".join(f"### {part}" for part in sorted([*kept, own], reverse=True))
+    own = f"{title}, {ROWS_IN_ALL} parts, seed {_SEED}\n\n" + "\n".join(lines) + "\n\n"
+    text = said + "".join(f"### {part}" for part in sorted([*kept, own], reverse=True))
     RESULT.write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
