@@ -52,6 +52,21 @@ class Process:
 
 
 @pytest.fixture
+def start(patch_bundle: Path, folder: Path) -> Iterator[Callable[[], Process]]:
+    """Starts the service; what still runs at the end of a test is killed."""
+    started: list[Process] = []
+
+    def start() -> Process:
+        started.append(Process(patch_bundle, folder))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.end(signal.SIGKILL)
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A station's folder whose settings ask for no tokens."""
     folder = tmp_path / "station"
@@ -61,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_killed_at_random_moments_under_load_no_answered_inspection_is_missing(
-    patch_bundle: Path, folder: Path
+    start: Callable[[], Process], folder: Path
 ) -> None:
     contents = [photograph(seed, size=(40, 48)) for seed in range(12)]
     answered: dict[str, str] = {}
@@ -79,7 +94,7 @@ def test_killed_at_random_moments_under_load_no_answered_inspection_is_missing(
                     answered[answer.json()["id"]] = hashlib.sha256(contents[worker]).hexdigest()
 
     for _ in range(KILLS):
-        served = Process(patch_bundle, folder)
+        served = start()
         with ThreadPoolExecutor(4) as pool:
             running = [pool.submit(post, served.address, worker) for worker in range(4)]
             wanted = len(answered) + chance.randint(1, 12)
@@ -88,7 +103,7 @@ def test_killed_at_random_moments_under_load_no_answered_inspection_is_missing(
             assert served.end(signal.SIGKILL) == -signal.SIGKILL
             for one in running:
                 one.result()
-    served = Process(patch_bundle, folder)  # it starts again as if nothing had been
+    served = start()  # it starts again as if nothing had been
     with served.client() as client:
         assert client.get("/readyz").json() == {"ready": True, "troubles": []}
     served.end()
@@ -106,8 +121,8 @@ def test_killed_at_random_moments_under_load_no_answered_inspection_is_missing(
     assert list(folder.glob("pictures/*/*/*.draft")) == []
 
 
-def test_asked_to_end_it_finishes_what_it_accepted_and_then_ends(patch_bundle: Path, folder: Path) -> None:
-    served = Process(patch_bundle, folder)
+def test_asked_to_end_it_finishes_what_it_accepted_and_then_ends(start: Callable[[], Process], folder: Path) -> None:
+    served = start()
     with served.client() as client:
         ids = [
             client.post("/v1/inspections", params={"wait": "false"}, content=photograph(seed)).json()["id"]
