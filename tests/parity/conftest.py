@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
+
+from muad.configuration.run_config import RunConfig
+from muad.detectors.types import Batch, Losses
+from muad.training.optimizer import build_optimizer, set_learning_rates
 
 
 @dataclass(frozen=True)
@@ -99,3 +104,45 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(
             "recording", files or [None], ids=lambda file: file.stem if file else "none", indirect=True
         )
+
+
+def image_batch(images: Tensor) -> Batch:
+    """Recorded images as training gives them."""
+    return Batch(images=images, seeds=tuple(range(len(images))), categories=("any",) * len(images))
+
+
+def require_gradients(
+    recording: Recording, losses: Losses, detector: nn.Module, named: Callable[[str], str], least: float = 0.0
+) -> None:
+    """The loss of the first step and every gradient are those recorded; `least` as for `digest_error`."""
+    assert relative_error(losses.total, recording["step0.loss"]) < 1e-5
+    losses.total.backward()
+    expected = recording.under("step0.grad.")
+    ours = {named(name): p.grad for name, p in detector.named_parameters() if p.requires_grad}
+    assert ours.keys() == expected.keys()
+    for name, gradient in ours.items():
+        assert digest_error(gradient, expected[name], least) < 1e-5, name
+
+
+def require_steps(
+    recording: Recording,
+    config: RunConfig,
+    detector: Any,
+    losses_of: Callable[[int], Losses],
+    named: Callable[[str], str],
+    unused: tuple[str, ...],
+) -> None:
+    """Losses of all steps and the weights after them are those recorded, but for what the authors never call."""
+    optimizer = build_optimizer(config.optim, detector.train())
+    for step in recording.steps():
+        set_learning_rates(config, optimizer, step)
+        losses = losses_of(step)
+        assert relative_error(losses.total, recording[f"step{step}.loss"]) < 1e-4, step
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+    expected = recording.under(f"after{len(recording.steps())}.")
+    ours = {named(name): tensor for name, tensor in detector.trainable_state().items()}
+    assert ours.keys() == {name for name in expected if not name.startswith(unused)}
+    for name, tensor in ours.items():
+        assert digest_error(tensor, expected[name]) < 1e-4, name

@@ -9,11 +9,11 @@ from muad.detectors.rd4ad import Rd4ad, Rd4adConfig
 from muad.detectors.types import Batch, Losses
 from muad.encoders.encoder import EncoderConfig
 from muad.nn.reverse_distillation import ResidualConfig
-from muad.training.optimizer import build_optimizer, set_learning_rates
 
-from .conftest import Recording, digest_error, relative_error
+from .conftest import Recording, relative_error, require_gradients, require_steps
 
 SYSTEM = "rd4ad"
+UNUSED = ("bn.conv4.", "bn.bn4.")  # in their code, never called
 
 
 def official_name(name: str) -> str:
@@ -97,13 +97,7 @@ def test_embedding_and_restored_stages_are_the_authors(recording: Recording, det
 
 def test_loss_and_gradients_are_the_authors(recording: Recording, detector: Rd4ad) -> None:
     losses = losses_of(recording, detector.train(), 0)
-    assert relative_error(losses.total, recording["step0.loss"]) < 1e-5
-    losses.total.backward()
-    expected = recording.under("step0.grad.")
-    ours = {official_name(name): p.grad for name, p in detector.named_parameters() if p.requires_grad}
-    assert ours.keys() == expected.keys()
-    for name, gradient in ours.items():
-        assert digest_error(gradient, expected[name]) < 1e-5, name
+    require_gradients(recording, losses, detector, official_name)
 
 
 def test_training_steps_are_the_authors(recording: Recording, detector: Rd4ad) -> None:
@@ -112,20 +106,7 @@ def test_training_steps_are_the_authors(recording: Recording, detector: Rd4ad) -
         optim=OptimConfig(kind="adam", lr=0.005, betas=(0.5, 0.999), eps=1e-8, weight_decay=0, amsgrad=False),
         schedule=ScheduleConfig(kind="constant", warmup_steps=0),
     )
-    optimizer = build_optimizer(config.optim, detector.train())
-    for step in recording.steps():
-        set_learning_rates(config, optimizer, step)
-        losses = losses_of(recording, detector, step)
-        assert relative_error(losses.total, recording[f"step{step}.loss"]) < 1e-4, step
-        optimizer.zero_grad()
-        losses.total.backward()
-        optimizer.step()
-    expected = recording.under(f"after{len(recording.steps())}.")
-    ours = {official_name(name): tensor for name, tensor in detector.trainable_state().items()}
-    unused = {name for name in expected if name.startswith(("bn.conv4.", "bn.bn4."))}  # in their code, never called
-    assert ours.keys() == expected.keys() - unused
-    for name, tensor in ours.items():
-        assert digest_error(tensor, expected[name]) < 1e-4, name
+    require_steps(recording, config, detector, lambda step: losses_of(recording, detector, step), official_name, UNUSED)
 
 
 def test_map_and_score_are_the_authors(recording: Recording, detector: Rd4ad) -> None:

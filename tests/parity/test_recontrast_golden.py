@@ -6,18 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from muad.configuration.run_config import OptimConfig, RunConfig, ScheduleConfig
 from muad.detectors.recontrast import ReContrast, ReContrastConfig
-from muad.detectors.types import Batch, Losses
+from muad.detectors.types import Losses
 from muad.encoders.encoder import EncoderConfig
 from muad.nn.reverse_distillation import ResidualConfig
-from muad.training.optimizer import build_optimizer, set_learning_rates
 
-from .conftest import Recording, digest_error, relative_error
+from .conftest import Recording, digest_error, image_batch, relative_error, require_gradients, require_steps
 
 SYSTEM = "recontrast"
+UNUSED = ("bottleneck.conv4.", "bottleneck.bn4.")  # in their code, never called
 
 
 def official_name(name: str) -> str:
@@ -87,9 +86,7 @@ def config_of(side: int, names: set[str], encoder: EncoderConfig) -> ReContrastC
 
 
 def losses_of(recording: Recording, detector: ReContrast, step: int) -> Losses:
-    images: Tensor = recording[f"step{step}.image"]
-    count = len(images)
-    return detector(Batch(images=images, seeds=tuple(range(count)), categories=("any",) * count), step)
+    return detector(image_batch(recording[f"step{step}.image"]), step)
 
 
 def test_encoded_and_restored_stages_are_the_authors(recording: Recording, detector: ReContrast) -> None:
@@ -100,15 +97,9 @@ def test_encoded_and_restored_stages_are_the_authors(recording: Recording, detec
 
 
 def test_loss_and_gradients_are_the_authors(recording: Recording, detector: ReContrast) -> None:
+    least = 1e-4 * max(float(one[0]) for one in recording.under("step0.grad.").values())
     losses = losses_of(recording, detector.train(), 0)
-    assert relative_error(losses.total, recording["step0.loss"]) < 1e-5
-    losses.total.backward()
-    expected = recording.under("step0.grad.")
-    ours = {official_name(name): p.grad for name, p in detector.named_parameters() if p.requires_grad}
-    assert ours.keys() == expected.keys()
-    least = 1e-4 * max(float(one[0]) for one in expected.values())
-    for name, gradient in ours.items():
-        assert digest_error(gradient, expected[name], least) < 1e-5, name
+    require_gradients(recording, losses, detector, official_name, least)
 
 
 def test_training_steps_with_hard_mining_are_the_authors(recording: Recording, detector: ReContrast) -> None:
@@ -117,20 +108,7 @@ def test_training_steps_with_hard_mining_are_the_authors(recording: Recording, d
         optim=OptimConfig(kind="adamw", lr=2e-3, eps=1e-10, weight_decay=1e-5, amsgrad=True),
         schedule=ScheduleConfig(kind="drop", total_steps=detector.total_steps, warmup_steps=0, final_lr=4e-4),
     )
-    optimizer = build_optimizer(config.optim, detector.train())
-    for step in recording.steps():
-        set_learning_rates(config, optimizer, step)
-        losses = losses_of(recording, detector, step)
-        assert relative_error(losses.total, recording[f"step{step}.loss"]) < 1e-4, step
-        optimizer.zero_grad()
-        losses.total.backward()
-        optimizer.step()
-    expected = recording.under(f"after{len(recording.steps())}.")
-    ours = {official_name(name): tensor for name, tensor in detector.trainable_state().items()}
-    unused = {name for name in expected if name.startswith(("bottleneck.conv4.", "bottleneck.bn4."))}
-    assert ours.keys() == expected.keys() - unused
-    for name, tensor in ours.items():
-        assert digest_error(tensor, expected[name]) < 1e-4, name
+    require_steps(recording, config, detector, lambda step: losses_of(recording, detector, step), official_name, UNUSED)
 
 
 def test_map_and_score_are_the_authors(recording: Recording, detector: ReContrast) -> None:

@@ -5,16 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from muad.configuration.run_config import OptimConfig, RunConfig, ScheduleConfig
-from muad.detectors.types import Batch, Losses
+from muad.detectors.types import Losses
 from muad.detectors.vitad import ViTad, ViTadConfig
 from muad.encoders.encoder import EncoderConfig
 from muad.encoders.families import VitLayout
-from muad.training.optimizer import build_optimizer, set_learning_rates
 
-from .conftest import Recording, digest_error, relative_error
+from .conftest import Recording, image_batch, relative_error, require_gradients, require_steps
 
 SYSTEM = "vitad"
 PATCH_PX, DEPTH = 16, 12
@@ -69,9 +67,7 @@ def config_of(side: int, blocks_per_target: int, encoder: EncoderConfig) -> ViTa
 
 
 def losses_of(recording: Recording, detector: ViTad, step: int) -> Losses:
-    images: Tensor = recording[f"step{step}.image"]
-    count = len(images)
-    return detector(Batch(images=images, seeds=tuple(range(count)), categories=("any",) * count), step)
+    return detector(image_batch(recording[f"step{step}.image"]), step)
 
 
 def test_encoded_and_restored_layers_are_the_authors(recording: Recording, detector: ViTad) -> None:
@@ -84,13 +80,7 @@ def test_encoded_and_restored_layers_are_the_authors(recording: Recording, detec
 
 def test_loss_and_gradients_are_the_authors(recording: Recording, detector: ViTad) -> None:
     losses = losses_of(recording, detector.train(), 0)
-    assert relative_error(losses.total, recording["step0.loss"]) < 1e-5
-    losses.total.backward()
-    expected = recording.under("step0.grad.")
-    ours = {official_name(name): p.grad for name, p in detector.named_parameters() if p.requires_grad}
-    assert ours.keys() == expected.keys()
-    for name, gradient in ours.items():
-        assert digest_error(gradient, expected[name]) < 1e-5, name
+    require_gradients(recording, losses, detector, official_name)
 
 
 def test_training_steps_are_the_authors(recording: Recording, detector: ViTad) -> None:
@@ -99,19 +89,7 @@ def test_training_steps_are_the_authors(recording: Recording, detector: ViTad) -
         optim=OptimConfig(kind="adamw", lr=1e-4, eps=1e-8, weight_decay=1e-4, amsgrad=False),
         schedule=ScheduleConfig(kind="drop", warmup_steps=0, final_lr=1e-5),
     )
-    optimizer = build_optimizer(config.optim, detector.train())
-    for step in recording.steps():
-        set_learning_rates(config, optimizer, step)
-        losses = losses_of(recording, detector, step)
-        assert relative_error(losses.total, recording[f"step{step}.loss"]) < 1e-4, step
-        optimizer.zero_grad()
-        losses.total.backward()
-        optimizer.step()
-    expected = recording.under(f"after{len(recording.steps())}.")
-    ours = {official_name(name): tensor for name, tensor in detector.trainable_state().items()}
-    assert ours.keys() == {name for name in expected if not name.startswith(UNUSED)}
-    for name, tensor in ours.items():
-        assert digest_error(tensor, expected[name]) < 1e-4, name
+    require_steps(recording, config, detector, lambda step: losses_of(recording, detector, step), official_name, UNUSED)
 
 
 def test_map_and_score_are_the_authors(recording: Recording, detector: ViTad) -> None:
