@@ -59,7 +59,7 @@ class Entry:
         return (
             self.detector
             if self.encoder is None
-            else f"{self.detector}-{re.sub(r'[^A-Za-z0-9._-]', '_', self.encoder)}"
+            else f"{self.detector}-{re.sub(r'[^A-Za-z0-9._+-]', '_', self.encoder.replace(' + ', '+'))}"
         )
 
     @classmethod
