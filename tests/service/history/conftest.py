@@ -78,7 +78,7 @@ def postgres() -> Iterator[str]:
             History(f"{url}/empty_history").close()
             yield url
         finally:
-            server.send_signal(signal.SIGINT)  # at once, whoever is connected
+            server.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
             server.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -51,7 +51,7 @@ for _ in range(kills):
 """
 
 
-@pytest.mark.parametrize(("database", "kills"), [("sqlite", 30), ("postgresql", 6)])
+@pytest.mark.parametrize(("database", "kills"), [("sqlite", 24), ("postgresql", 4)])
 def test_whenever_a_writer_is_killed_nothing_acknowledged_is_missing(tmp_path, request, database, kills):
     url = f"sqlite:///{tmp_path / 'history.sqlite'}"
     if database == "postgresql":

@@ -46,7 +46,7 @@ asked = st.fixed_dictionaries(
 ).map(lambda values: InspectionFilter(**values))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(st.tuples(said, few([None, "good", "bad"])), max_size=12), filters=st.lists(asked, max_size=8))
 def test_the_database_finds_what_the_filter_takes_page_by_page_in_both_orders(history, inspect, parts, filters):
     with history.database.writing() as connection:
