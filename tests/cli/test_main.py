@@ -60,7 +60,10 @@ def test_commands_stand_in_the_order_of_work() -> None:
     assert [name for name in names if name in order] == order
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+_NO_RESULT = (["serve"], ["station", "openapi"])  # one goes on until it is ended, the other prints JSON anyway
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one not in _NO_RESULT], ids=" ".join)
 def test_every_command_can_speak_json(command: list[str]) -> None:
     found: Any = typer.main.get_command(app)
     for name in command:

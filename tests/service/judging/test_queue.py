@@ -43,21 +43,21 @@ def test_a_batch_is_of_one_model_in_order_and_no_larger_than_asked() -> None:
 
 
 def test_one_that_is_ready_waits_no_longer_than_stated() -> None:
-    queue = JudgingQueue(most=20, batch_size=8, wait_s=0.15)
+    queue = JudgingQueue(most=20, batch_size=8, wait_s=0.5)
     first, late = job(), job()
     queue.put(first, late)
     began = time.perf_counter()
     queue.ready(first)
     threading.Timer(0.05, queue.ready, [late]).start()
     assert queue.take() == [first, late]
-    assert 0.14 < time.perf_counter() - began < 0.6
+    assert 0.49 < time.perf_counter() - began < 5
     whole = [job() for _ in range(8)]
     queue.put(*whole)
     for one in whole:
         queue.ready(one)
     began = time.perf_counter()
     assert queue.take() == whole
-    assert time.perf_counter() - began < 0.1
+    assert time.perf_counter() - began < 0.4
 
 
 def test_one_that_nobody_waits_for_frees_its_place_and_is_not_judged() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import say, show
+from muad.cli.display import say, show, show_json
 from muad.cli.station.opening import STATION, Data, open_history
 
 Products = Annotated[list[str] | None, typer.Option("--product", help="Only this product; may be repeated.")]
@@ -33,6 +33,7 @@ def export_words(
     most_a_day: Annotated[int, typer.Option(help="Good ones, and bad ones, of a product and day.", min=1)] = 50,
     most_a_product: Annotated[int, typer.Option(help="Good ones, and bad ones, of a product.", min=1)] = 1000,
     data: Data = STATION,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write what people said of parts as a data set for check-data, train and calibrate."""
     from muad.service.followup.words_export import export_words as export
@@ -43,6 +44,9 @@ def export_words(
             history, Pictures(data), out, products=products or (), since=_utc(since), until=_utc(until),
             audit_only=audit_only, most_a_day=most_a_day, most_a_product=most_a_product, note=say,
         )  # fmt: skip
+    if as_json:
+        show_json({"manifest": out / "manifest.csv", "good": out / "good", "bad": out / "bad"})
+        return
     show(f"{out / 'manifest.csv'} is for check-data and train; to calibrate: {out / 'good'} and --bad {out / 'bad'}")
 
 

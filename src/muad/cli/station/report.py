@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from muad.cli.display import show
+from muad.cli.display import show, show_json
 from muad.cli.station.opening import STATION, Data, open_history
 
 _DAY = typer.Option(formats=["%Y-%m-%d"], show_default=False, help="Of this day; yesterday without either option.")
@@ -21,6 +21,7 @@ def report(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for both files.")] = Path(),
     data: Data = STATION,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write what a day or a week was like, as one HTML file and as CSV: parts, rates, drift, words, changes."""
     from muad.errors import ConfigError
@@ -37,5 +38,9 @@ def report(
     with open_history(data) as history:
         audit = Audit(audit_secret(data), settings.audit.share)
         made = make_report(history, data, period, name=settings.service.name, audit=audit)
-    for path in made.write(out):
+    written = made.write(out)
+    if as_json:
+        show_json({"files": list(written)})
+        return
+    for path in written:
         show(str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,7 @@ def add(
     role: Annotated[str, typer.Option(help="line, operator, engineer or admin.")],
     days: Annotated[float | None, typer.Option(help="For how long it lets in; without end if not given.")] = None,
     data: Data = STATION,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a token and print it, this once: the station keeps only its digest."""
     from muad.errors import ConfigError
@@ -39,6 +41,9 @@ def add(
     with _tokens(data) as tokens:
         expires_at = None if days is None else now() + timedelta(days=days)
         made = tokens.make(name, Role(role), who=WHO, expires_at=expires_at)
+    if as_json:
+        show_json({**asdict(made.token), "token": made.text})
+        return
     until = "without end" if expires_at is None else f"until {expires_at:%Y-%m-%d %H:%M} UTC"
     say(f"token for {name}, {role}, {until}; it is shown this once")
     show(made.text)
@@ -50,8 +55,6 @@ def list_tokens(
     data: Data = STATION,
 ) -> None:
     """Every token there ever was: who has it, what it allows, when it was last used."""
-    from dataclasses import asdict
-
     from muad.service.history.ids import now
 
     with _tokens(data) as tokens:
@@ -71,11 +74,18 @@ def list_tokens(
 
 
 @app.command("revoke")
-def revoke(name: Annotated[str, typer.Argument(help="Its name, or its id.")], data: Data = STATION) -> None:
+def revoke(
+    name: Annotated[str, typer.Argument(help="Its name, or its id.")],
+    data: Data = STATION,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
     """Take a token back: it lets nobody in any more, and logins made with it end within a second."""
     with _tokens(data) as tokens:
         taken = tokens.revoke(name, who=WHO, keep_an_admin=False)
-        say(f"revoked {taken.name} ({taken.role})")
+        if as_json:
+            show_json(asdict(taken))
+        else:
+            say(f"revoked {taken.name} ({taken.role})")
         if not tokens.has_admin():
             say("there is no administrator now: the station makes a first token again when it starts")
 
