@@ -1,10 +1,12 @@
 """Many processes against one: the same rows, whatever is killed, and nothing is judged twice."""
 
 import csv
+import gc
 import os
 import signal
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,9 @@ def cluster() -> Iterator[None]:
 
     with ray_cluster(None):
         yield
+    with warnings.catch_warnings():  # Ray leaves what it has started to the collector, without a wait
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

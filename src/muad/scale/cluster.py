@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -29,22 +30,24 @@ def ray_cluster(address: str | None) -> Iterator[None]:
 
     Args:
         address: Of a cluster, `host:port`, or `auto`; None for one of this machine's own, which ends with the job, is
-            reached from this machine alone, and reports nothing to Ray's makers.
+            closed to whoever lacks its random token, and reports nothing to Ray's makers.
 
     Raises:
         ConfigError: It cannot be reached.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its core writes to the terminal by itself
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:  # Ray listens on every interface, and asks for a token: otherwise one in the user's home
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    else:
+        _require_answer(address)
     import ray
 
-    if address is not None:
-        _require_answer(address)
     if ray.is_initialized():
         yield
         return
     with tempfile.TemporaryDirectory(prefix="muad-ray-", ignore_cleanup_errors=True) as folder:
-        how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "address": address}
+        how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "address": address or "local"}
         own = _ONE_THREAD
         if address is None:
             how |= {"num_cpus": max(1, usable_cores().threads), "include_dashboard": False}
