@@ -1,9 +1,14 @@
 """Time is shared so that each gets as much as the others, unless it needs less."""
 
+from pathlib import Path
+from time import perf_counter
+
 import pytest
 
-from muad.comparison.budget import Need, affordable, fair_share, parse_budget
+from muad.comparison.budget import Allowance, Need, affordable, fair_share, parse_budget
+from muad.comparison.entries import Entry
 from muad.comparison.pace import Pace
+from muad.comparison.plan import Plan
 from muad.errors import ConfigError
 
 
@@ -57,3 +62,16 @@ def test_a_budget_that_is_enough_for_none_is_refused() -> None:
     needs = {"a": Need(least_s=10, most_s=100), "b": Need(least_s=15, most_s=100)}
     with pytest.raises(ConfigError, match=r"budget must be at least 10s for one seed of a on this machine"):
         affordable(5, needs, 5)
+
+
+def test_every_training_still_to_come_gets_as_much_and_a_length_is_decided_once(tmp_path: Path) -> None:
+    pace = Pace(read_s=0.0, encode_s=0.0, step_s=1.0, predict_s=0.0, frozen_bytes=0, keeps_features=False)
+    entries = [Entry(name, steps=900, batch_size=4) for name in "ab"]
+    plan = Plan(tmp_path, {}, entries=entries, paces={"a": pace, "b": pace})
+    time = Allowance(plan, {}, {}, budget_s=426.0, images=0, tested=0, begun=perf_counter())
+    assert (
+        time.steps(entries[0], seeds=2) == 104
+    )  # (426 s / 2 seeds - 2 s beside each training) / 2 detectors, rounded down
+    assert plan.steps == {"a": 104}
+    assert time.steps(entries[0], seeds=1) == 104
+    assert Allowance(plan, {}, {}, budget_s=None, images=0, tested=0, begun=0).steps(entries[1], seeds=2) == 900

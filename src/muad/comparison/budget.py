@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from muad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from muad.comparison.entries import Entry
+    from muad.comparison.plan import Plan
+    from muad.comparison.trial import Trial
 
 LEAST_STEPS = 20
 """Fewer are no training."""
@@ -116,3 +123,104 @@ def affordable(budget_s: float, needs: Mapping[str, Need], seeds: int) -> Afford
             "--image-px."
         )
     return Affordable(seeds=max(1, min(seeds, int(budget_s // least))) if least > 0 else seeds, left_out=left_out)
+
+
+class Allowance:
+    """How long each training of a comparison may take, from paces that were measured and trials that are finished.
+
+    Args:
+        plan: Paces and lengths decided, and the time spent before this call.
+        trials: Those that are finished, by entry; grows while the comparison goes on.
+        failures: By entry; grows too.
+        budget_s: Time of the whole comparison, or None.
+        images: Views trained on.
+        tested: Labelled images.
+        begun: When this call began, as of `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        trials: Mapping[str, Sequence[Trial]],
+        failures: Mapping[str, str],
+        *,
+        budget_s: float | None,
+        images: int,
+        tested: int,
+        begun: float,
+    ) -> None:
+        self._plan, self._trials, self._failures = plan, trials, failures
+        self._budget_s, self._images, self._tested = budget_s, images, tested
+        self._begun, self._spent_before = begun, plan.spent_s
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds spent by all calls so far."""
+        return self._spent_before + time.perf_counter() - self._begun
+
+    def left(self) -> str:
+        """What is left of the budget, as the end of a sentence; nothing without one."""
+        return "" if self._budget_s is None else f", {duration(max(0.0, self._remaining_s()))} of the budget left"
+
+    def training_s(self, entry: Entry, steps: int | None) -> float:
+        """About how long a training of so many steps takes."""
+        return self._plan.paces[entry.key].training_s(self._images, entry.batch_size, steps)
+
+    def need(self, entry: Entry) -> Need:
+        """What one training takes, with calibration and figures."""
+        rest = self._rest_s(entry)
+        least = None if entry.steps is None else min(entry.steps, LEAST_STEPS)
+        return Need(least_s=rest + self.training_s(entry, least), most_s=rest + self.training_s(entry, entry.steps))
+
+    def steps(self, entry: Entry, seeds: int) -> int | None:
+        """How long an entry is trained: as it would alone, or in its share of what is left of the budget."""
+        if entry.steps is None:
+            return None
+        plan = self._plan
+        if entry.key not in plan.steps:
+            steps = entry.steps
+            if self._budget_s is not None:
+                share = self._share_s(entry, seeds)
+                steps = plan.paces[entry.key].steps_in(share, self._images, entry.batch_size, entry.steps)
+            plan.steps[entry.key] = max(min(entry.steps, LEAST_STEPS), steps)
+            plan.save()
+        return plan.steps[entry.key]
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether another seed of an entry ends before the budget does."""
+        if self._budget_s is None:
+            return True
+        done = self._trials.get(entry.key, [])
+        return bool(done) and (done[0].whole_s or 0) <= self._remaining_s()
+
+    def _remaining_s(self) -> float:
+        return (self._budget_s or 0.0) - self.spent_s
+
+    def _rest_s(self, entry: Entry) -> float:
+        """What a trial takes beside its training: of those that are finished, or a guess from the pace."""
+        known = [
+            max(0.0, (trial.whole_s or 0) - (trial.training_s or 0) - self._judging_s(trial.entry))
+            for trials in self._trials.values()
+            for trial in trials
+        ]
+        beside = sum(known) / len(known) if known else 2 + 0.02 * (self._tested + self._images)
+        return self._judging_s(entry.key) + beside
+
+    def _judging_s(self, key: str) -> float:
+        """What reading and judging every image once takes."""
+        pace = self._plan.paces[key]
+        return (self._tested + self._images) * (pace.read_s + pace.predict_s)
+
+    def _share_s(self, entry: Entry, seeds: int) -> float:
+        """Seconds each training of this entry may take, so that what is still to come gets as much."""
+        able = [one for one in self._plan.able if one.key not in self._failures]
+        open_ = [one for one in able if one.steps is not None and one.key not in self._plan.steps] or [entry]
+        bound = 0.0
+        for one in able:
+            if one in open_:
+                continue
+            done = self._trials.get(one.key, [])
+            each = done[0].whole_s if done and done[0].whole_s else self.need(one).most_s
+            bound += max(0, seeds - len(done)) * each
+        a_seed = (self._remaining_s() - bound) / seeds - sum(self._rest_s(one) for one in open_)
+        return fair_share(max(a_seed, 0.0), {one.key: self.training_s(one, one.steps) for one in open_})

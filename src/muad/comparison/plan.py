@@ -42,6 +42,11 @@ class Plan:
     steps: dict[str, int] = field(default_factory=dict)
     spent_s: float = 0.0
 
+    @property
+    def able(self) -> list[Entry]:
+        """The entries that can be trained here."""
+        return [entry for entry in self.entries if entry.error is None]
+
     def save(self) -> None:
         """Write it down.
 

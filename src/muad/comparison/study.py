@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muad._version import __version__
-from muad.comparison.budget import LEAST_STEPS, Need, affordable, duration, fair_share, parse_budget
+from muad.comparison.budget import LEAST_STEPS, Allowance, affordable, duration, parse_budget
 from muad.comparison.division import Labelled, divide_labelled
 from muad.comparison.entries import Entry, Protocol, choose_entries, named_detectors
-from muad.comparison.pace import Pace, measure_pace
+from muad.comparison.pace import measure_pace
 from muad.comparison.page import write_comparison
 from muad.comparison.plan import Plan, open_plan
 from muad.comparison.published import published_rows
@@ -144,10 +144,12 @@ class _Study:
         self.notes: list[str] = []
         self.trials: dict[str, list[Trial]] = {}
         self.failures: dict[str, str] = {}
-        self._begun, self._spent_before = begun, plan.spent_s
         self._labelled: Labelled | None = None
         self._images = len(protocol.catalog.select(split="train"))
-        self._tested = len(protocol.catalog.select(split="test"))
+        tested = len(protocol.catalog.select(split="test"))
+        self.time = Allowance(
+            plan, self.trials, self.failures, budget_s=self.budget_s, images=self._images, tested=tested, begun=begun
+        )
 
     # ------------------------------------------------------------------------------------------------ beforehand
 
@@ -158,7 +160,7 @@ class _Study:
             plan.entries = choose_entries(
                 names, self.protocol, lambda done, total: self.progress("look at detectors", done, total, None)
             )
-        able = [entry for entry in plan.entries if entry.error is None]
+        able = plan.able
         if not able:
             raise ConfigError(f"detectors must be such as can be trained here, got none: {plan.entries[0].error}")
         for done, entry in enumerate(able, start=1):
@@ -177,7 +179,7 @@ class _Study:
             for sentence in entry.notes:
                 self._say(f"{entry.key}: {sentence}")
         if self.budget_s is not None:
-            needs = {entry.key: self._need(entry) for entry in self._able()}
+            needs = {entry.key: self.time.need(entry) for entry in plan.able}
             enough = affordable(self.budget_s, needs, self.seeds)
             self.seeds = enough.seeds
             self.failures |= enough.left_out
@@ -187,39 +189,11 @@ class _Study:
                 self._say(f"budget: enough for {counted(self.seeds, 'seed')} of each, not {plan.claim['seeds']}")
         plan.save()
 
-    def _able(self) -> list[Entry]:
-        return [entry for entry in self.plan.entries if entry.error is None]
-
     def _order(self, entry: Entry) -> tuple[bool, bool, float]:
         """What cannot be trained last; what looks once, then the quick, before what takes long."""
         if entry.error is not None:
             return True, True, 0.0
-        return False, entry.steps is not None, self._training_s(entry, entry.steps)
-
-    def _training_s(self, entry: Entry, steps: int | None) -> float:
-        return self._pace(entry).training_s(self._images, entry.batch_size, steps)
-
-    def _pace(self, entry: Entry) -> Pace:
-        return self.plan.paces[entry.key]
-
-    def _need(self, entry: Entry) -> Need:
-        rest = self._rest_s(entry)
-        least = None if entry.steps is None else min(entry.steps, LEAST_STEPS)
-        return Need(least_s=rest + self._training_s(entry, least), most_s=rest + self._training_s(entry, entry.steps))
-
-    def _rest_s(self, entry: Entry) -> float:
-        """What a trial takes beside its training: of those that are finished, or a guess from the pace."""
-        own = (self._tested + self._images) * (self._pace(entry).read_s + self._pace(entry).predict_s)
-        known = [
-            max(0.0, (trial.whole_s or 0) - (trial.training_s or 0) - self._expected(trial))
-            for trials in self.trials.values()
-            for trial in trials
-        ]
-        return own + (sum(known) / len(known) if known else 2 + 0.02 * (self._tested + self._images))
-
-    def _expected(self, trial: Trial) -> float:
-        pace = self.plan.paces[trial.entry]
-        return (self._tested + self._images) * (pace.read_s + pace.predict_s)
+        return False, entry.steps is not None, self.time.training_s(entry, entry.steps)
 
     # ------------------------------------------------------------------------------------------------ the trials
 
@@ -227,14 +201,14 @@ class _Study:
         """First one seed of all, so that there is an answer early, then the further ones."""
         dropped: list[str] = []
         for seed in range(1, self.seeds + 1):
-            for entry in self._able():
+            for entry in self.plan.able:
                 if entry.key in self.failures:
                     continue
                 folder = trial_folder(self.plan.out, entry, seed)
                 known = read_trial(folder)
                 if known is not None and known.error is None:
                     self.trials.setdefault(entry.key, []).append(known)
-                elif seed > 1 and not self._fits(entry):
+                elif seed > 1 and not self.time.fits(entry):
                     dropped.append(f"{entry.key} seed {seed}")
                 else:
                     self._train(entry, seed, folder)
@@ -242,13 +216,13 @@ class _Study:
             self._say(f"not run, because the budget is spent: {', '.join(dropped)}")
 
     def _train(self, entry: Entry, seed: int, folder: Path) -> None:
-        steps = self._steps(entry)
+        steps = self.time.steps(entry, self.seeds)
         one = f"{entry.key}, seed {seed} of {self.seeds}"
         length = "one look at all images" if steps is None else counted(steps, "step")
-        self.note(f"{one}: {length}{self._left()}")
+        self.note(f"{one}: {length}{self.time.left()}")
         done = run_trial(
             entry, seed, steps, self.protocol, self._labelled_for, folder,
-            frozen_bytes=self._pace(entry).frozen_bytes,
+            frozen_bytes=self.plan.paces[entry.key].frozen_bytes,
             keep_maps=seed == 1,
             like=next((trials[0].run for trials in self.trials.values() if trials), None),
             progress=lambda what, count, total, loss: self.progress(f"{what} ({one})", count, total, loss),
@@ -273,51 +247,11 @@ class _Study:
             self._labelled = divide_labelled(unseen.records, self.protocol.catalog.root, choose=self.choose)
         return self._labelled
 
-    def _steps(self, entry: Entry) -> int | None:
-        """How long an entry is trained: as it would alone, or in its share of what is left of the budget."""
-        if entry.steps is None:
-            return None
-        if entry.key not in self.plan.steps:
-            steps = entry.steps
-            if self.budget_s is not None:
-                share = self._share_s(entry)
-                steps = self._pace(entry).steps_in(share, self._images, entry.batch_size, entry.steps)
-            self.plan.steps[entry.key] = max(min(entry.steps, LEAST_STEPS), steps)
-            self.plan.save()
-        return self.plan.steps[entry.key]
-
-    def _share_s(self, entry: Entry) -> float:
-        """Seconds each training of this entry may take, so that what is still to come gets as much."""
-        open_ = [one for one in self._able() if one.steps is not None and one.key not in self.plan.steps]
-        open_ = [one for one in open_ if one.key not in self.failures] or [entry]
-        bound = 0.0
-        for one in self._able():
-            if one in open_ or one.key in self.failures:
-                continue
-            done = self.trials.get(one.key, [])
-            each = done[0].whole_s if done and done[0].whole_s else self._need(one).most_s
-            bound += max(0, self.seeds - len(done)) * each
-        a_seed = (self._remaining_s() - bound) / self.seeds - sum(self._rest_s(one) for one in open_)
-        return fair_share(max(a_seed, 0.0), {one.key: self._training_s(one, one.steps) for one in open_})
-
-    def _fits(self, entry: Entry) -> bool:
-        """Whether another seed of an entry ends before the budget does."""
-        if self.budget_s is None:
-            return True
-        done = self.trials.get(entry.key, [])
-        return bool(done) and (done[0].whole_s or 0) <= self._remaining_s()
-
     # ---------------------------------------------------------------------------------------------------- account
-
-    def _remaining_s(self) -> float:
-        return (self.budget_s or 0.0) - self._spent_before - (time.perf_counter() - self._begun)
-
-    def _left(self) -> str:
-        return "" if self.budget_s is None else f", {duration(max(0.0, self._remaining_s()))} of the budget left"
 
     def account(self) -> None:
         """Write down how much time was spent."""
-        self.plan.spent_s = self._spent_before + time.perf_counter() - self._begun
+        self.plan.spent_s = self.time.spent_s
         self.plan.save()
 
     def end(self) -> None:
