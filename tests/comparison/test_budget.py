@@ -66,7 +66,7 @@ def test_a_budget_that_is_enough_for_none_is_refused() -> None:
 
 def test_every_training_still_to_come_gets_as_much_and_a_length_is_decided_once(tmp_path: Path) -> None:
     pace = Pace(read_s=0.0, encode_s=0.0, step_s=1.0, predict_s=0.0, frozen_bytes=0, keeps_features=False)
-    entries = [Entry(name, steps=900, batch_size=4) for name in "ab"]
+    entries = [Entry(detector=name, steps=900, batch_size=4) for name in "ab"]
     plan = Plan(tmp_path, {}, entries=entries, paces={"a": pace, "b": pace})
     time = Allowance(plan, {}, {}, budget_s=426.0, images=0, tested=0, begun=perf_counter())
     assert (
