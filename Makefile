@@ -1,10 +1,11 @@
 # make demo   the main job: render a toy factory, train one detector for all its products, evaluate, draw
 # make test   every check: style, types, layers, tests
+# make docs   the documentation as a site, in site/
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests bench clean
+.PHONY: demo test check tests docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/muad demo --out demo
@@ -20,6 +21,10 @@ check: $(VENV)/.installed
 tests: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# Nothing is fetched; whatever is not right is an error. `python -m http.server -d site` shows it.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "muad needs Python 3.11 or newer, got $$($(PYTHON) --version). Run: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
@@ -32,4 +37,4 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site build dist

@@ -1,7 +1,7 @@
 """Does the promised false-alarm rate hold? Scores of real good images, split many times into calibration and test.
 
-`python benchmarks/calibration.py RUN DATA [docs/images/calibration.png] [--splits 10000]` prints the tables
-of docs/calibration.md. RUN kept a share for calibration; its scores and those of the good test images are pooled.
+`python benchmarks/calibration.py RUN DATA [docs/images/calibration.webp] [--splits 10000]` prints the tables
+of docs/calibration-proof.md. RUN kept a share for calibration; its scores and those of the good test images are pooled.
 """
 
 from __future__ import annotations

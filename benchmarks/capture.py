@@ -6,7 +6,7 @@ others are held against them.
 How a product is photographed is learned from the training images of every category, as `muad train` does. Then all its
 test images are looked at as they are, and some good ones as a failing lamp, lens, camera or hand would have made them;
 last, frames that show nothing, and good photographs of the other categories. Nothing of the detector or of recognition
-takes part. Prints the tables of docs/capture.md and what one photograph costs.
+takes part. Prints the tables of docs/capture-proof.md and what one photograph costs.
 """
 
 from __future__ import annotations

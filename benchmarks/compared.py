@@ -1,4 +1,4 @@
-"""The tables of docs/compared.md: every detector on real photographs and on the toy factory, beside what is published.
+"""The tables of docs/results-compared.md: detectors on real photographs and the toy factory, beside what is published.
 
     python benchmarks/compared.py DATA --out OUT --budget 5m           trains, measures and writes OUT/compared.md
     python benchmarks/compared.py DATA --out OUT --tables-only         writes it again from what is in OUT

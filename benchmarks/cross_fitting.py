@@ -5,7 +5,7 @@
 of them at a time, and the memory of patches of the bundled encoder as the detector: what is remembered of every
 photograph is chosen on its own, so that any part of them can be remembered, and left out, without encoding anew.
 
-Both set limits with the code that `muad calibrate` sets them with, and print a table of docs/calibration.md.
+Both set limits with the code that `muad calibrate` sets them with, and print a table of docs/calibration-proof.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ pair and triple of them is taken as the products of a run, and the test images o
 good and bad parts should be named rightly, all others be unknown. Three rules side by side: the one in force, the
 nearest by plain distance with the farthest of a category's own as its limit, and the one of the releases before (least
 deviation from what is usual in a category, one limit for all). Then all categories as one run: every category, and the
-same test images turned and under other light. Prints the tables of docs/recognition.md and what a photograph costs.
+same test images turned and under other light. Prints the tables of docs/recognition-proof.md, and costs.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _HEAD = """\
 # Between which limits photographs of this run's products lie. What lies outside does not pass, whatever its score: it
 # is for a person to look at. Edit a limit, or leave its line out to have none; it holds from the next start on.
 # capture_rate is the share of good photographs that may be flagged, for when limits are learned again
-# (muad.learn_capture). What is measured is said in docs/capture.md.
+# (muad.learn_capture). What is measured is said in docs/capture-proof.md.
 
 """
 

@@ -7,7 +7,7 @@ for scores (decisions/conformal.py). Photographs that repeat each other count on
 
 One odd photograph would set that distance for every quantity. So with 50 photographs or more no limit lies more than
 twice as far as any good photograph does in that quantity. What this adds to the rate is not proven but measured
-(docs/capture.md): little of photographs of all sorts, nothing of those of a fixture.
+(docs/capture-proof.md): little of photographs of all sorts, nothing of those of a fixture.
 """
 
 from __future__ import annotations

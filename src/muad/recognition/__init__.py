@@ -4,7 +4,7 @@ Training leaves what up to 64 good photographs per category look like in the run
 category it is nearest to, and to none if it lies beyond that category's limit. How near good photographs lie is learned
 from those same ones, each against the others of its category. The encoder is always the one in the package, at a small
 size, whatever the detector: its answer does not change with the detector's backend or precision, and a detector need
-not have one. What it can do and costs is measured in docs/recognition.md.
+not have one. What it can do and costs is measured in docs/recognition-proof.md.
 
 `appearance` tells what a photograph looks like, `memory` how far it lies from a product, `products` what it is called;
 the network is `encoders/product_encoder.py`, the only part that needs torch. Beside the weights lie

@@ -37,8 +37,8 @@ _GPU_PX = 448
 # The packaged encoder's own: its table of positions needs no resampling, and defects are found better than at 224 px.
 _PACKAGED_CPU_PX = 280
 _SHARE = 0.2  # of good images, for calibration
-# Measured best without a foundation encoder by the rule in docs/encoders.md: a memory of patches of two encoders, at
-# the size where both have whole patches. A search in so many patches takes about as long as encoding the image.
+# Measured best without a foundation encoder (rule: docs/default-detector.md): a memory of patches of two encoders,
+# at the size where both have whole patches. A search in so many patches takes about as long as encoding the image.
 _SIDE_BY_SIDE = ("muad-tiny", "efficientnet-lite2")
 _MEMORY_PX = 504
 _REMEMBERED, _CANDIDATES = 6_000, 16_000  # patches of all categories together; of each, among which is chosen

@@ -237,7 +237,7 @@ def test_the_example_reads_verdicts(shared: Any, message: Messages) -> None:
 
 
 def test_the_table_of_nodes_is_what_the_server_shows() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "station.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "station-connect.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (\w+) \|", page, flags=re.MULTILINE)
     told = {name: kind for names, kind in rows for name in re.findall(r"`(\w+)`", names) if name in VALUES}
     assert told == dict(VALUES)
