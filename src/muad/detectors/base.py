@@ -28,6 +28,7 @@ from torch import nn
 
 from muad.detectors.torch_scorer import TorchScorer
 from muad.detectors.types import Prediction
+from muad.errors import ConfigError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -83,9 +84,12 @@ class Detector(TorchScorer, nn.Module):
         fingerprint: Identifies the frozen weights that are not saved with the run.
         encoding: Says what `encode` keeps of them, for naming kept features.
         map_head: Makes map and score of what `measure` gives.
+        goes_on_by: How it learns more after its training, see docs/extend.md: by `insertion` of what it has not seen,
+            by `rehearsal` of what it has among the new; empty where that takes a new training.
     """
 
     settings: ClassVar[type[DetectorConfig]]
+    goes_on_by: ClassVar[Literal["insertion", "rehearsal", ""]] = ""
     preprocessing: Preprocessing
     fingerprint: str = "nothing frozen"
     encoding: str = ""
@@ -217,6 +221,18 @@ class FittingDetector(Detector):
     def needed_bytes(self, images: int) -> int:  # noqa: ARG002
         """Memory that `fit` holds of so many images at once, beside the network; 0 where that is hardly any."""
         return 0
+
+    def remembered(self) -> dict[str, int]:
+        """How much is remembered of each product; nothing of those of which it does not know what is theirs."""
+        return {}
+
+    def forget(self, product: str) -> None:
+        """Remember nothing of a product any more, and of the others what was remembered of them.
+
+        Raises:
+            ConfigError: It does not know what is of that product.
+        """
+        raise ConfigError(f"product must be one that the detector knows apart, got {product!r}. Train it anew.")
 
     @abstractmethod
     def fit(self, batches: Iterable[Batch], seed: int, progress: Callable[[str, int, int], None]) -> None:

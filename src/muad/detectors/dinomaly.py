@@ -189,6 +189,7 @@ class Dinomaly(SteppingDetector):
 
     settings = DinomalyConfig
     asks_no_host: ClassVar[bool] = True
+    goes_on_by: ClassVar[Literal["insertion", "rehearsal", ""]] = "rehearsal"
 
     def __init__(self, config: DinomalyConfig) -> None:
         super().__init__()

@@ -81,30 +81,39 @@ def greedy_coreset(
     count: int,
     seed: int = 0,
     *,
+    beside: Float[Tensor, "k d"] | None = None,
     projection: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Int[Tensor, " count"]:
     """Indices of patches such that every patch has a chosen one near: always the farthest one next.
 
-    The first is the one farthest from all, which is the one farthest from their mean.
+    The first is the one farthest from all, which is the one farthest from their mean; beside others that are there
+    already, the one farthest from those.
 
     Args:
         patches: Candidates.
         count: How many to choose.
         seed: Of the projection.
+        beside: Patches that were chosen before; every candidate is measured to them as well.
         projection: Width of a random projection in which distances are taken, which keeps them to a few percent; 0, or
             one as wide as the patches, for none.
         progress: Called now and then with how many are chosen.
     """
-    points = patches
+    points, known = patches, beside
     if 0 < projection < patches.shape[1]:
         generator = torch.Generator().manual_seed(seed)
-        directions = torch.randn(patches.shape[1], projection, generator=generator) / projection**0.5
-        points = patches @ directions.to(patches.device)
+        directions = (torch.randn(patches.shape[1], projection, generator=generator) / projection**0.5).to(
+            patches.device
+        )
+        points, known = patches @ directions, None if beside is None else beside @ directions
     chosen = torch.empty(count, dtype=torch.long, device=patches.device)
     squared = points.square().sum(1)
-    chosen[0] = (points - points.mean(0)).square().sum(1).argmax()
-    least = torch.full((len(points),), torch.inf, device=patches.device)
+    if known is None or not len(known):
+        chosen[0] = (points - points.mean(0)).square().sum(1).argmax()
+        least = torch.full((len(points),), torch.inf, device=patches.device)
+    else:
+        least = nearest(points[None], known)[0]
+        chosen[0] = least.argmax()
     for place in range(1, count):
         last = chosen[place - 1]
         least = torch.minimum(least, squared - 2 * (points @ points[last]) + squared[last])

@@ -24,13 +24,14 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from muad.detectors.base import DetectorConfig, FittingDetector
+from muad.detectors.memory_shares import MemoryShares
 from muad.detectors.neighbours import ApproximateSearch, greedy_coreset, nearest, reweighted
 from muad.device import has_fast_bf16
 from muad.encoders.encoder import EncoderConfig
@@ -183,6 +184,7 @@ class PatchCore(FittingDetector):
     """
 
     settings = PatchCoreConfig
+    goes_on_by: ClassVar[Literal["insertion", "rehearsal", ""]] = "insertion"
     memory_remedy = (
         "Take a smaller detector.candidate_fraction (such as 0.1) or coreset_fraction, detector.coreset = 'random', "
         "or a smaller detector.resize_px and crop_px."
@@ -215,6 +217,7 @@ class PatchCore(FittingDetector):
             score_tensor="score" if config.reweight_neighbours else "",
         )
         self.register_buffer("memory", torch.empty(0, config.pooled_width or sum(self.encoder.channels)))
+        self.shares = MemoryShares()
         self._approximate = ApproximateSearch() if config.search == "faiss" else None
 
     # ------------------------------------------------------------------------------------------------- patches
@@ -270,10 +273,18 @@ class PatchCore(FittingDetector):
         return self.config.coreset_fraction if self.config.coreset == "random" else self.config.candidate_fraction
 
     def fit(self, batches: Iterable[Batch], seed: int, progress: Callable[[str, int, int], None]) -> None:
-        """Remember a coreset of the patches of these images, beside what is remembered already."""
+        """Remember a coreset of the patches of these images, beside what is remembered already.
+
+        Of a product of which nothing is remembered, a coreset of its own. Of one that is known, patches that lie
+        farthest from its own remembered ones, which all stay; where it would have more than `most_patches` then, its
+        share is thinned anew, from what was remembered of it and the new candidates together. What is remembered of
+        other products is never touched.
+        """
         config, drawing, seen, held = self.config, torch.Generator().manual_seed(seed), 0, 0
         found: list[Tensor] = []
+        product = ""
         for batch in batches:
+            product = next(iter(batch.categories), "") if self.by_category else ""
             patches = self.patches(self.encode(batch.images) if batch.features is None else batch.features)
             if self._drawn_fraction == 1:
                 found.append(patches.flatten(0, 1))
@@ -288,26 +299,59 @@ class PatchCore(FittingDetector):
         candidates = torch.cat(found)
         count = max(1, int(config.coreset_fraction * seen))
         count = min(count, len(candidates), config.most_patches or count)
+        rows = self.shares.rows_of(product)
+        own = self.memory[rows]
+        kept = own
+        if len(own) and config.most_patches and len(own) + count > config.most_patches:
+            candidates, kept, count = torch.cat([own, candidates]), own[:0], config.most_patches
         if config.coreset == "greedy":
             chosen = greedy_coreset(
                 candidates,
                 count,
                 seed,
+                beside=kept,
                 projection=config.coreset_projection,
                 progress=lambda done: progress("choose patches", done, count),
             )
         else:
             chosen = torch.randperm(len(candidates), generator=drawing)[:count].to(candidates.device)
-        self.memory = torch.cat([self.memory, candidates[chosen]])
+        share = torch.cat([kept, candidates[chosen]])
+        self.memory = torch.cat([self.memory[: rows.start], share, self.memory[rows.stop :]])
+        self.shares.set(product, len(share))
+
+    def remembered(self) -> dict[str, int]:
+        """Patches of each product, where it is known whose they are."""
+        return self.shares.named
+
+    def forget(self, product: str) -> None:
+        """Drop the patches of a product; the others stay as they are, in their order.
+
+        Raises:
+            ConfigError: It is not known which patches are of that product.
+        """
+        if product not in self.shares.named:
+            why = (
+                "one coreset stands for all products (detector.coreset_of = 'all')"
+                if not self.by_category
+                else "it was trained by a release that did not write down which patch is of which product"
+            )
+            raise ConfigError(
+                f"product must be one whose patches the memory knows apart, got {product!r}: {why}. Train anew without "
+                "it."
+            )
+        rows = self.shares.rows_of(product)
+        self.memory = torch.cat([self.memory[: rows.start], self.memory[rows.stop :]])
+        self.shares.drop(product)
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """The memory; nothing else was learned."""
-        return {"memory": self.memory}
+        """The memory, and how many of its patches are of which product where that is known; nothing else is learned."""
+        return {"memory": self.memory} | ({"shares": self.shares.tensor} if len(self.shares.tensor) else {})
 
     def make_room(self, shapes: Mapping[str, torch.Size]) -> None:
-        """A memory has as many patches as were chosen."""
+        """A memory has as many patches as were chosen; one of an older release does not say whose they are."""
         rows = shapes["memory"][0] if len(shapes.get("memory", ())) == 2 else 0
         self.memory = self.memory.new_empty(rows, self.memory.shape[1])
+        self.shares = MemoryShares.room(shapes.get("shares"), rows)
 
     # ------------------------------------------------------------------------------------ anomaly map and score
 

@@ -35,6 +35,7 @@ def training_batches(
     fabric: Fabric,
     *,
     start: int,
+    order: Sequence[int] | None = None,
     progress: Progress,
     note: Notice,
 ) -> Generator[tuple[int, Batch], None, None]:
@@ -46,6 +47,7 @@ def training_batches(
         detector: On its device; says how images are prepared, and encodes them if its features are kept.
         fabric: Launched engine.
         start: First step.
+        order: Images of an epoch by their place in `records`, some of them more than once; None for each once.
         progress: Called while features are encoded.
         note: Called with sentences the user should see.
 
@@ -57,7 +59,7 @@ def training_batches(
     if not steps:
         return
     positions = share_of(fabric.global_rank, fabric.world_size, training.batch_size, training.accumulate)
-    views = detector.preprocessing.count
+    views, shown = detector.preprocessing.count, range(len(records)) if order is None else order
     uncached = TrainingReader(records, ViewCache(detector.preprocessing, 0), note, training.skip_bad)
     features = prepare_features(
         detector,
@@ -72,9 +74,9 @@ def training_batches(
     )
 
     def drawn(step: int) -> list[int]:
-        count = len(records) * views  # a tile is drawn like an image of its own
+        count = len(shown) * views  # a tile is drawn like an image of its own
         indices = batch_indices(step, count=count, batch_size=training.batch_size, seed=training.seed)
-        return indices[positions.start : positions.stop]
+        return [shown[index // views] * views + index % views for index in indices[positions.start : positions.stop]]
 
     plan = (drawn(step) for step in steps)
     if features is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from muad.configuration.run_config import RunConfig
     from muad.detectors.base import FittingDetector
+    from muad.runs.folder import Checkpoint
     from muad.types import Record
 
 _WORTH_SAYING = 2**30
@@ -34,6 +35,7 @@ def fit_detector(
     run_dir: Path,
     fabric: Fabric,
     *,
+    begin: Checkpoint | None = None,
     progress: Progress,
     note: Notice,
 ) -> FittingDetector:
@@ -48,6 +50,7 @@ def fit_detector(
         records: Training images of one or many categories.
         run_dir: Where checkpoints go, numbered by the images looked at.
         fabric: Launched engine.
+        begin: What it was trained to before and goes on from; None for nothing.
         progress: Called with what is being done, how much is done and how much there is.
         note: Called with sentences the user should see.
 
@@ -64,11 +67,13 @@ def fit_detector(
         )
     detector.to(fabric.device)
     found = checkpoints(run_dir)
-    done = found[-1].step if found else 0
+    before = begin.step if begin is not None else 0
+    done = found[-1].step - before if found else 0
     if done > len(records):
         raise ConfigError(f"data must hold the {done} images already looked at, got {len(records)}.")
-    if found:
-        load_weights(found[-1], detector)
+    newest = found[-1] if found else begin
+    if newest is not None:
+        load_weights(newest, detector)
     portions, end = _portions(records, detector.by_category), 0
     _require_memory(detector, max(len(portion) for portion in portions), fabric.device, note)
     for portion in portions:
@@ -82,7 +87,7 @@ def fit_detector(
                 lambda what, count, total: progress(what, count, total, None),
             )
         if fabric.is_global_zero:
-            save_checkpoint(run_dir, end, detector, None)
+            save_checkpoint(run_dir, before + end, detector, None)
         fabric.barrier()
     return detector
 

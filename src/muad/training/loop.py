@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from muad.configuration.run_config import RunConfig
     from muad.detectors.base import Detector
     from muad.detectors.types import Batch
+    from muad.runs.folder import Checkpoint
     from muad.types import Record
 
 
@@ -50,6 +51,8 @@ def train_detector(
     run_dir: Path,
     fabric: Fabric,
     *,
+    begin: Checkpoint | None = None,
+    order: Sequence[int] | None = None,
     progress: Progress,
     note: Notice,
 ) -> Detector:
@@ -60,6 +63,9 @@ def train_detector(
         records: Training images of one or many categories.
         run_dir: Where checkpoints and metrics go; continues after its newest checkpoint.
         fabric: Launched engine.
+        begin: What was trained before, of another folder, and is gone on from with an optimizer that begins anew; None
+            to begin untrained.
+        order: Images of an epoch by their place in `records`, some of them more than once; None for each once.
         progress: Called with what is being done, how much is done, how much there is, and the mean loss when known.
         note: Called with sentences the user should see.
 
@@ -72,13 +78,13 @@ def train_detector(
     torch.manual_seed(config.training.seed)
     detector = build_detector(config)
     if isinstance(detector, FittingDetector):
-        return fit_detector(detector, config, records, run_dir, fabric, progress=progress, note=note)
+        return fit_detector(detector, config, records, run_dir, fabric, begin=begin, progress=progress, note=note)
     detector.total_steps = config.schedule.total_steps
     optimizer = build_optimizer(config.optim, detector)
     model, engine_optimizer = fabric.setup(detector, optimizer)
     decay = config.training.ema_decay
     average = WeightAverage(detector.trainable_state(), decay) if decay else None
-    start = resume(config, run_dir, detector, optimizer, average)
+    start = resume(config, run_dir, detector, optimizer, average, begin)
     log = RunLog(run_dir, start, fabric, tensorboard=config.training.tensorboard)
 
     def move(batch: Batch, step: int | Tensor, idle: Sequence[Parameter] = ()) -> tuple[Losses, Tensor]:
@@ -91,7 +97,9 @@ def train_detector(
         return losses, cast("Tensor", norm)
 
     loss, take_step = None, choose_step(move, config, detector, optimizer, fabric, start)
-    batches = training_batches(config, records, detector, fabric, start=start, progress=progress, note=note)
+    batches = training_batches(
+        config, records, detector, fabric, start=start, order=order, progress=progress, note=note
+    )
     with StopRequest(active=fabric.world_size == 1) as stop, log, closing(batches):
         for step, batch in batches:
             rate = set_learning_rates(config, optimizer, step)
@@ -140,10 +148,15 @@ def compute_gradients(
 
 
 def resume(
-    config: RunConfig, run_dir: Path, detector: Detector, optimizer: Optimizer, average: WeightAverage | None
+    config: RunConfig,
+    run_dir: Path,
+    detector: Detector,
+    optimizer: Optimizer,
+    average: WeightAverage | None,
+    begin: Checkpoint | None = None,
 ) -> int:
-    """Load the newest checkpoint, if there is one, and return the number of steps already done."""
-    found = checkpoints(run_dir)
+    """Load the newest checkpoint, or else what the run begins with, and return the number of steps already done."""
+    found = checkpoints(run_dir) or ([begin] if begin is not None else [])
     if not found:
         return 0
     newest, total = found[-1], config.schedule.total_steps
@@ -153,7 +166,7 @@ def resume(
     load_weights(newest, detector)
     if average is not None:
         copy_tensors(detector.trainable_state(), average.tensors)
-    if newest.step < total:
+    if newest.step < total and newest is not begin:
         if average is not None:
             load_latest(newest, detector)
         load_optimizer(newest, optimizer)
