@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Split = Literal["train", "test"]
-MaskKind = Literal["grey", "labels"]
+Split = Literal["train", "validation", "test"]
+MaskKind = Literal["grey", "labels", "regions"]
 DeviceName = Literal["auto", "cpu", "cuda"] | str
 """Where to compute; also `cuda:1` and so on."""
 
@@ -19,13 +19,15 @@ class Record:
     Attributes:
         path: The image file.
         category: Kind of object or texture, for instance `bottle`.
-        split: `train` (normal images only) or `test`.
+        split: `train` (normal images only), `validation` (normal ones that a data set keeps apart) or `test`.
         is_anomalous: The label.
         defect_type: Kind of defect, or None for a normal image.
-        mask_path: Ground-truth mask of the defect, of the image's size, or None.
-        mask_kind: `grey`: 0 to 255, defect above half; `labels`: any non-zero value is defect.
+        mask_path: Ground-truth mask of the defect, of the image's size, or None; of kind `regions` a folder of them.
+        mask_kind: `grey`: 0 to 255, defect above half; `labels`: any non-zero value is defect; `regions`: the same of
+            every file of a folder, each of which is one defect.
         object_id: Identity of the physical object, where several images show the same one.
         view: Camera view of that object.
+        light: Lighting it was taken under, where a data set says so.
         split_chosen: Whether the split was chosen here, because the data set does not say.
     """
 
@@ -38,6 +40,7 @@ class Record:
     mask_kind: MaskKind = "grey"
     object_id: str | None = None
     view: str | None = None
+    light: str | None = None
     split_chosen: bool = False
 
 

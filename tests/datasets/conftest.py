@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -81,6 +82,74 @@ class Tree:
         self.images(f"{category}/Test", ["0001.PNG", "0002.PNG", "0003.PNG"])
         self.masks(f"{category}/Test/Label", ["0001_label.PNG", "0003_label.PNG"])
         self.text(f"{category}/Train/Label/Labels.txt", "1\n")
+
+    def mvtec_loco(self, category: str = "pushpins") -> None:
+        """Normal images of three splits; a logical anomaly of two defects and a structural one of one."""
+        self.images(f"{category}/train/good", ["000.png", "001.png"])
+        self.images(f"{category}/validation/good", ["000.png"])
+        for kind in ("good", "logical_anomalies", "structural_anomalies"):
+            self.images(f"{category}/test/{kind}", ["000.png"])
+        self.masks(f"{category}/ground_truth/logical_anomalies/000", ["000.png", "001.png"], value=255)
+        self.masks(f"{category}/ground_truth/structural_anomalies/000", ["000.png"], value=240)
+        kinds = [("missing", 255, 4, False), ("broken", 240, 0.5, True)]
+        names = ("defect_name", "pixel_value", "saturation_threshold", "relative_saturation")
+        self.text(
+            f"{category}/defects_config.json", json.dumps([dict(zip(names, kind, strict=True)) for kind in kinds])
+        )
+
+    def mvtec_ad_2(self, category: str = "can") -> None:
+        """Two lights of everything; a public test image of each label and what the authors keep to themselves."""
+        self.images(f"{category}/train/good", ["000_regular.png", "001_overexposed.png"])
+        self.images(f"{category}/validation/good", ["000_regular.png"])
+        self.images(f"{category}/test_public/good", ["000_regular.png", "000_shift_1.png"])
+        self.images(f"{category}/test_public/bad", ["000_regular.png", "000_underexposed.png"])
+        truth = ["000_regular_mask.png", "000_underexposed_mask.png"]
+        self.masks(f"{category}/test_public/ground_truth/bad", truth)
+        self.images(f"{category}/test_private", ["000_regular.png"])
+        self.images(f"{category}/test_private_mixed", ["000_mixed.png", "001_mixed.png"])
+
+    def mvtec_3d(self, category: str = "bagel", depth: str = "xyz") -> None:
+        """Colour and depth of three splits, and a defective part with its mask beside them."""
+        for folder in ("train/good", "validation/good", "test/good", "test/hole"):
+            self.images(f"{category}/{folder}/rgb", ["000.png", "001.png"])
+            self.points(f"{category}/{folder}/{depth}", ["000.tiff", "001.tiff"])
+        self.masks(f"{category}/test/hole/gt", ["000.png", "001.png"])
+        self.masks(f"{category}/test/good/gt", ["000.png", "001.png"], value=0)
+
+    def points(self, folder: str, names: Iterable[str]) -> None:
+        """Organised point clouds."""
+        for name in names:
+            path = self.root / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.random.default_rng(len(name)).random((6, 8, 3), np.float32))
+
+    def mulsen_ad(self, category: str = "capsule") -> None:
+        """Three defective parts: seen in colour, in infrared, and in the point cloud alone."""
+        for sense in ("RGB", "Infrared"):
+            self.images(f"{category}/{sense}/train", ["0.png", "1.png"])
+            self.images(f"{category}/{sense}/test/good", ["0.png"])
+            self.images(f"{category}/{sense}/test/hole", ["0.png", "1.png", "2.png"])
+        self.masks(f"{category}/RGB/GT/hole", ["0.png"])
+        self.masks(f"{category}/Infrared/GT/hole", ["1.png"])
+        self.text(f"{category}/Pointcloud/train/0.stl", "solid")
+        self.text(f"{category}/RGB/GT/hole/data.csv", "object,RGB,Infrared,Pointcloud\n0,1,0,0\n1,0,1,1\n2,0,0,1\n")
+
+    def eyecandies(self, category: str = "GummyBear") -> None:
+        """Two public test images, the second anomalous, in six lights with depth."""
+        for split, count in (("train", 2), ("val", 1), ("test_public", 2), ("test_private", 1)):
+            for part in range(count):
+                names = [f"{part:03}_image_{light}.png" for light in range(6)]
+                self.images(f"{category}/{split}/data", [*names, f"{part:03}_normals.png"])
+                self.masks(f"{category}/{split}/data", [f"{part:03}_depth.png"], value=9)
+                if split == "test_public":
+                    self.masks(f"{category}/{split}/data", [f"{part:03}_mask.png"], value=part)
+
+    def kolektor_sdd2(self) -> None:
+        """Three training and two test images with a mask each; the second of both is defective."""
+        for split, count in (("train", 3), ("test", 2)):
+            self.images(split, [f"{10000 + part}.png" for part in range(count)])
+            for part in range(count):
+                self.masks(split, [f"{10000 + part}_GT.png"], value=255 if part == 1 else 0)
 
     @staticmethod
     def _save(path: Path, pixels: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """From a folder or manifest to a catalog of all its images: recognises the layout and says what it recognised.
 
-Each layout has a module of its own beside this one; a new one needs a reader there and an entry in LAYOUTS.
+Each layout has a module of its own beside this one or in `released`; a new one needs a reader there and an entry in
+LAYOUTS.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from muad.datasets.folder import is_folder, read_folder
 from muad.datasets.manifest import is_manifest, read_manifest
 from muad.datasets.mvtec_ad import is_mvtec_ad, read_mvtec_ad
 from muad.datasets.real_iad import is_real_iad, read_real_iad
+from muad.datasets.released.eyecandies import is_eyecandies, read_eyecandies
+from muad.datasets.released.kolektor_sdd2 import is_kolektor_sdd2, read_kolektor_sdd2
+from muad.datasets.released.mulsen_ad import is_mulsen_ad, read_mulsen_ad
+from muad.datasets.released.mvtec_3d import is_mvtec_3d, read_mvtec_3d
+from muad.datasets.released.mvtec_ad_2 import is_mvtec_ad_2, read_mvtec_ad_2
+from muad.datasets.released.mvtec_loco import is_mvtec_loco, read_mvtec_loco
 from muad.datasets.tree import entries, name_some, subfolders
 from muad.datasets.visa import is_visa, read_visa
 from muad.errors import ConfigError, DataError
@@ -65,6 +72,42 @@ LAYOUTS: dict[str, Layout] = {
         read=read_dagm,
         fits=is_dagm,
         looks_for="<category>/Train/Label/",
+    ),
+    "mvtec_loco": Layout(
+        name="mvtec_loco",
+        read=read_mvtec_loco,
+        fits=is_mvtec_loco,
+        looks_for="<category>/defects_config.json beside test/",
+    ),
+    "eyecandies": Layout(
+        name="eyecandies",
+        read=read_eyecandies,
+        fits=is_eyecandies,
+        looks_for="<category>/train/data/<number>_image_5.png",
+    ),
+    "mvtec_ad_2": Layout(
+        name="mvtec_ad_2",
+        read=read_mvtec_ad_2,
+        fits=is_mvtec_ad_2,
+        looks_for="<category>/test_public/",
+    ),
+    "mvtec_3d": Layout(
+        name="mvtec_3d",
+        read=read_mvtec_3d,
+        fits=is_mvtec_3d,
+        looks_for="rgb/ beside xyz/, z/ or depth/ in <category>/train/good",
+    ),
+    "mulsen_ad": Layout(
+        name="mulsen_ad",
+        read=read_mulsen_ad,
+        fits=is_mulsen_ad,
+        looks_for="<category>/RGB/train/ and <category>/Infrared/train/",
+    ),
+    "kolektor_sdd2": Layout(
+        name="kolektor_sdd2",
+        read=read_kolektor_sdd2,
+        fits=is_kolektor_sdd2,
+        looks_for="train/<name>_GT.png beside train/<name>.png",
     ),
     "mvtec": _MVTEC,
     "mpdd": _MVTEC,

@@ -93,6 +93,16 @@ _REAL_IAD = """
 
 _MPDD = "bracket_black bracket_brown bracket_white connector metal_plate tubes"
 
+_MVTEC_LOCO = _table("""
+    breakfast_box       351 275 102
+    juice_bottle        335 330  94
+    pushpins            372 310 138
+    screw_bag           360 341 122
+    splicing_connectors 354 312 119
+""")
+
+_MVTEC_3D = "bagel cable_gland carrot cookie dowel foam peach potato rope tire"
+
 EXPECTED_COUNTS: dict[str, Published] = {
     "MVTec AD": Published(
         layouts=frozenset({"mvtec"}),
@@ -115,6 +125,17 @@ EXPECTED_COUNTS: dict[str, Published] = {
         layouts=frozenset({"mvtec"}),
         categories=frozenset(_MPDD.split()),
         total=Counts(train=888, test=458),
+    ),
+    "MVTec LOCO AD": Published(
+        layouts=frozenset({"mvtec_loco"}),
+        categories=frozenset(_MVTEC_LOCO),
+        total=Counts(train=1772, test=1568, test_normal=575),
+        per_category=_MVTEC_LOCO,
+    ),
+    "MVTec 3D-AD": Published(
+        layouts=frozenset({"mvtec_3d"}),
+        categories=frozenset(_MVTEC_3D.split()),
+        total=Counts(train=2656, test=1197, test_normal=249),
     ),
 }
 """Published data sets by name."""

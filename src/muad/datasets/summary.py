@@ -12,7 +12,7 @@ from muad.images.reading import image_size, read_pair
 if TYPE_CHECKING:
     from muad.types import Catalog, Record, Split
 
-_SPLITS: tuple[Split, ...] = ("train", "test")
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class SplitSummary:
 
     Attributes:
         category: Its name.
-        split: `train` or `test`.
+        split: `train`, `validation` or `test`.
         normal: Number of normal images.
         anomalous: Number of anomalous images.
         with_mask: Number of anomalous images with a mask.

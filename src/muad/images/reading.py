@@ -172,12 +172,15 @@ def read_mask(path: Path, kind: MaskKind) -> UInt8[np.ndarray, "H W"]:
     """Ground truth of an image, 0 for no defect to 255 for defect, upright.
 
     Args:
-        path: The mask file.
-        kind: `grey`: brightness is kept, soft edges included; `labels`: any non-zero value becomes 255.
+        path: The mask file, or for `regions` a folder of them.
+        kind: `grey`: brightness is kept, soft edges included; `labels`: any non-zero value becomes 255; `regions`: the
+            same, of all files of a folder together.
 
     Raises:
-        DataError: If the file is missing, empty, damaged, too large or no image.
+        DataError: If a file is missing, empty, damaged, too large or no image, or files of a folder differ in size.
     """
+    if kind == "regions":
+        return _united(path)
     with _decoding(path, "mask"), _opened(path, "mask") as image:
         if kind == "grey":
             colours = _flattened(_upright(image), _BLACK, name=f"mask {path}")
@@ -189,6 +192,22 @@ def read_mask(path: Path, kind: MaskKind) -> UInt8[np.ndarray, "H W"]:
             )
             raise DataError(msg)
         return np.where(_is_labelled(_upright(image)), np.uint8(255), np.uint8(0))
+
+
+def read_labels(path: Path) -> UInt8[np.ndarray, "H W"]:
+    """The stored numbers of a mask with one channel of at most 8 bits, upright; of a palette, its indices.
+
+    Raises:
+        DataError: If the file is missing, empty, damaged, too large or no such image.
+    """
+    with _decoding(path, "mask"), _opened(path, "mask") as image:
+        labels = np.asarray(_upright(image))
+        if labels.ndim != 2 or labels.dtype not in (np.uint8, np.bool_):
+            raise DataError(
+                f"mask {path} must have one channel of 8 bits to hold labels, got mode {image.mode}. Save it as 8-bit "
+                "grey."
+            )
+        return labels.astype(np.uint8)
 
 
 def read_pair(
@@ -241,6 +260,21 @@ def image_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "H W 3"]:
         DataError: If the values have no agreed meaning as brightness (32-bit integers, floats outside [0, 1]).
     """
     return _flattened(image, _WHITE, name)
+
+
+def _united(folder: Path) -> UInt8[np.ndarray, "H W"]:
+    """255 wherever one of the masks in a folder marks a defect."""
+    files = sorted(path for path in folder.iterdir() if is_image_file(path)) if folder.is_dir() else []
+    if not files:
+        raise DataError(f"mask folder {folder} must hold a mask for each defect, got none. Restore them, or remove it.")
+    masks = [read_mask(file, "labels") for file in files]
+    for file, mask in zip(files, masks, strict=True):
+        if mask.shape != masks[0].shape:
+            raise DataError(
+                f"all masks of {folder} must be of one size, got {_size_text(masks[0].shape)} and "
+                f"{_size_text(mask.shape)} (height x width) in {file.name}. Export them anew."
+            )
+    return np.asarray(np.maximum.reduce(masks))
 
 
 @contextmanager
