@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from muad.progress import Update, progress_bar, shows_progress
+from muad.progress import ProgressLines, Update, progress_bar, shows_progress
 
 
 class _Terminal(io.StringIO):
@@ -74,3 +74,28 @@ def test_every_verb_has_it(verb: str) -> None:
 
     shown: Callable[..., object] = getattr(muad, verb)
     assert "progress" in shown.__wrapped__.__kwdefaults__  # type: ignore[attr-defined]
+
+
+def test_a_log_gets_a_line_a_minute_with_the_share_and_the_time_left() -> None:
+    now, told = 0.0, list[str]()
+    lines = ProgressLines(told.append, clock=lambda: now)
+    for second in range(201):
+        now = float(second)
+        lines("train", 5 * second, 1000, 0.25)
+    assert told == [
+        "train: 300 of 1000 (30%), 5.0 step/s, loss 0.2500, 2 min left",
+        "train: 600 of 1000 (60%), 5.0 step/s, loss 0.2500, 1 min left",
+        "train: 900 of 1000 (90%), 5.0 step/s, loss 0.2500, 1 min left",
+        "train: 1000 of 1000, done in 3.3 minutes",
+    ]
+
+
+def test_short_work_is_told_of_where_ends_are_wanted_and_once() -> None:
+    now, told, ends = 0.0, list[str](), list[str]()
+    both = ProgressLines(told.append, clock=lambda: now), ProgressLines(ends.append, ends=True, clock=lambda: now)
+    for second, done in ((0.0, 1), (5.0, 10), (6.0, 10), (7.0, 1), (7.5, 10)):
+        now = second
+        for lines in both:
+            lines("encode", done, 10, None)
+    assert told == []
+    assert ends == ["encode: 10 of 10, done in 5.0 s"]

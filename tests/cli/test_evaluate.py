@@ -36,6 +36,7 @@ def test_figures_can_go_elsewhere_and_those_of_the_run_stay(
     assert sorted(file.name for file in (tmp_path / "line 2" / "march").iterdir()) == [
         "evaluation.csv",
         "evaluation.json",
+        "log.txt",
         "naming.json",
     ]
     assert not (run / "evaluation.json").exists()

@@ -16,6 +16,7 @@ import numpy as np
 from muad.decisions.conformal import coarsest_rate, coarsest_sure_rate, images_needed
 from muad.decisions.limits import Rates
 from muad.images.tiling import magnification, tiles_for
+from muad.wording import expected_time
 
 MOST_SENTENCES = 5
 LEAST_PATCHES = 1.0
@@ -189,7 +190,7 @@ def _on_length(standing: RunStanding) -> str:
         return ""
     steps = min(_MUCH_LONGER * standing.steps, math.ceil(authors / 100) * 100)
     seconds = _seconds(standing, steps)
-    time = f" take about {duration(seconds)} here" if seconds else ""
+    time = f" take about {expected_time(seconds)} here" if seconds else ""
     return (
         f"Train longer: the loss still fell by {100 * drop:.0f} % over the last fifth of {standing.steps} steps, "
         f"{standing.steps / shared:.0f} for each product where the authors take {standing.authors_steps:.0f}. "
@@ -215,7 +216,7 @@ def _on_cross_fitting(standing: RunStanding) -> str:
         max(rates.false_alarm_rate, _carried(product.calibrated + product.trained, rates)) for product in short
     )
     seconds = _FOLDS * _seconds(standing, standing.steps)
-    time = f", about {duration(seconds)} here" if seconds else ""
+    time = f", about {expected_time(seconds)} here" if seconds else ""
     return (
         f"Without new photographs: let those that {_names(short)} {_were(short)} trained on count for the limits too, "
         f"which then keep false alarms to {then}; it trains {_FOLDS} more "
@@ -277,12 +278,6 @@ def still_falling(curves: Iterable[Sequence[float]]) -> float | None:
     fall = float(np.mean(before) - np.mean(last))
     part = fall / float(np.mean(before))
     return part if fall > 2 * error and part >= _STILL_FALLING else None
-
-
-def duration(seconds: float) -> str:
-    """A time to expect, no finer than it can be known."""
-    minutes = seconds / 60
-    return f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} min"
 
 
 def _need(products: Sequence[ProductStanding], rate: float, rates: Rates | None) -> str:

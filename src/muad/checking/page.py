@@ -9,6 +9,7 @@ from muad.checking.findings import GRAVE, MEANINGS, REMEDIES
 from muad.datasets.content_hash import relative_name
 from muad.reporting.page import render, write_page
 from muad.reporting.pictures import thumbnail
+from muad.wording import expected_time
 
 if TYPE_CHECKING:
     from muad.checking.findings import DataCheck, Finding
@@ -50,16 +51,10 @@ def write_check_page(found: DataCheck, out: Path) -> None:
         "absent": [meaning for kind, meaning in MEANINGS.items() if kind not in found.counts],
         "proposed": found.proposed,
         "cost": found.cost,
-        "cost_time": None if found.cost is None else duration(found.cost.seconds),
+        "cost_time": None if found.cost is None else expected_time(found.cost.seconds),
         "notes": found.notes,
     }
     write_page(render("check.html", values), out)
-
-
-def duration(seconds: float) -> str:
-    """A time to expect, no finer than it can be known."""
-    minutes = seconds / 60
-    return f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} min"
 
 
 def _by_product(found: DataCheck, kind: str) -> list[tuple[str, list[Finding]]]:

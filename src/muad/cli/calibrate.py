@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,8 @@ import typer
 
 from muad.cli.acceleration import acceleration_of
 from muad.cli.advice import say_what_next
-from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show, show_table
+from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show_json, show_table
+from muad.cli.log_file import keep_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +73,7 @@ def command(
         raise ConfigError(
             f"cross_fit must be left out for a bundle, got {folds}: it trains detectors, which needs the run."
         )
+    keep_log(run, "run.json")
     acceleration, cross_fitted = acceleration_of(backend, precision, False), None
     with progress_bar() as update:
         try:
@@ -93,7 +94,7 @@ def command(
             acceleration=acceleration, batch_size=batch_size, cross_fitted=cross_fitted, progress=update, note=say,
         )  # fmt: skip
     if as_json:
-        show(json.dumps({name: dataclasses.asdict(result) for name, result in results.items()}, indent=2))
+        show_json({name: dataclasses.asdict(result) for name, result in results.items()})
         return
     show_limits(results)
     say(NOT_COVERED)

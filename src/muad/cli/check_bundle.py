@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from muad.cli.acceleration import acceleration_of
-from muad.cli.display import plain_table, progress_bar, say, show_json, show_table
+from muad.cli.display import plain_table, progress_bar, say, say_fault, show_json, show_table
 
 if TYPE_CHECKING:
     from muad.runtime.bundle_check import BundleCheck
@@ -57,7 +57,7 @@ def _show(found: BundleCheck) -> None:
     show_table(table)
     for one in found.outcomes:
         if one.fault is not None:
-            say(f"{one.choice}: {one.fault}")
+            say_fault(f"{one.choice}: {one.fault}")
     limits = found.limits_of(found.outcomes[0])
     if limits is None:
         say("the bundle does not say how far a runtime may be off")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show, show_table
+from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show, show_json, show_table
 from muad.wording import counted
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def command(
 
         write_check_page(found, out)
     if as_json:
-        show(json.dumps(found.to_json(), indent=2))
+        show_json(found.to_json())
     else:
         _show(found)
     if out is not None:

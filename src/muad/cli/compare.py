@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show_json, show_table
+from muad.cli.log_file import keep_log
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,6 +40,7 @@ def command(
     from muad.comparison import compare
 
     quiet_engine()
+    keep_log(out, "comparison.json")
     try:
         with progress_bar() as update:
             found = compare(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from muad.cli.display import progress_bar, quiet_engine, say, show_json, show_report
+from muad.cli.log_file import keep_log
 
 
 def command(
@@ -20,6 +21,7 @@ def command(
     from muad.experiments.demo import BUNDLE, run_demo
 
     quiet_engine()
+    keep_log(out, "data")
     try:
         with progress_bar() as update:
             demo = run_demo(out, update, say)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from muad.progress import progress_bar
+from muad import progress
+from muad.cli.log_file import write_log
 from muad.wording import counted
 
 if TYPE_CHECKING:
@@ -20,26 +26,93 @@ if TYPE_CHECKING:
     from muad.evaluation.published_figures import PublishedFigures
     from muad.metrics.report import Report
 
-__all__ = ["plain_table", "progress_bar", "quiet_engine", "report_table", "say", "show", "show_report", "show_table"]
-
 _HEADINGS = ("image\nAUROC", "image\nAP", "image\nF1-max", "pixel\nAUROC", "pixel\nAP", "pixel\nF1-max", "pixel\nAUPRO")
 _VERDICTS = ("pass", "review", "reject", "unknown product", "none")
 _ENDLESS = 100_000
 
 
+class Loudness(Enum):
+    """How much is shown on stderr; results on stdout and errors always come."""
+
+    QUIET = "quiet"
+    USUAL = "usual"
+    VERBOSE = "verbose"
+
+
+class _NotesOfLibraries(logging.Handler):
+    """Says what libraries log, each with its name."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.name}: {record.getMessage()}")
+
+
+_loudness = Loudness.USUAL
+_LIBRARIES = _NotesOfLibraries(logging.INFO)
+
+
+def loudness() -> Loudness:
+    """As chosen for the command that runs."""
+    return _loudness
+
+
+def set_loudness(chosen: Loudness) -> None:
+    """Choose for the command that runs; what libraries log comes with `VERBOSE` alone."""
+    global _loudness
+    before, _loudness = _loudness, chosen
+    if (chosen is Loudness.VERBOSE) != (before is Loudness.VERBOSE):
+        root, verbose = logging.getLogger(), chosen is Loudness.VERBOSE
+        root.setLevel(logging.INFO if verbose else logging.WARNING)
+        (root.addHandler if verbose else root.removeHandler)(_LIBRARIES)
+
+
 def say(text: str) -> None:
-    """One line on stderr, not wrapped and not interpreted."""
+    """A note: one line on stderr, not wrapped and not interpreted; left out if all is to be quiet."""
+    write_log(text)
+    if loudness() is not Loudness.QUIET:
+        _say(f"{datetime.now():%H:%M:%S} {text}" if loudness() is Loudness.VERBOSE else text)
+
+
+def say_fault(text: str) -> None:
+    """A line on stderr that always comes, on what went wrong."""
+    write_log(text)
+    _say(text)
+
+
+def _say(text: str) -> None:
     Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def show(text: str) -> None:
-    """Text on stdout, as it is."""
+def show(text: str, *, logged: bool = True) -> None:
+    """A result: text on stdout, as it is."""
+    if logged:
+        write_log(text)
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 
 def show_json(values: object) -> None:
-    """Values as indented JSON on stdout; paths are text."""
-    show(json.dumps(values, indent=2, default=str))
+    """Values as indented JSON on stdout; paths are text. They are in no log."""
+    show(json.dumps(values, indent=2, default=str), logged=False)
+
+
+@contextmanager
+def progress_bar() -> Iterator[progress.Update]:
+    """How far the work is: a bar on a terminal, else a line a minute on stderr; the lines are also in the log.
+
+    Yields the function that takes the news, see `muad.progress.progress_bar`.
+    """
+    chosen = loudness()
+    told: list[progress.Update] = [progress.ProgressLines(write_log, ends=True)]
+    bar = chosen is not Loudness.QUIET and sys.stderr.isatty()
+    if chosen is not Loudness.QUIET and not bar:
+        told.append(progress.ProgressLines(_say, ends=chosen is Loudness.VERBOSE))
+    with progress.progress_bar() if bar else nullcontext() as moved:
+        told += [] if moved is None else [moved]
+
+        def update(name: str, done: int, total: int, loss: float | None) -> None:
+            for tell in told:
+                tell(name, done, total, loss)
+
+        yield update
 
 
 def plain_table(title: str | None = None) -> Table:
@@ -49,6 +122,9 @@ def plain_table(title: str | None = None) -> Table:
 
 def show_table(table: Table) -> None:
     """A table on stdout; in a file or a pipe, as wide as it needs to be."""
+    text = io.StringIO()
+    Console(file=text, width=_ENDLESS).print(table)
+    write_log(text.getvalue())
     console = Console()
     if not console.is_terminal:
         console.width = _ENDLESS
@@ -68,6 +144,8 @@ def show_verdicts(counts: Mapping[tuple[str, str], int]) -> None:
 
 def quiet_engine() -> None:
     """Keep Fabric's notes on precision and launching to itself; what matters of them is in `run.json`."""
+    if loudness() is Loudness.VERBOSE:
+        return
     with suppress(ModuleNotFoundError):  # where the bench is not installed there is nothing to quiet
         import lightning_fabric  # noqa: F401  sets its own level while it is imported
 

@@ -10,6 +10,7 @@ import typer
 
 from muad.cli.acceleration import acceleration_of
 from muad.cli.display import progress_bar, say, show_json, show_report
+from muad.cli.log_file import keep_log
 
 
 def command(
@@ -34,6 +35,7 @@ def command(
     from muad.runs.folder import read_run
     from muad.runs.settings import run_settings
 
+    keep_log(*((run, "run.json") if out is None else (out, "evaluation.json")))
     with progress_bar() as update:
         report = evaluate(
             run, data, out=out, layout=layout, device=device, encoder_weights=encoder_weights,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from muad.cli.display import progress_bar, quiet_engine, say, show, show_json
+from muad.cli.log_file import keep_log
 
 
 def command(
@@ -36,6 +37,7 @@ def command(
     from muad.bundling.export import export
 
     quiet_engine()
+    keep_log(run, "run.json")
     with progress_bar() as update:
         found = export(
             run, out, precisions=tuple(precision or ()), openvino=openvino, force=force, images=images,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -35,7 +36,9 @@ from muad.cli import (
     train,
     watch,
 )
-from muad.cli.display import say, show
+from muad.cli.display import Loudness, loudness, say, say_fault, set_loudness, show
+from muad.cli.log_file import end_log, write_log
+from muad.cli.loudness import Verbs
 from muad.errors import MuadError
 from muad.threads import prepare_threads
 
@@ -45,6 +48,7 @@ _DEMO = "A trial without photographs of your own"
 _ENCODERS = "Encoders, weights and this machine"
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Visual anomaly detection: train on photographs of good parts, find the bad ones and show where.",
@@ -116,18 +120,28 @@ _OF_THE_DISK = frozenset(
 def run() -> None:
     """Run the command line. A user's fault is one line and exit code 2; anything else is a bug and a traceback."""
     prepare_threads()
+    set_loudness(Loudness.USUAL)
     try:
         app()
-    except MuadError as error:
-        say(f"error: {' '.join(str(error).split())}")
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if (sentence := not_installed(error)) is None:
+    except Exception as error:
+        if (sentence := _users_fault(error)) is None:
+            write_log(traceback.format_exc())
             raise
-        say(f"error: {sentence}")
+        if loudness() is Loudness.VERBOSE:
+            say(traceback.format_exc().rstrip())
+        say_fault(f"error: {sentence}")
         sys.exit(2)
-    except OSError as error:
-        if error.errno not in _OF_THE_DISK:
-            raise
-        say(f"error: {error.strerror}: {error.filename or 'a file'}. Free space, or name another place.")
-        sys.exit(2)
+    finally:
+        set_loudness(Loudness.USUAL)
+        end_log()
+
+
+def _users_fault(error: Exception) -> str | None:
+    """What to do about a fault that is none of muad's; None of a bug."""
+    if isinstance(error, MuadError):
+        return " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError):
+        return not_installed(error)
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return f"{error.strerror}: {error.filename or 'a file'}. Free space, or name another place."
+    return None

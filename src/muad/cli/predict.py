@@ -12,7 +12,8 @@ import typer
 from muad.cli import scale
 from muad.cli.acceleration import acceleration_of
 from muad.cli.advice import say_what_next
-from muad.cli.display import progress_bar, say, show, show_verdicts
+from muad.cli.display import progress_bar, say, say_fault, show, show_verdicts
+from muad.cli.log_file import keep_log
 
 _NAMED = 5  # faults named one by one; all are in results.csv
 
@@ -68,6 +69,7 @@ def command(
     if append and overwrite:
         raise ConfigError("append and overwrite must not be given together, got both. Leave one out.")
     folder = Path(out)
+    keep_log(folder, "results.csv")
     earlier = earlier_results(folder, "append" if append else "overwrite" if overwrite else "refuse")
     found = find_images([Path(path) for path in paths], out=folder, taken=earlier.names)
     sources = earlier.unknown(found)
@@ -90,7 +92,7 @@ def command(
         )  # fmt: skip
     unreadable = _say_what_was_found(rows, folder)
     if as_json:
-        show(rows_as_json(rows))
+        show(rows_as_json(rows), logged=False)
     elif predictor.limits is not None:
         show_verdicts(
             Counter((row["category"] or "-", row["verdict"] or "none") for row in rows if row["error"] is None)
@@ -103,9 +105,9 @@ def _say_what_was_found(rows: Sequence[dict[str, Any]], out: Path) -> list[str]:
     """Faults, notices, and where the results are; returns the faults."""
     unreadable = [row["error"] for row in rows if row["error"] is not None]
     for error in unreadable[:_NAMED]:
-        say(f"not predicted: {error}")
+        say_fault(f"not predicted: {error}")
     if len(unreadable) > _NAMED:
-        say(f"{len(unreadable) - _NAMED} more not predicted: see results.csv")
+        say_fault(f"{len(unreadable) - _NAMED} more not predicted: see results.csv")
     noticed = [f"{row['path']}: {row['notice']}" for row in rows if row["notice"] is not None]
     for notice in noticed[:_NAMED]:
         say(notice)

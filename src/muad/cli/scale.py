@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muad.cli.display import progress_bar, say, show_verdicts
+from muad.cli.log_file import keep_log
 from muad.wording import counted
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def predict(
     from muad.errors import DataError
     from muad.scale import NOT_PREDICTED, predict_by_ray
 
+    if "://" not in out:
+        keep_log(Path(out), "parts")
     with progress_bar() as update:
         done = predict_by_ray(
             bundle, paths, out, acceleration=acceleration, batch_size=batch_size, category=category, pictures=pictures,

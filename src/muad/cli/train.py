@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from muad.cli.display import progress_bar, quiet_engine, say, show_json
+from muad.cli.log_file import keep_log
 
 
 def command(
@@ -41,6 +42,7 @@ def command(
     from muad.training.run import train
 
     quiet_engine()
+    keep_log(out, "run.json")
     overrides = list(settings or [])
     overrides += [] if detector is None else [f"detector.name={json.dumps(detector)}"]
     overrides += [] if steps is None else [f"schedule.total_steps={steps}"]

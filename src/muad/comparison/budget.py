@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from muad.errors import ConfigError
+from muad.wording import duration
 
 if TYPE_CHECKING:
     from muad.comparison.entries import Entry
@@ -57,18 +58,6 @@ def parse_budget(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise ConfigError(f"budget must be a time such as 90s, 30m or 1h30m, got {text!r}.")
     return seconds
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    Example:
-        >>> duration(42.4), duration(750), duration(8000)
-        ('42 s', '12.5 minutes', '2.2 hours')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def fair_share(available_s: float, most_s: Mapping[str, float]) -> float:

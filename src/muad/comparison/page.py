@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from muad.comparison.budget import FAR_BELOW, duration
+from muad.comparison.budget import FAR_BELOW
 from muad.comparison.pictures import FOUND, FULL, agreement, draw_pictures
 from muad.comparison.published import DATA, OTHER_TERMS
 from muad.comparison.table import MEAN
 from muad.metrics.report import METRIC_NAMES
 from muad.reporting.page import render, write_page
 from muad.runs.folder import write_text
+from muad.wording import duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muad._version import __version__
-from muad.comparison.budget import LEAST_STEPS, Allowance, affordable, duration, parse_budget
+from muad.comparison.budget import LEAST_STEPS, Allowance, affordable, parse_budget
 from muad.comparison.division import Labelled, divide_labelled
 from muad.comparison.entries import Entry, Protocol, choose_entries, named_detectors
 from muad.comparison.pace import measure_pace
@@ -28,7 +28,7 @@ from muad.evaluation.unseen import select_unseen
 from muad.progress import shows_progress
 from muad.runs.folder import usable_folder
 from muad.types import DeviceName
-from muad.wording import counted
+from muad.wording import counted, duration
 
 if TYPE_CHECKING:
     from muad.types import Catalog
