@@ -24,6 +24,9 @@ PLAIN = {"registers": 0, "class_token": False, "layer_scale": False}
         ({}, {"grouping": "layer_to_layer"}),
         ({}, {"grouping": "every_second"}),
         ({}, {"grouping": "every_fourth"}),
+        ({}, {"recentring": True, "bottleneck_width": 24}),
+        ({}, {"recentring": True, "grouping": "every_second"}),
+        ({}, {"recentring": True, "bottleneck_layers": (0, 3)}),
     ],
 )
 def test_folded_network_gives_the_detectors_distances(make_detector, layout, changes) -> None:

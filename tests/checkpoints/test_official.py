@@ -194,10 +194,17 @@ def test_what_does_not_fit_is_listed_and_nothing_is_left_behind(
     assert not (tmp_path / "run").exists()
 
 
+def test_settings_of_dinomaly2_are_refused_for_a_checkpoint_of_the_first(file: Path, tmp_path: Path) -> None:
+    config = load_config(None, [*SIZES, TAPS, "detector.bottleneck_width=256"])
+    with pytest.raises(ConfigError, match=r"must be left out for a checkpoint of Dinomaly, got 256\. Name a recipe of"):
+        import_official(file, tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_kind_of_file_is_named(tmp_path: Path, config: RunConfig) -> None:
     save_file({"conv1.weight": torch.zeros(2, 2)}, tmp_path / "resnet.safetensors")
     with pytest.raises(
-        CheckpointError, match=r"must hold bottleneck\.0\.fc1\.weight, got resnet\.safetensors with conv1"
+        CheckpointError, match=r"must hold bottleneck\.0\.fc1\.weight, or .*, got resnet\.safetensors with conv1"
     ):
         import_official(tmp_path / "resnet.safetensors", tmp_path / "run", config)
     with pytest.raises(CheckpointError, match=r"official checkpoint must be an existing file, got .*nowhere\.pth"):

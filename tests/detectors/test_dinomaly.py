@@ -11,6 +11,7 @@ from muad.encoders.encoder import EncoderConfig
 from muad.encoders.families import VitLayout
 from muad.errors import ConfigError
 from muad.nn.attention import LinearAttention
+from muad.nn.noise import dropout
 from muad.optim import StableAdamW
 
 
@@ -52,9 +53,8 @@ def test_without_dropout_seeds_do_not_matter(make_detector, make_batch) -> None:
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
-    bottleneck = Bottleneck(64, 0.4)
     noise = [torch.Generator().manual_seed(seed) for seed in range(2)]
-    dropped = bottleneck._drop(torch.ones(2, 500, 64), noise)
+    dropped = dropout(torch.ones(2, 500, 64), 0.4, noise, place=0)
     assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.01)
     assert dropped.mean().item() == pytest.approx(1.0, abs=0.02)
     assert not torch.equal(dropped[0], dropped[1])

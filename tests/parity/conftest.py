@@ -85,11 +85,11 @@ def digest_error(ours: Tensor, digest: Tensor, least: float = 0.0) -> float:
 def recording(request: pytest.FixtureRequest) -> Recording:
     file: Path | None = request.param
     if file is None:
-        pytest.skip("needs the shared recordings of the compared systems; set MUAD_SHARED to their folder")
+        pytest.skip("needs the shared recordings; set MUAD_SHARED to their folder")
     with safe_open(file, "pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  no dictionary
         facts = opened.metadata()
-    spec = importlib.util.spec_from_file_location("fill", file.with_name("fill.py"))
+    spec = importlib.util.spec_from_file_location("fill", _golden() / "compared" / "fill.py")
     assert spec is not None
     assert spec.loader is not None
     fill = importlib.util.module_from_spec(spec)
@@ -99,11 +99,15 @@ def recording(request: pytest.FixtureRequest) -> Recording:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "recording" in metafunc.fixturenames:
-        shared = Path(os.environ.get("MUAD_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-        files = sorted((shared / "golden" / "compared").glob(f"{metafunc.module.SYSTEM}*.safetensors"))
+        files = sorted(_golden().rglob(f"{metafunc.module.SYSTEM}*.safetensors"))
         metafunc.parametrize(
             "recording", files or [None], ids=lambda file: file.stem if file else "none", indirect=True
         )
+
+
+def _golden() -> Path:
+    """Where all recordings lie."""
+    return Path(os.environ.get("MUAD_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "golden"
 
 
 def image_batch(images: Tensor) -> Batch:

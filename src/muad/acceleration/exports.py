@@ -92,7 +92,8 @@ def content_key(detector: Dinomaly) -> str:
     """Names everything the exported network depends on: frozen and trained weights, structure, sizes, exporter."""
     config, encoder = detector.config, detector.encoder
     facts = (_FORMAT, _OPSET, torch.__version__, detector.fingerprint, encoder.name, encoder.heads, detector.encoding)
-    digest = hashlib.sha256(repr((*facts, config.crop_px, config.attention, config.attention_eps)).encode())
+    settings = (config.crop_px, config.attention, config.attention_eps, config.recentring)
+    digest = hashlib.sha256(repr((*facts, *settings)).encode())
     for name, tensor in sorted(detector.trainable_state().items()):
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().contiguous().numpy().data)

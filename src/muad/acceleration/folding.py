@@ -21,7 +21,7 @@ from timm.models.vision_transformer import Block, LayerScale
 from torch import nn
 
 from muad.detectors import Detector, Dinomaly
-from muad.detectors.dinomaly import cosine_distance
+from muad.detectors.dinomaly import cosine_distance, recentred
 from muad.errors import ConfigError
 from muad.nn.attention import LinearAttention
 
@@ -95,12 +95,17 @@ class FoldedDinomaly(nn.Module):
         taps = encoder.tap_layers
         groups = [tuple(taps[layer] for layer in group) for group in detector.layer_groups]
         self.pairs = len(groups)
-        # Where the groups leave layers out, the bottleneck's input is a further sum over all.
-        self.tapped: list[Group] = groups if detector.targets_cover_all else [*groups, tuple(taps)]
-        fc1, fc2 = detector.bottleneck.fc1, detector.bottleneck.fc2
-        mean = nn.Linear(fc1.in_features, fc1.out_features, device="meta")
-        mean.weight, mean.bias = nn.Parameter(fc1.weight / len(taps), requires_grad=False), fc1.bias
-        self.bottleneck = nn.ModuleList([_fold(mean), _fold(fc2)])
+        # Where the groups leave layers out, the bottleneck's input is a further sum.
+        into = tuple(taps[layer] for layer in detector.bottleneck_layers)
+        self.tapped: list[Group] = groups if detector.targets_cover_all else [*groups, into]
+        self.recentring = detector.config.recentring
+        bottleneck = detector.bottleneck
+        mean = nn.Linear(bottleneck.first.in_features, bottleneck.first.out_features, device="meta")
+        mean.weight = nn.Parameter(bottleneck.first.weight / len(into), requires_grad=False)
+        mean.bias = bottleneck.first.bias
+        # Between a narrow layer and the next lies only noise, but their product would be wider than both.
+        wide = [] if bottleneck.narrow is None else [_fold(bottleneck.fc1)]
+        self.bottleneck = nn.ModuleList([_fold(mean), *wide, _fold(bottleneck.fc2)])
         self.decoder = nn.ModuleList(_decoder_block(cast("DecoderBlock", block)) for block in detector.decoder)
         last = len(self.decoder) - 1
         # The first encoder layers meet the last decoder blocks.
@@ -137,13 +142,22 @@ class FoldedDinomaly(nn.Module):
             _add(targets, self.tapped, index, tokens)
         encoded = [total for total in targets if total is not None]
         everything = _sum(encoded) if self.pairs == len(encoded) else encoded[-1]
-        tokens = self.bottleneck[1](F.gelu(self.bottleneck[0](everything.to(self.dtype)))).float()
+        *into, out = self.bottleneck
+        tokens = everything.to(self.dtype)
+        for layer in into:
+            tokens = layer(tokens)
+        tokens = out(F.gelu(tokens)).float()
         restored: list[Tensor | None] = [None] * self.pairs
         for index, block in enumerate(self.decoder):
             tokens = block(tokens)
             _add(restored, self.restored, index, tokens)
         decoded = [total for total in restored if total is not None]
-        return [total[:, self.prefix_tokens :] for total in [*encoded[: self.pairs], *decoded]]
+        prefix = self.prefix_tokens
+        targets_of_pairs = [
+            recentred(total, prefix, len(group)) if self.recentring else total[:, prefix:]
+            for total, group in zip(encoded[: self.pairs], self.tapped, strict=False)
+        ]
+        return [*targets_of_pairs, *(total[:, prefix:] for total in decoded)]
 
     def _tokens(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b n d"]:
         """Class and register tokens, then patches row by row, with positions."""

@@ -25,12 +25,22 @@ if TYPE_CHECKING:
     from muad.detectors import Detector
 
 ENCODER_FILE = "encoder.safetensors"
+_OF_DINOMALY2 = {"narrow": "0.0", "fc1": "1.0", "fc2": "1.3"}
 _NAMED = {384: "dinov2-reg-small", 768: "dinov2-reg-base", 1024: "dinov2-reg-large"}
 
 
-def official_name(name: str) -> str:
-    """Name of one of our trainable tensors in the authors' checkpoints: their bottleneck is a list of one."""
-    return name.replace("bottleneck.", "bottleneck.0.", 1) if name.startswith("bottleneck.") else name
+def official_name(name: str, *, narrow: bool = False) -> str:
+    """Name of one of our trainable tensors in the authors' checkpoints.
+
+    Args:
+        name: Ours.
+        narrow: Whether the bottleneck begins with a narrow layer: it is then a list of two sequences, else of one MLP.
+    """
+    part, _, rest = name.partition(".")
+    if part != "bottleneck":
+        return name
+    layer, _, kind = rest.partition(".")
+    return f"bottleneck.{_OF_DINOMALY2[layer]}.{kind}" if narrow else f"bottleneck.0.{rest}"
 
 
 def load_official_weights(detector: Detector, tensors: Mapping[str, Tensor]) -> None:
@@ -39,7 +49,9 @@ def load_official_weights(detector: Detector, tensors: Mapping[str, Tensor]) -> 
     Raises:
         CheckpointError: Lists every tensor that is missing, unexpected, or of another shape.
     """
-    copy_tensors(tensors, {official_name(name): tensor for name, tensor in detector.trainable_state().items()})
+    own = detector.trainable_state()
+    narrow = "bottleneck.narrow.weight" in own
+    copy_tensors(tensors, {official_name(name, narrow=narrow): tensor for name, tensor in own.items()})
 
 
 def import_official(
@@ -52,9 +64,9 @@ def import_official(
     hub.
 
     Args:
-        file: `.pth`, `.bin` or `.safetensors` with `bottleneck.0.*`, `decoder.N.*` and perhaps `encoder.*`.
+        file: `.pth`, `.bin` or `.safetensors` with `bottleneck.N.*`, `decoder.N.*` and perhaps `encoder.*`.
         run_dir: Folder to write.
-        config: Everything the file does not say: sizes, dropout, scoring.
+        config: Everything the file does not say: sizes, dropout, targets, scoring.
         heads: Attention heads; width / 64 unless given.
         encoder_weights: Encoder file for a checkpoint without `encoder.*`.
 
@@ -63,7 +75,8 @@ def import_official(
 
     Raises:
         CheckpointError: Not such a file, tensors that do not fit, listed, or a folder that is not empty.
-        ConfigError: The number of heads does not divide the width, or the configuration does not fit the encoder.
+        ConfigError: The number of heads does not divide the width, or the configuration is of the other Dinomaly or
+            does not fit the encoder.
     """
     if usable_folder(run_dir).exists() and not (run_dir.is_dir() and not any(run_dir.iterdir())):
         raise CheckpointError(f"run folder must be new or empty, got {run_dir}, which is not. Name another.")
@@ -72,10 +85,12 @@ def import_official(
     tensors = read_tensors(file, "official checkpoint")
     encoder = {key.removeprefix("encoder."): t for key, t in tensors.items() if key.startswith("encoder.")}
     trainable = {key: t for key, t in tensors.items() if not key.startswith("encoder.")}
-    probe = trainable.get("bottleneck.0.fc1.weight")
+    narrow = trainable.get("bottleneck.0.0.weight")
+    probe = trainable.get("bottleneck.0.fc1.weight") if narrow is None else narrow
     if probe is None or probe.ndim != 2:
         raise CheckpointError(
-            f"official checkpoint must hold bottleneck.0.fc1.weight, got {file.name} with "
+            "official checkpoint must hold bottleneck.0.fc1.weight, or that of Dinomaly2 bottleneck.0.0.weight, got "
+            f"{file.name} with "
             f"{', '.join(sorted(tensors)[:4]) or 'no tensors'}. Is it a state_dict of the authors' ViTill?"
         )
     width = probe.shape[1]
@@ -87,6 +102,7 @@ def import_official(
     detector_config = config.detector
     if not isinstance(detector_config, DinomalyConfig):
         raise ConfigError(f"recipe must be one of Dinomaly, got one of {detector_config.name}. Name another.")
+    _require_same_bottleneck(detector_config, None if narrow is None else narrow.shape[0])
     given = detector_config.encoder
     if encoder and encoder_weights is not None:
         raise ConfigError(
@@ -124,6 +140,17 @@ def import_official(
         shutil.rmtree(run_dir, ignore_errors=True)  # half a run would be in the way of the next attempt
         raise
     return config
+
+
+def _require_same_bottleneck(config: DinomalyConfig, width: int | None) -> None:
+    """Settings of one Dinomaly would give weights of the other a meaning they were not trained for."""
+    if config.bottleneck_width != width:
+        kind, recipe = ("Dinomaly", "dinomaly-mvtec") if width is None else ("Dinomaly2", "dinomaly2-mvtec")
+        asked = "none" if config.bottleneck_width is None else config.bottleneck_width
+        raise ConfigError(
+            f"detector.bottleneck_width must be {'left out' if width is None else width} for a checkpoint of {kind}, "
+            f"got {asked}. Name a recipe of {kind}, such as {recipe}."
+        )
 
 
 def _write_encoder(encoder: Mapping[str, Tensor], file: Path) -> None:

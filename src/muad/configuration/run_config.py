@@ -49,6 +49,8 @@ class OptimConfig:
         momentum: Of `sgd`.
         clip_threshold: RMS of a tensor's scaled gradient above which `stable_adamw` damps its step.
         clip_norm: Largest global gradient norm; 0 to leave gradients as they are.
+        skip_nonfinite: Leave out steps whose gradient is not finite, count and name them, and go on; else training
+            stops there.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -62,6 +64,7 @@ class OptimConfig:
     momentum: float = 0.9
     clip_threshold: float = 1.0
     clip_norm: float = 0.1
+    skip_nonfinite: bool = False
 
     def __post_init__(self) -> None:
         # Without eps a tensor whose gradient is 0, such as the key bias under a softmax, would become NaN.

@@ -5,7 +5,8 @@ through a noisy bottleneck and eight decoder blocks that are too unfocused to co
 fails to reconstruct is anomalous.
 
 Guo et al., Dinomaly: The Less Is More Philosophy in Multi-Class Unsupervised Anomaly Detection, CVPR 2025,
-arXiv:2405.14325; official code guojiajeremy/Dinomaly (Apache-2.0), written anew here. Names:
+arXiv:2405.14325; official code guojiajeremy/Dinomaly (Apache-2.0), written anew here. Dinomaly2 (Guo et al.,
+arXiv:2510.17611) is the same with other settings, those of the recipes `dinomaly2-*`. Names:
 
 | here | official code | paper |
 |---|---|---|
@@ -14,6 +15,8 @@ arXiv:2405.14325; official code guojiajeremy/Dinomaly (Apache-2.0), written anew
 | `Bottleneck`, `dropout_rate` | `bMlp`, `drop` | Noisy Bottleneck |
 | `LinearAttention` | `LinearAttention2` | Linear Attention |
 | `easy_fraction`, `easy_weight` | `p`, `factor` | Loose Loss, k % and gradient shrink |
+| `recentring` | `context_aware_recenter` | Context-Aware Recentering (Dinomaly2) |
+| `bottleneck_layers` | `fuse_layer_bottleneck` | |
 
 Departures from it are listed in docs/fidelity.md. Read next: nn/attention.py, nn/mining.py,
 encoders/encoder.py, optim/stable_adamw.py.
@@ -23,7 +26,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,22 +40,20 @@ from muad.encoders.encoder import EncoderConfig, build_encoder
 from muad.errors import LARGEST_PX, MOST_STEPS, ConfigError, require_setting, require_sides
 from muad.images.preprocessing import Preprocessing
 from muad.nn.attention import ConvMixer, LinearAttention, SoftmaxAttention, neighbour_mask
-from muad.nn.mining import flattened_cosine_loss, gather_points
-from muad.nn.noise import keep_mask, seeded_dropout
+from muad.nn.mining import flattened_cosine_loss, gather_points, least_hard
+from muad.nn.noise import Noise, dropout
 from muad.runtime.heads import GridHead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Bool, Float, Int
-    from torch import Generator, Tensor
+    from jaxtyping import Bool, Float
+    from torch import Tensor
 
     from muad.detectors.base import ParameterGroup
     from muad.detectors.types import Batch
 
 Mixer = Literal["linear", "softmax", "conv3", "conv5", "conv7"]
-Noise: TypeAlias = "Sequence[Generator] | Int[Tensor, ' b']"
-"""One random generator for each image, or their seeds on the device."""
 Grouping = Literal["two_groups", "one_group", "layer_to_layer", "every_second", "every_fourth", "concatenation"]
 _require = partial(require_setting, "detector")
 
@@ -68,7 +70,12 @@ class DinomalyConfig(DetectorConfig):
         encoder: The frozen ViT.
         resize_px: Height and width images are resized to.
         crop_px: Height and width of the centre that is kept; what lies outside is never inspected.
+        recentring: Restore what patches are beside their image's class token, normalised, in place of what they are.
         dropout_rate: Noise of the bottleneck, 0 to below 1 (Real-IAD multi-class: 0.4).
+        bottleneck_width: Width of a linear layer before the bottleneck, whose own input then has no noise (Dinomaly2:
+            256); None for none.
+        bottleneck_layers: Which of the tapped layers, counted from 0, have their mean go in; None for all.
+        bottleneck_lr_factor: Learning rate of the bottleneck's first layer as a multiple of that of the rest.
         attention: Token mixer of the decoder.
         attention_eps: Added to the normaliser of linear attention.
         neighbour_mask: Side of the window a patch may not attend to: 0 for none, or an odd number.
@@ -88,7 +95,11 @@ class DinomalyConfig(DetectorConfig):
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     resize_px: tuple[int, int] = (448, 448)
     crop_px: tuple[int, int] = (392, 392)
+    recentring: bool = False
     dropout_rate: float = 0.2
+    bottleneck_width: int | None = None
+    bottleneck_layers: tuple[int, ...] | None = None
+    bottleneck_lr_factor: float = 1.0
     attention: Mixer = "linear"
     attention_eps: float = 0.0
     neighbour_mask: int = 0
@@ -107,6 +118,11 @@ class DinomalyConfig(DetectorConfig):
         require_sides("detector", "resize_px", self.resize_px)
         Preprocessing(resize_px=self.resize_px, crop_px=self.crop_px)
         _require(0 <= self.dropout_rate < 1, "dropout_rate", "from 0 to below 1", self.dropout_rate)
+        width, layers, factor = self.bottleneck_width, self.bottleneck_layers, self.bottleneck_lr_factor
+        _require(width is None or 1 <= width <= 2**16, "bottleneck_width", f"from 1 to {2**16}", width)
+        rising = layers is None or (bool(layers) and layers[0] >= 0 and all(a < b for a, b in pairwise(layers)))
+        _require(rising, "bottleneck_layers", "rising numbers of tapped layers, from 0", layers)
+        _require(0 < factor <= 100, "bottleneck_lr_factor", "above 0 and at most 100", factor)
         _require(0 <= self.attention_eps <= 1, "attention_eps", "from 0 to 1", self.attention_eps)
         odd = self.neighbour_mask == 0 or (0 < self.neighbour_mask <= LARGEST_PX and self.neighbour_mask % 2 == 1)
         _require(odd, "neighbour_mask", f"0 or an odd number up to {LARGEST_PX}", self.neighbour_mask)
@@ -114,6 +130,11 @@ class DinomalyConfig(DetectorConfig):
             raise ConfigError(
                 f"detector.neighbour_mask must be 0 with detector.attention = {self.attention!r}, got "
                 f"{self.neighbour_mask}. A convolution attends to nothing: use 'linear' or 'softmax'."
+            )
+        if self.recentring and self.attention.startswith("conv"):
+            raise ConfigError(
+                f"detector.recentring must be false with detector.attention = {self.attention!r}, got true. "
+                "A convolution leaves the class token out: use 'linear' or 'softmax'."
             )
         depth = self.decoder_depth
         _require(depth is None or 1 <= depth <= 256, "decoder_depth", "from 1 to 256", depth)
@@ -136,27 +157,29 @@ class DinomalyConfig(DetectorConfig):
 
 
 class Bottleneck(nn.Module):
-    """Dropout, linear, GELU, dropout, linear, dropout: the noise that teaches the decoder to restore normality."""
+    """Dropout, linear, GELU, dropout, linear, dropout: the noise that teaches the decoder to restore normality.
 
-    def __init__(self, width: int, dropout_rate: float) -> None:
+    In Dinomaly2 a narrow linear layer comes first of all.
+    """
+
+    def __init__(self, width: int, dropout_rate: float, narrow_width: int | None = None) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
+        self.narrow = None if narrow_width is None else nn.Linear(width, narrow_width)
+        self.fc1 = nn.Linear(narrow_width or width, 4 * width)
         self.fc2 = nn.Linear(4 * width, width)
         self.dropout_rate = dropout_rate
 
     def forward(self, tokens: Float[Tensor, "b n d"], noise: Noise | None) -> Float[Tensor, "b n d"]:
         """Tokens through the MLP, with noise of each image's own, or none."""
-        hidden = F.gelu(self.fc1(self._drop(tokens, noise, 0)))
-        return self._drop(self.fc2(self._drop(hidden, noise, 1)), noise, 2)
+        tokens = tokens if self.narrow is None else self.narrow(tokens)
+        rate = self.dropout_rate
+        hidden = F.gelu(self.fc1(dropout(tokens, rate, noise, place=0)))
+        return dropout(self.fc2(dropout(hidden, rate, noise, place=1)), rate, noise, place=2)
 
-    def _drop(self, tokens: Float[Tensor, "b n d"], noise: Noise | None, place: int = 0) -> Float[Tensor, "b n d"]:
-        """Elementwise dropout: from seeds on the device and the place, or from generators; without either, none."""
-        if noise is None or self.dropout_rate == 0:
-            return tokens
-        if isinstance(noise, torch.Tensor):
-            mask = keep_mask(noise, place, tuple(tokens.shape[1:]), 1 - self.dropout_rate)
-            return tokens * mask / (1 - self.dropout_rate)
-        return seeded_dropout(tokens, self.dropout_rate, noise)
+    @property
+    def first(self) -> nn.Linear:
+        """The first of its linear layers."""
+        return self.fc1 if self.narrow is None else self.narrow
 
 
 class DecoderBlock(nn.Module):
@@ -202,11 +225,19 @@ class Dinomaly(SteppingDetector):
         taps, width = len(self.encoder.tap_layers), self.encoder.width
         depth = config.decoder_depth or taps
         self.layer_groups = layer_groups(config.grouping, taps, depth)
-        self.targets_cover_all = config.grouping in ("two_groups", "one_group", "layer_to_layer")
+        self.bottleneck_layers = config.bottleneck_layers or tuple(range(taps))
+        if self.bottleneck_layers[-1] >= taps:
+            asked = list(self.bottleneck_layers)
+            raise ConfigError(f"detector.bottleneck_layers must be below the {taps} tapped layers, got {asked}.")
+        every = len(self.bottleneck_layers) == taps
+        self.targets_cover_all = every and config.grouping in ("two_groups", "one_group", "layer_to_layer")
         # A convolution needs a plain grid, so the class and register tokens leave before the bottleneck.
         self.patches_only = config.attention.startswith("conv")
         positions = config.encoder.position_interpolation
         self.encoding = f"{self.encoder.tap_layers} {self.layer_groups} {positions} {self.patches_only}"
+        self.encoding += "" if every else f" {self.bottleneck_layers}"
+        if config.recentring and not config.encoder.vit_family().layout.class_token:
+            raise ConfigError(f"detector.recentring needs a class token, got encoder {self.encoder.name} without one.")
         self.map_head = GridHead(
             grids=("distance",),
             input_px=config.crop_px,
@@ -215,7 +246,7 @@ class Dinomaly(SteppingDetector):
             blur_sigma_px=config.blur_sigma_px,
             top_fraction=config.top_fraction,
         )
-        self.bottleneck = Bottleneck(width, config.dropout_rate)
+        self.bottleneck = Bottleneck(width, config.dropout_rate, config.bottleneck_width)
         # Sparse groupings never read the last blocks: these would neither learn nor change anything, so are not built.
         self.unread = 0 if config.grouping == "concatenation" else min(map(min, self.layer_groups))
         self.decoder = nn.ModuleList(DecoderBlock(width, self._mixer()) for _ in range(depth - self.unread))
@@ -240,8 +271,14 @@ class Dinomaly(SteppingDetector):
         return LinearAttention(encoder.width, encoder.heads, eps=config.attention_eps, keep=keep)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """One group: the authors decay every trainable tensor alike, biases and norms included."""
-        return [{"name": "decoder", "params": [p for p in self.parameters() if p.requires_grad]}]
+        """One group, or the bottleneck's first layer apart; all decay alike, biases and norms included."""
+        own = [] if self.config.bottleneck_lr_factor == 1 else list(self.bottleneck.first.parameters())
+        apart = set(own)
+        rest = [p for p in self.parameters() if p.requires_grad and p not in apart]
+        groups: list[ParameterGroup] = [{"name": "decoder", "params": rest}]
+        if own:
+            groups.insert(0, {"name": "bottleneck", "params": own, "lr_factor": self.config.bottleneck_lr_factor})
+        return groups
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b k n d"]:
@@ -254,7 +291,8 @@ class Dinomaly(SteppingDetector):
         else:
             kept = [_mean([layers[layer] for layer in group]) for group in self.layer_groups]
         # Equal groups that cover all layers have the mean of all layers as their mean: it need not be kept.
-        return torch.stack(kept if self.targets_cover_all else [*kept, _mean(layers)], dim=1)
+        into = [] if self.targets_cover_all else [_mean([layers[layer] for layer in self.bottleneck_layers])]
+        return torch.stack([*kept, *into], dim=1)
 
     def decode(
         self, encoded: Float[Tensor, "b k n d"], noise: Noise | None = None
@@ -278,7 +316,8 @@ class Dinomaly(SteppingDetector):
             targets = kept
             restored = [_mean([decoded[layer - self.unread] for layer in group]) for group in self.layer_groups]
         prefix = 0 if self.patches_only else self.encoder.prefix_tokens
-        return [target[:, prefix:] for target in targets], [output[:, prefix:] for output in restored]
+        patches = [recentred(each, prefix) if self.config.recentring else each[:, prefix:] for each in targets]
+        return patches, [output[:, prefix:] for output in restored]
 
     # -------------------------------------------------------------------------------------------------- loss
 
@@ -294,13 +333,18 @@ class Dinomaly(SteppingDetector):
     ) -> list[Float[Tensor, ""]]:
         """The loss of every layer group."""
         encoded, decoded = self.decode(features, noise)
-        config = self.config
-        easy_fraction = _at_most(config.easy_fraction * step / config.easy_ramp_steps, config.easy_fraction)
-        easy_weight = config.easy_weight if config.hard_mining else 1.0
+        easy_fraction = self.easy_fraction_at(step)
+        easy_weight = self.config.easy_weight if self.config.hard_mining else 1.0
         return [
             hard_mined_cosine_loss(target, output, easy_fraction, easy_weight)
             for target, output in zip(encoded, decoded, strict=True)
         ]
+
+    def easy_fraction_at(self, step: int | Float[Tensor, ""]) -> float | Float[Tensor, ""]:
+        """Share of points that count as easy at a step."""
+        most = self.config.easy_fraction
+        share = most * step / self.config.easy_ramp_steps
+        return share.clamp(max=most) if isinstance(share, torch.Tensor) else min(share, most)
 
     def compile_losses(self) -> None:
         """Turn the losses into a few large kernels; takes half a minute at the first step, for each shape once."""
@@ -381,6 +425,21 @@ def layer_groups(grouping: Grouping, taps: int, depth: int) -> tuple[tuple[int, 
     return tuple((layer,) for layer in layers[every[grouping] - 1 :: every[grouping]])
 
 
+def recentred(tokens: Float[Tensor, "b n d"], prefix: int, summed: int = 1) -> Float[Tensor, "b p d"]:
+    """What patches are beside their image as a whole: minus its class token, then normalised over the width.
+
+    Args:
+        tokens: Fused features, class token first.
+        prefix: Tokens before the first patch.
+        summed: Of how many layers they are the sum; 1 for their mean.
+
+    References:
+        Guo et al., Dinomaly2, arXiv:2510.17611, "Context-Aware Recentering"; `Dinomaly.forward` of the preview code.
+    """
+    beside = tokens[:, prefix:].float() - tokens[:, :1].float()
+    return F.layer_norm(beside, beside.shape[-1:], eps=1e-8 * summed**2)
+
+
 def cosine_distance(encoded: Float[Tensor, "b n d"], decoded: Float[Tensor, "b n d"]) -> Float[Tensor, "b n"]:
     """1 - cosine over the width of every token, in float32; 0 to 2."""
     return 1 - F.cosine_similarity(encoded.float(), decoded.float(), dim=-1)
@@ -411,7 +470,7 @@ def hard_mined_cosine_loss(
     with torch.no_grad():
         distance = cosine_distance(encoded, decoded)
         points = gather_points(distance)
-        threshold = _least_hard(points.flatten(), easy_fraction)
+        threshold = least_hard(points.flatten(), easy_fraction)
         weight = torch.where(distance < threshold, easy_weight, 1.0)[..., None]
     return flattened_cosine_loss(encoded, decoded, weight)
 
@@ -430,15 +489,6 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
     return total / len(tensors)
 
 
-def _least_hard(points: Float[Tensor, " m"], easy_fraction: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """The smallest distance that still counts as hard."""
-    # DEVIATION: at least one point counts as hard; the authors' code fails on batches under ten points.
-    if isinstance(easy_fraction, torch.Tensor):  # how many is known on the device alone
-        hard = (points.numel() * (1 - easy_fraction)).long().clamp(min=1)
-        return points.sort(descending=True).values.gather(0, hard[None] - 1)[0]
-    return points.topk(max(1, int(points.numel() * (1 - easy_fraction)))).values[-1]
-
-
 def _noise(batch: Batch, device: torch.device) -> Noise:
     """What the bottleneck's noise is drawn from."""
     # DEVIATION: noise is drawn from each image's seed, not from one stream, so that processes and resumes agree.
@@ -447,10 +497,6 @@ def _noise(batch: Batch, device: torch.device) -> Noise:
     if device.type == "cuda":
         return torch.tensor(batch.seeds).to(device, non_blocking=True)
     return [torch.Generator(device).manual_seed(seed) for seed in batch.seeds]
-
-
-def _at_most(value: float | Tensor, most: float) -> float | Tensor:
-    return value.clamp(max=most) if isinstance(value, torch.Tensor) else min(value, most)
 
 
 def _initialise(module: nn.Module) -> None:

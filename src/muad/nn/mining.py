@@ -34,6 +34,15 @@ def flattened_cosine_loss(
     return (1 - F.cosine_similarity(encoded.flatten(1), decoded.flatten(1), dim=-1)).mean()
 
 
+def least_hard(points: Float[Tensor, " m"], easy_fraction: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The smallest distance that still counts as hard, if that share of all is easy."""
+    # DEVIATION: at least one point counts as hard; the authors' code fails on batches under ten points.
+    if isinstance(easy_fraction, torch.Tensor):  # how many is known on the device alone
+        hard = (points.numel() * (1 - easy_fraction)).long().clamp(min=1)
+        return points.sort(descending=True).values.gather(0, hard[None] - 1)[0]
+    return points.topk(max(1, int(points.numel() * (1 - easy_fraction)))).values[-1]
+
+
 def gather_points(distance: Float[Tensor, "b ..."]) -> Float[Tensor, "all ..."]:
     """The points of every process, so that mining does not depend on how many there are."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, Int32
     from torch import Generator, Tensor
+
+Noise: TypeAlias = "Sequence[Generator] | Int[Tensor, ' b']"
+"""One random generator for each image, or their seeds on the device."""
 
 _FIRST, _SECOND = 0x7FEB352D, 0x846CA68B - 2**32  # int32 has no room for the second without its sign
 _GOLDEN = 0x9E3779B9 - 2**32
@@ -36,6 +39,22 @@ def keep_mask(seeds: Int[Tensor, " b"], stream: int, shape: tuple[int, ...], kee
     places = torch.arange(prod(shape), dtype=torch.int32, device=seeds.device)
     drawn = _mix(_mix(places[None] ^ key[:, None]) + key[:, None]) & (_LARGEST - 1)
     return (drawn < min(int(keep * _LARGEST), _LARGEST - 1)).view(len(seeds), *shape)
+
+
+def dropout(values: Float[Tensor, "b ..."], rate: float, noise: Noise | None, *, place: int) -> Float[Tensor, "b ..."]:
+    """Elementwise dropout: from seeds on the device and the place, or from generators; without either, none.
+
+    Args:
+        values: Of a batch.
+        rate: Share that is dropped, 0 to below 1.
+        noise: What it is drawn from.
+        place: Number of the dropout among those of one step.
+    """
+    if noise is None or rate == 0:
+        return values
+    if isinstance(noise, torch.Tensor):
+        return values * keep_mask(noise, place, tuple(values.shape[1:]), 1 - rate) / (1 - rate)
+    return seeded_dropout(values, rate, noise)
 
 
 def seeded_dropout(

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from muad.errors import ConfigError
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
 
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
@@ -87,7 +87,7 @@ class StableAdamW(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if self._clock is not None:
-            self._clock.steps.add_(1)
+            self._clock.steps.add_(1 if self._clock.finite is None else self._clock.finite)
             for place, group in enumerate(self.param_groups):
                 self._update_by_clock(group, place, self._clock)
             return loss
@@ -137,9 +137,11 @@ class StableAdamW(Optimizer):
     def _update_by_clock(self, group: dict[str, Any], place: int, clock: Clock) -> None:
         """The same with what changes from step to step in tensors."""
         beta1, beta2 = group["betas"]
-        first, second = 1 - beta1**clock.steps, (1 - beta2**clock.steps).sqrt()
+        steps = clock.steps if clock.finite is None else clock.steps.clamp(min=1)  # none was taken if all were skipped
+        first, second = 1 - beta1**steps, (1 - beta2**steps).sqrt()
         moments, rate = self._moments(group["params"]), clock.rates[place]
-        clock.move(moments, _constants(group), clock.sizes[place], rate, first.float(), second.float())
+        sizes, finite = clock.sizes[place], clock.finite
+        clock.move(moments, _constants(group), sizes, rate, first.float(), second.float(), finite)
 
     def _moments(self, parameters: list[Tensor]) -> list[tuple[Tensor, ...]]:
         """Of each tensor: itself, its gradient, its moments."""
@@ -152,13 +154,14 @@ class StableAdamW(Optimizer):
 
     # -------------------------------------------------------------------------------------- nothing on the host
 
-    def keep_time_on_device(self, *, compiled: bool = False) -> None:
+    def keep_time_on_device(self, *, compiled: bool = False, skipping: bool = False) -> None:
         """From now on a step reads its number and rates from tensors, so that it can be recorded and replayed.
 
         Every tensor must have a gradient in every step, and all must have taken as many steps.
 
         Args:
             compiled: Turn the arithmetic into a few large kernels at the first step.
+            skipping: A step whose gradient is not finite, as told by `tell_norm`, changes nothing.
         """
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         steps = {self._begin(parameter, group) for group in self.param_groups for parameter in group["params"]}
@@ -171,7 +174,15 @@ class StableAdamW(Optimizer):
             rates=[torch.zeros((), device=device) for _ in self.param_groups],
             sizes=[_sizes(group["params"]) for group in self.param_groups],
             move=torch.compile(_move, dynamic=False) if compiled else _move,
+            finite=torch.ones((), dtype=torch.bool, device=device) if skipping else None,
         )
+
+    def tell_norm(self, norm: Float[Tensor, ""]) -> bool:
+        """Whether `step` itself leaves out one whose gradient has a norm that is not finite: on the device it does."""
+        if self._clock is None or self._clock.finite is None:
+            return False
+        self._clock.finite.copy_(norm.isfinite())
+        return True
 
     def tell_rates(self) -> None:
         """Give the device the groups' rates for the next step; nobody waits."""
@@ -196,12 +207,14 @@ class Clock:
         rates: Learning rate of each group.
         sizes: Of each group, the root of every tensor's number of values.
         move: The arithmetic.
+        finite: Whether the gradient of the step is; None where that is not asked.
     """
 
     steps: Float[Tensor, ""]
     rates: list[Float[Tensor, ""]]
     sizes: list[Float[Tensor, " n"]]
     move: Callable[..., None]
+    finite: Bool[Tensor, ""] | None
 
 
 def _move(
@@ -211,13 +224,23 @@ def _move(
     rate: float | Float[Tensor, ""],
     first_correction: float | Float[Tensor, ""],
     second_correction: float | Float[Tensor, ""],
+    finite: Bool[Tensor, ""] | None = None,
 ) -> None:
-    """One step of all tensors of a group at once: each line an operation on all of them."""
+    """One step of all tensors of a group at once: each line an operation on all of them.
+
+    Without a finite gradient it is a step of rate 0 towards where the moments are, by one of 0: nothing changes.
+    """
     parameters, gradients, first, second, *largest = (list(each) for each in zip(*moments, strict=True))
     (beta1, beta2), eps, weight_decay, clip_threshold = constants
+    towards: list[Tensor] = gradients
+    decay: float | Tensor = beta2
+    if finite is not None:
+        towards = [torch.where(finite, each, moment) for each, moment in zip(gradients, first, strict=True)]
+        gradients = [torch.where(finite, each, 0) for each in gradients]
+        rate, decay = torch.where(finite, rate, 0), torch.where(finite, beta2, 1)
     torch._foreach_mul_(parameters, 1 - rate * weight_decay)
-    torch._foreach_lerp_(first, gradients, 1 - beta1)
-    torch._foreach_mul_(second, beta2)
+    torch._foreach_lerp_(first, towards, 1 - beta1)
+    torch._foreach_mul_(second, decay)
     torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
     if largest:
         torch._foreach_maximum_(largest[0], second)

@@ -26,7 +26,7 @@ from muad.runs.folder import checkpoints
 from muad.training.batches import Notice, Progress, training_batches
 from muad.training.fitting import fit_detector
 from muad.training.interrupt import StopRequest
-from muad.training.optimizer import build_optimizer, resting, set_learning_rates
+from muad.training.optimizer import build_optimizer, may_step, resting, set_learning_rates
 from muad.training.recorded import choose_step
 from muad.training.runlog import RunLog
 from muad.wording import counted
@@ -85,16 +85,17 @@ def train_detector(
     decay = config.training.ema_decay
     average = WeightAverage(detector.trainable_state(), decay) if decay else None
     start = resume(config, run_dir, detector, optimizer, average, begin)
-    log = RunLog(run_dir, start, fabric, tensorboard=config.training.tensorboard)
+    skipping = config.optim.skip_nonfinite
+    log = RunLog(run_dir, start, fabric, tensorboard=config.training.tensorboard, skipped=note if skipping else None)
 
     def move(batch: Batch, step: int | Tensor, idle: Sequence[Parameter] = ()) -> tuple[Losses, Tensor]:
         losses = compute_gradients(model, batch, step, config.training.accumulate, fabric, idle)
-        norm = fabric.clip_gradients(
-            model, engine_optimizer, max_norm=config.optim.clip_norm or math.inf, error_if_nonfinite=False
-        )
-        engine_optimizer.step()
+        most = config.optim.clip_norm or math.inf
+        norm = cast("Tensor", fabric.clip_gradients(model, engine_optimizer, max_norm=most, error_if_nonfinite=False))
+        if not skipping or may_step(optimizer, norm):
+            engine_optimizer.step()
         engine_optimizer.zero_grad()
-        return losses, cast("Tensor", norm)
+        return losses, norm
 
     loss, take_step = None, choose_step(move, config, detector, optimizer, fabric, start)
     batches = training_batches(
@@ -112,7 +113,7 @@ def train_detector(
             stopping = stop.requested  # read once: a signal that comes later is for the next step, which is then saved
             due = finished or stopping
             if due or done % config.training.log_every_steps == 0:
-                loss = log.flush()
+                loss = log.flush() or loss
             if due or done % config.training.save_every_steps == 0:
                 log.flush()  # never save what a loss or gradient that is not finite has touched
                 save(run_dir, done, detector, None if finished else optimizer, average, fabric)

@@ -13,6 +13,8 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from muad.optim import StableAdamW, warmup_constant_rate, warmup_cosine_rate
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
     from torch.nn import Parameter
 
     from muad.configuration.run_config import OptimConfig, OptimizerKind, RunConfig
@@ -126,6 +128,16 @@ def set_learning_rates(config: RunConfig, optimizer: Optimizer, step: int) -> fl
         own = rate * group.get("lr_factor", 1.0)
         group["lr"] = group["rate"](step, own) if "rate" in group else own
     return rate
+
+
+def may_step(optimizer: Optimizer, norm: Float[Tensor, ""]) -> bool:
+    """Whether weights may move by a gradient of that norm: not by one that is not finite.
+
+    An optimizer that keeps its time on the device finds out there, so that nobody waits, and is always called.
+    """
+    if isinstance(optimizer, StableAdamW) and optimizer.tell_norm(norm):
+        return True
+    return bool(norm.isfinite())
 
 
 def resting(optimizer: Optimizer, step: int) -> list[Parameter]:

@@ -161,7 +161,7 @@ def choose_step(
     compiled = asked == "compiled" or (asked == "auto" and left >= COMPILED_FROM_STEPS)
     if compiled:
         detector.compile_losses()
-    optimizer.keep_time_on_device(compiled=compiled)
+    optimizer.keep_time_on_device(compiled=compiled, skipping=config.optim.skip_nonfinite)
     return RecordedStep(move, optimizer, CudaGraph())
 
 

@@ -1,4 +1,4 @@
-"""What a run says of itself while it trains: metrics.jsonl, optional TensorBoard events, and the stop on NaN."""
+"""What a run says of itself while it trains: metrics.jsonl, optional TensorBoard events, and what happens at a NaN."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch
 
 from muad.errors import CheckpointError, ConfigError, MuadError
 from muad.runs.folder import write_text
+from muad.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from jaxtyping import Float
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from muad.detectors.types import Losses
+
+
+MOST_SKIPPED = 100  # steps in a row; more are not an accident
 
 
 class TrainingError(MuadError):
@@ -35,10 +40,21 @@ class RunLog:
         start: First step of this session; lines of later steps, from before a crash, are removed.
         fabric: Launched engine; its first process writes, all of them see and check the mean over all.
         tensorboard: Also write TensorBoard events.
+        skipped: Told of steps that were left out because their gradient was not finite; None where none are.
     """
 
-    def __init__(self, run_dir: Path, start: int, fabric: Fabric, *, tensorboard: bool) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        start: int,
+        fabric: Fabric,
+        *,
+        tensorboard: bool,
+        skipped: Callable[[str], None] | None = None,
+    ) -> None:
         self.path = run_dir / "metrics.jsonl"
+        self._skipped = skipped
+        self._in_a_row = 0
         self._fabric = fabric
         self._pending: list[tuple[int, float, Losses, Tensor]] = []
         self._since = time.perf_counter()
@@ -56,17 +72,26 @@ class RunLog:
         self._pending.append((step, learning_rate, losses, gradient_norm))
 
     def flush(self) -> float | None:
-        """Check and write what was added since the last call; returns the mean loss, or None if nothing was added.
+        """Check and write what was added since the last call; returns the mean loss, or None if no step was taken.
 
         Raises:
-            TrainingError: A loss or the gradient is not finite; the message names the term and the step.
+            TrainingError: A loss or the gradient is not finite; the message names the term and the step. Where such
+                steps are skipped, a hundred in a row were.
             CheckpointError: The line cannot be written.
         """
         if not self._pending:
             return None
         names = (*self._pending[0][2].terms, "loss", "gradient_norm")
         table = self._table()
+        taken: list[list[float]] = []
+        left_out: list[int] = []
         for (step, *_), row in zip(self._pending, table.tolist(), strict=True):
+            if self._skipped is not None and not math.isfinite(row[-1]):
+                left_out.append(step)
+                self._in_a_row += 1
+                continue
+            taken.append(row)
+            self._in_a_row = 0
             for name, value in zip(names, row, strict=True):
                 if not math.isfinite(value):
                     raise TrainingError(
@@ -74,15 +99,24 @@ class RunLog:
                         "with a lower optim.lr or training.precision = '32-true'; Dinomaly also with "
                         "detector.attention_eps = 1e-6."
                     )
-        means = dict(zip(names, table.mean(0).tolist(), strict=True))
+        means = dict(zip(names, torch.tensor(taken, dtype=table.dtype).mean(0).tolist(), strict=True)) if taken else {}
         step, learning_rate, *_ = self._pending[-1]
         seconds = (time.perf_counter() - self._since) / len(self._pending)
         line = {"step": step, **means, "learning_rate": learning_rate, "seconds_per_step": seconds}
+        if self._skipped is not None:
+            line["skipped_steps"] = len(left_out)
         if self._fabric.is_global_zero:
             self._write(line)
         self._pending.clear()
         self._since = time.perf_counter()
-        return float(means["loss"])
+        if self._skipped is not None and left_out and self._fabric.is_global_zero:
+            self._skipped(f"skipped {counted(len(left_out), 'step')}, the last {left_out[-1]}: no finite gradient")
+        if self._in_a_row >= MOST_SKIPPED:
+            raise TrainingError(
+                f"gradient must be finite in one of {MOST_SKIPPED} steps in a row, got none up to step {step}. "
+                "Continue from the last checkpoint with a lower optim.lr or training.precision = '32-true'."
+            )
+        return float(means["loss"]) if means else None
 
     def _table(self) -> Float[Tensor, "steps terms"]:
         """Losses and gradient norm of the pending steps, averaged over all processes."""

@@ -1,0 +1,61 @@
+"""Recipes of Dinomaly2: the preview code's settings, the printed figures, one detector file."""
+
+import dataclasses
+import re
+
+import pytest
+
+from muad.configuration.run_config import (
+    OptimConfig,
+    ScheduleConfig,
+    TrainingConfig,
+    load_config,
+    recipe_names,
+    recipe_text,
+)
+from muad.detectors import DinomalyConfig
+from muad.encoders.encoder import EncoderConfig
+from muad.metrics.published import Published
+from muad.optim import warmup_constant_rate
+
+NAMES = [name for name in recipe_names() if name.startswith("dinomaly2-")]
+METRICS = [entry.name for entry in dataclasses.fields(Published) if entry.name not in ("source", "data")]
+
+
+def test_there_is_a_recipe_for_every_script() -> None:
+    two_d = {f"dinomaly2-{data}{size}" for data in ("mvtec", "visa") for size in ("", "-small", "-large")}
+    assert two_d | {"dinomaly2-real-iad"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_are_the_preview_codes(name: str) -> None:
+    config = load_config(name)
+    size = next((size for size in ("small", "large") if size in name), "base")
+    multi_view = "real-iad" in name
+    assert config.detector == DinomalyConfig(
+        encoder=EncoderConfig(name=f"dinov2-reg-{size}"),
+        recentring=True,
+        dropout_rate=0.4,
+        bottleneck_width=256,
+        bottleneck_lr_factor=1.0 if multi_view else 0.1,
+        attention_eps=1e-8,
+    )
+    assert config.optim == OptimConfig(amsgrad=False, skip_nonfinite=True)
+    # The preview code reaches the peak at step 100, the first Dinomaly's at step 99.
+    steps = 100_000 if multi_view else 40_000
+    assert config.schedule == ScheduleConfig(kind="constant", total_steps=steps, warmup_steps=101)
+    rates = [warmup_constant_rate(step, warmup_steps=config.schedule.warmup_steps, peak=1.0) for step in range(200)]
+    assert rates == [min(step / 100, 1.0) for step in range(200)]
+    assert config.training == TrainingConfig(precision="32-true")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_headers_say_what_is_printed_and_how_to_repeat_it(name: str) -> None:
+    config, text = load_config(name), " ".join(recipe_text(name).replace("\n#", " ").split())
+    assert re.search(rf"muad train \w+ --out RUN --recipe {name} muad evaluate RUN \w+ --protocol dinomaly ", text)
+    expected = text.partition("Expected, in %:")[2].partition("Source:")[0]
+    printed = {metric: float(value) for metric, value in re.findall(r"(\w+_\w+) (\d+\.\d+)", expected)}
+    stated = {metric: getattr(config.published, metric) for metric in METRICS}
+    assert {metric: round(100 * value, 6) for metric, value in stated.items() if value is not None} == printed
+    assert config.published.source in text
+    assert bool(printed) != ("no figure" in text)
