@@ -63,7 +63,7 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("photos", type=Path, help="folder with photographs, PNG or JPEG, not in folders")
+    parser.add_argument("photos", type=Path, help="folder with photographs, PNG or JPEG, folders in it too")
     parser.add_argument("--category", default="", help="what they show, for a bundle that has to be told")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--soak", type=Path, help="bundle for the memory; the same if not given")
@@ -73,6 +73,8 @@ def main() -> None:
     if given.bare is not None:
         print(json.dumps(bare(given.bundle, given.photos, given.category, given.bare)))
         return
+    if not photos_in(given.photos):
+        raise SystemExit(f"photos must be a folder with PNG or JPEG files, got {given.photos}")
     span = 12.0 if given.short else 45.0
     before = bare_apart(given, span)
     with served(given.bundle) as station:
@@ -86,18 +88,24 @@ def main() -> None:
     head = [
         f"`python benchmarks/station.py {' '.join(sys.argv[1:])}`: {platform.processor() or platform.machine()}, "
         f"{os.cpu_count()} processors shared with the load, load average before {os.getloadavg()[2]:.1f}, "
-        f"{given.bundle.name}, {len(list(given.photos.iterdir()))} photographs.",
+        f"{given.bundle.name}, {len(photos_in(given.photos))} photographs.",
         "",
     ]
     RESULT.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
     print("\n".join([*head, *lines]))
 
 
+def photos_in(folder: Path) -> list[Path]:
+    """Photographs in a folder and its folders, without masks."""
+    found = (file for file in sorted(folder.rglob("*")) if file.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    return [file for file in found if "ground_truth" not in file.parts]
+
+
 def bare(bundle: Path, photos: Path, category: str, seconds: float) -> dict[str, float]:
     """The predictor alone, for some seconds: files decoded, judged, regions found; as in a loop of one's own."""
     from muad import Predictor
 
-    files = [file for file in sorted(photos.iterdir()) if file.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    files = photos_in(photos)
     predictor = Predictor(bundle)
 
     def endless(until: float) -> Iterator[Path]:

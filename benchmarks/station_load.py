@@ -8,12 +8,13 @@ import os
 import random
 from pathlib import Path
 
+import gevent
 from locust import FastHttpUser, constant, constant_throughput, task
 
 PHOTOS = [
     file.read_bytes()
-    for file in sorted(Path(os.environ["LOAD_PHOTOS"]).iterdir())
-    if file.suffix.lower() in (".png", ".jpg", ".jpeg")
+    for file in sorted(Path(os.environ["LOAD_PHOTOS"]).rglob("*"))
+    if file.suffix.lower() in (".png", ".jpg", ".jpeg") and "ground_truth" not in file.parts
 ]
 RATE = float(os.environ["LOAD_RATE"])
 QUERY = f"?category={category}" if (category := os.environ.get("LOAD_CATEGORY", "")) else ""
@@ -24,6 +25,11 @@ class Line(FastHttpUser):
 
     wait_time = constant_throughput(RATE) if RATE else constant(0)
     connection_timeout = network_timeout = 120.0
+
+    def on_start(self) -> None:
+        """Begin at a moment of its own: lines do not send in step."""
+        if RATE:
+            gevent.sleep(random.uniform(0, 1 / RATE))
 
     @task
     def inspect(self) -> None:
