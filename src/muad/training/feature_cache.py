@@ -243,7 +243,8 @@ def _find_or_write(
     found = fabric.broadcast(description.is_file()) if fabric.world_size > 1 else description.is_file()
     if not found:
         # Every process must agree on the name before the first of a machine makes the file.
-        draft = folder.with_name(f"{folder.name}.{fabric.broadcast(os.getpid())}.partial")
+        # Machines may share the folder, too, and each fills a file of its own.
+        draft = folder.with_name(f"{folder.name}.{fabric.broadcast(os.getpid())}.{fabric.node_rank}.partial")
         machine = fabric.world_size // getattr(fabric._strategy, "num_nodes", 1)
         try:
             if fabric.local_rank == 0:
