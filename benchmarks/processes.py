@@ -182,7 +182,9 @@ def main() -> None:
             whole = "yes" if done == list(range(STEPS)) else f"no: {done}"
             once = "yes" if said.count("Recognised") == 1 else f"{said.count('Recognised')} times"
             after = str(begun[-1]) if len(begun) > 1 else ""
-            lines.append(f"| {what} | {after} | {apart(site.folder / run, site.folder / 'one'):.1e} | {whole} | {once} |")
+            lines.append(
+                f"| {what} | {after} | {apart(site.folder / run, site.folder / 'one'):.1e} | {whole} | {once} |"
+            )
             print(lines[-1], flush=True)
     text = "\n".join(["`python benchmarks/processes.py DATA`", "", *lines]) + "\n"
     RESULT.write_text(text, encoding="utf-8")
