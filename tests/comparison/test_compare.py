@@ -115,3 +115,28 @@ def test_what_cannot_be_compared_is_said_before_anything_is_trained(
     (tmp_path / "something.txt").write_text("else")
     with pytest.raises(ConfigError, match=r"out must be an empty folder or hold this comparison"):
         compare_tiny(tmp_path)
+
+
+def test_every_seed_draws_its_own_few_photographs_and_the_spread_is_over_draws(
+    compare_tiny: CompareTiny, tmp_path: Path
+) -> None:
+    found, _ = compare_tiny(tmp_path / "few", detectors="patchcore", seeds=2, shots=2)
+    (row,) = found.means
+    assert row["seeds"] == 2
+    assert row["image_auroc_sd"] is not None
+    drawn = []
+    for trial in next(iter(found.trials.values())):
+        images = json.loads((trial.run / "images.json").read_text(encoding="utf-8"))
+        assert json.loads((trial.run / "run.json").read_text(encoding="utf-8"))["shots_seed"] == trial.seed
+        drawn.append({name for own in images["training"].values() for name in own})
+    assert [len(names) for names in drawn] == [4, 4]
+    assert drawn[0] != drawn[1]
+    assert (found.facts["shots"], found.facts["trained_on"]) == (2, 4)
+    page = found.page.read_text(encoding="utf-8")
+    assert (
+        "Every detector was trained on 2 good photographs of each product, 4 in all, drawn anew by every seed" in page
+    )
+    with pytest.raises(
+        DataError, match=r"training\.shots = 9 good training images of every product, got pill_blister 5"
+    ):
+        compare_tiny(tmp_path / "many", detectors="patchcore", shots=9)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from muad.configuration.run_config import config_to_dict, parse_config
+from muad.configuration.run_config import RunConfig, config_to_dict, parse_config
 from muad.detectors import PatchCoreConfig
 from muad.encoders.packages import PACKAGED
 from muad.errors import ConfigError
@@ -44,6 +44,21 @@ def test_on_a_cpu_the_packaged_encoder_gets_the_size_of_its_table_of_positions(e
     if encoder == "muad-tiny":
         assert side == family.layout.patch_px * family.layout.position_grid
         assert adapt_config(catalog_of(100), torch.device("cpu"), ["detector.name=dinomaly"]) == config
+
+
+def test_length_share_and_memory_are_chosen_for_the_few_images_that_are_drawn() -> None:
+    def chosen(*settings: str) -> RunConfig:
+        return adapt_config(catalog_of(2000), torch.device("cpu"), settings)
+
+    few = chosen("detector.name=dinomaly", "training.shots=8")
+    assert (few.schedule.total_steps, few.training.calibration_share) == (300, 0.0)
+    assert chosen("detector.name=dinomaly").schedule.total_steps == 1000
+    assert chosen("training.shots=16").training.calibration_share == 0.2
+    memory = chosen("training.shots=8").detector
+    assert isinstance(memory, PatchCoreConfig)
+    assert memory.coreset_fraction == 1
+    assert chosen("training.shots=8", "detector.turns=[90, 180, 270]").detector.coreset_fraction < 0.5
+    assert "chosen for 8 good images of 1 category" in describe_choice(few, catalog_of(2000), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("setting", ["detector=5", "detector.encoder=dinov2", "detector.encoder.name=5", "schedule=2"])

@@ -178,3 +178,12 @@ def test_images_are_remembered_at_other_exposures_as_a_camera_takes_them(fit: Fi
     assert len(memory(tmp_path / "more")) == 3 * len(memory(tmp_path / "plain"))
     with pytest.raises(ConfigError, match=r"detector\.exposure_gains must be from 0\.1 to 10, got \[0\.0\]"):
         fit(tmp_path / "dark", "detector.exposure_gains=[0.0]")
+
+
+def test_images_are_remembered_turned_at_every_exposure(fit: Fit, tmp_path: Path) -> None:
+    fit(tmp_path / "plain", "detector.coreset_fraction=1")
+    settings = ("detector.coreset_fraction=1", "detector.turns=[90, 45.5]", "detector.exposure_gains=[0.8]")
+    fit(tmp_path / "turned", *settings)
+    assert len(memory(tmp_path / "turned")) == 6 * len(memory(tmp_path / "plain"))
+    with pytest.raises(ConfigError, match=r"detector\.turns must be above 0 and below 360, got \[0\.0\]"):
+        fit(tmp_path / "none", "detector.turns=[0.0]")

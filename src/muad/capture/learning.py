@@ -21,6 +21,7 @@ from muad.images.near_duplicates import Appearance, appearance, near_duplicate_g
 from muad.images.reading import read_image
 from muad.images.roi import InterestMasks
 from muad.runs.folder import read_images_config, read_run, write_text
+from muad.runs.images import not_set_aside
 
 if TYPE_CHECKING:
     from muad.images.reading import ValueRange
@@ -70,7 +71,8 @@ def learn_capture(
     if records is None:
         if "data" not in facts:
             raise DataError(f"run must say where its training images are, got {folder}, which does not. Name them.")
-        records = open_catalog(Path(facts["data"]), facts.get("layout", "auto")).select(split="train")
+        catalog = open_catalog(Path(facts["data"]), facts.get("layout", "auto"))
+        records = not_set_aside(folder, catalog.select(split="train"), catalog.root)
     images = read_images_config(folder)
     interest = None if images.roi_dir is None else InterestMasks(images.roi_dir)
     found: dict[str, Learned | None] = {}

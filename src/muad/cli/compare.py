@@ -22,6 +22,9 @@ def command(
     detectors: Annotated[str, typer.Option(help="Names with commas between them, or all.")] = "all",
     encoders: Annotated[str, typer.Option(help="Encoders to try, commas between them; else each detector's own.")] = "",
     seeds: Annotated[int, typer.Option(help="Trainings of each.", min=1)] = 3,
+    shots: Annotated[
+        int | None, typer.Option(help="Good images of each product; every seed draws its own.", min=1)
+    ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Time for all of it, e.g. 30m; shared among the detectors.")
     ] = None,
@@ -44,8 +47,9 @@ def command(
     try:
         with progress_bar() as update:
             found = compare(
-                data, out, detectors=detectors, encoders=encoders, seeds=seeds, budget=budget, choose=choose,
-                image_px=image_px, overrides=settings or [], layout=layout, device=device, progress=update, note=say,
+                data, out, detectors=detectors, encoders=encoders, seeds=seeds, shots=shots, budget=budget,
+                choose=choose, image_px=image_px, overrides=settings or [], layout=layout, device=device,
+                progress=update, note=say,
             )  # fmt: skip
     except KeyboardInterrupt:
         say(f"interrupted; what is finished is in {out / 'compare.html'}. The same command goes on.")

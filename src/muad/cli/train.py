@@ -20,6 +20,10 @@ def command(
     detector: Annotated[str | None, typer.Option(help="A detector, e.g. patchcore; see docs/detectors.md.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length; as --set schedule.total_steps=.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="As --set training.seed=.", min=0)] = None,
+    shots: Annotated[
+        int | None, typer.Option(help="Good images drawn of each product; as --set training.shots=.", min=1)
+    ] = None,
+    shots_seed: Annotated[int | None, typer.Option(help="Of that draw; as --set training.shots_seed=.", min=0)] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder name, e.g. dinov2-reg-base; a,b for both.")] = None,
     encoder_weights: Annotated[Path | None, typer.Option(help="Local file with the encoder's weights.")] = None,
     smallest_defect: Annotated[
@@ -47,6 +51,8 @@ def command(
     overrides += [] if detector is None else [f"detector.name={json.dumps(detector)}"]
     overrides += [] if steps is None else [f"schedule.total_steps={steps}"]
     overrides += [] if seed is None else [f"training.seed={seed}"]
+    overrides += [] if shots is None else [f"training.shots={shots}"]
+    overrides += [] if shots_seed is None else [f"training.shots_seed={shots_seed}"]
     if encoder is not None:
         names = [name.strip() for name in encoder.split(",")]
         one = f"detector.encoder.name={json.dumps(encoder)}"

@@ -87,6 +87,19 @@ class Protocol:
     image_px: int = 224
     settings: tuple[str, ...] = ()
 
+    @property
+    def shots(self) -> int:
+        """Good images of each category that every seed draws, of all detectors; 0 for all there are."""
+        asked = override({}, [setting for setting in self.settings if not _NAME.match(setting)])
+        shots = asked.get("training", {}).get("shots", 0)
+        return shots if isinstance(shots, int) else 0
+
+    @property
+    def trained_on(self) -> int:
+        """Good images there are to train on, those kept for calibration among them."""
+        records = self.catalog.select(split="train")
+        return self.shots * len({record.category for record in records}) or len(records)
+
     def of(self, detector: str) -> tuple[str, ...]:
         """The user's settings of a detector, in order."""
         own = []

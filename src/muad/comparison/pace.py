@@ -93,7 +93,7 @@ def measure_pace(entry: Entry, protocol: Protocol) -> Pace:
     images, categories, read_s = _read(detector, records, config.training.batch_size)
     mixed = resolve_precision(config.training.precision, str(protocol.device)) == "bf16-mixed"
     encode_s, features = _encoding(detector, images)
-    kept = features is not None and config.training.cache != "off"
+    kept = features is not None and config.training.cache != "off" and config.training.augmentation == "none"
     with torch.autocast(protocol.device.type, torch.bfloat16, enabled=mixed):
         step_s = _step(detector, config, images, categories, features) if isinstance(detector, SteppingDetector) else 0
     trained = set(detector.trainable_state())

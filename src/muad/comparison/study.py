@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muad._version import __version__
+from muad.calibration.shots import require_shots
 from muad.comparison.budget import LEAST_STEPS, Allowance, affordable, parse_budget
 from muad.comparison.division import Labelled, divide_labelled
 from muad.comparison.entries import Entry, Protocol, choose_entries, named_detectors
@@ -50,6 +51,7 @@ def compare(
     detectors: str | Iterable[str] = "all",
     encoders: str | Iterable[str] = (),
     seeds: int = 3,
+    shots: int | None = None,
     budget: str | float | None = None,
     choose: bool = False,
     image_px: int = 224,
@@ -70,6 +72,8 @@ def compare(
         detectors: Names, or a text with commas between them; `all` for every one.
         encoders: Frozen networks to try, each with every detector that can use it; none for each detector's own.
         seeds: Trainings of each.
+        shots: Good training images of each category; every seed draws its own, so that the spread over seeds is that
+            over draws. None for all there are.
         budget: Time for all of it, in seconds or such as `30m`; detectors that take steps share it. None for as long
             as each would take alone.
         choose: Set a third of the labelled images aside to choose by, and report the others.
@@ -88,7 +92,8 @@ def compare(
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
     """
     begun = time.perf_counter()
-    folder, settings = usable_folder(Path(out)), tuple(overrides)
+    folder = usable_folder(Path(out))
+    settings = (*overrides, *([] if shots is None else [f"training.shots={shots}"]))
     names = named_detectors(_names(detectors))
     for name, value, least, most in (("seeds", seeds, 1, 1000), ("image_px", image_px, 16, 4096)):
         if not least <= value <= most:
@@ -109,6 +114,8 @@ def compare(
         image_px=image_px,
         settings=settings,
     )
+    if protocol.shots:
+        require_shots(catalog.select(split="train"), protocol.shots)
     plan = open_plan(folder, _claim(protocol, names, seeds, budget_s, choose))
     study = _Study(protocol, plan, choose=choose, seeds=seeds, begun=begun, progress=progress, note=note)
     study.prepare(names)
@@ -145,7 +152,7 @@ class _Study:
         self.trials: dict[str, list[Trial]] = {}
         self.failures: dict[str, str] = {}
         self._labelled: Labelled | None = None
-        self._images = len(protocol.catalog.select(split="train"))
+        self._images = protocol.trained_on
         tested = len(protocol.catalog.select(split="test"))
         self.time = Allowance(
             plan, self.trials, self.failures, budget_s=self.budget_s, images=self._images, tested=tested, begun=begun
@@ -224,7 +231,7 @@ class _Study:
             entry, seed, steps, self.protocol, self._labelled_for, folder,
             frozen_bytes=self.plan.paces[entry.key].frozen_bytes,
             keep_maps=seed == 1,
-            like=next((trials[0].run for trials in self.trials.values() if trials), None),
+            like=self._like(seed),
             progress=lambda what, count, total, loss: self.progress(f"{what} ({one})", count, total, loss),
             note=_silent,
         )  # fmt: skip
@@ -237,6 +244,11 @@ class _Study:
             self.note(f"{one}: done in {duration(done.whole_s or 0)}{told}")
         self.account()
         self.write()
+
+    def _like(self, seed: int) -> Path | None:
+        """A finished run of the same photographs: of a few, those of the same seed alone are."""
+        done = (one for trials in self.trials.values() for one in trials)
+        return next((one.run for one in done if not self.protocol.shots or one.seed == seed), None)
 
     def _labelled_for(self, run: Path) -> Labelled:
         """Labelled images no run has seen: they divide the good images alike, so the first one tells for all."""
@@ -310,6 +322,7 @@ class _Study:
             "layout": catalog.layout,
             "categories": list(catalog.categories),
             "trained_on": self._images,
+            "shots": self.protocol.shots or None,
             "reported": {"good": sum(not one.is_anomalous for one in reported),
                          "defective": sum(one.is_anomalous for one in reported)},
             "choice": {"good": sum(not one.is_anomalous for one in choice),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from muad.capture.limits import CAPTURE_FILE
 from muad.comparison.judging import Judged, judge
 from muad.comparison.memory import watch_memory
+from muad.configuration.run_config import override
 from muad.errors import CheckpointError, DataError, MuadError
 from muad.metrics.report import Report
 from muad.recognition.products import FACTS_FILE, TENSORS_FILE
@@ -160,7 +161,8 @@ def run_trial(
         folder: Where it goes.
         frozen_bytes: What of the network is in no checkpoint.
         keep_maps: Whether small maps are kept for the page.
-        like: A run of the same photographs, whose products and capture need not be learned again.
+        like: A run of the same photographs, of a few the same draw, whose products and capture need not be learned
+            again.
         progress: Called with what is being done, how much is done, how much there is, and a loss or None.
         note: Called with sentences the user should see.
 
@@ -203,7 +205,10 @@ def _finished(
         for name in _OF_PHOTOGRAPHS:
             if (like / name).is_file() and not (run / name).is_file():
                 shutil.copyfile(like / name, run / name)
-    settings = [*entry.settings, f"training.seed={seed}", *([] if steps is None else [f"schedule.total_steps={steps}"])]
+    # Each seed draws its few images; a draw that the user fixed stays.
+    own_draw = [f"training.shots_seed={seed}"] if override({}, entry.settings).get("training", {}).get("shots") else []
+    settings = [*own_draw, *entry.settings, f"training.seed={seed}"]
+    settings += [*([] if steps is None else [f"schedule.total_steps={steps}"])]
     with watch_memory(protocol.device) as peak:
         train(
             catalog.root, run, overrides=settings, layout=catalog.layout, device=str(protocol.device),

@@ -10,7 +10,7 @@ from muad.configuration.run_config import RunConfig, config_to_dict, load_config
 
 _MOVES_NO_FIGURE = (
     *("published", "detector.encoder.weights", "training.image_cache_mib", "training.cache", "training.tensorboard"),
-    *("training.log_every_steps", "training.save_every_steps", "training.seed"),
+    *("training.log_every_steps", "training.save_every_steps", "training.seed", "training.shots_seed"),
 )
 
 

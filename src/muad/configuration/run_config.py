@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 import tomli_w
 from pydantic import Field, TypeAdapter, ValidationError
 
-from muad.detectors.base import DetectorConfig
+from muad.detectors.base import DetectorConfig, FittingDetector
 from muad.detectors.registry import detector_class, loadable_detectors
 from muad.encoders.encoder import EncoderConfig
 from muad.errors import MOST_STEPS, ConfigError
@@ -27,6 +27,7 @@ from muad.runs.faults import closest, explain
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Mode = Literal["multi_class", "per_category"]
 Cache = Literal["auto", "off", "memory", "disk"]
+Augmentation = Literal["none", "few_shot"]
 Recording = Literal["auto", "off", "graph", "compiled"]
 OptimizerKind = Literal["stable_adamw", "adamw", "adam", "sgd"]
 DEFAULT_DETECTOR = "dinomaly"
@@ -126,6 +127,11 @@ class TrainingConfig:
             the whole batch; batch norm sees a part at a time.
         ema_decay: Share that a step leaves of the running mean of weights that predicts; 0 to predict with the last
             weights.
+        shots: Good training images drawn of each category; the others are set aside, and nothing is done with them. 0
+            takes all.
+        shots_seed: Of that draw. One of eight images holds the one of four.
+        augmentation: `few_shot`: every step sees its images cropped, turned by a multiple of 90 degrees and mirrored at
+            random, as Dinomaly2 does with few photographs; features cannot be kept then.
         calibration_share: Part of each category's good images kept out of training, to set limits on: of few images up
             to a third, until there are the 19 that a limit at 5 % needs, and none of fewer than 10. 0 keeps none.
         seed: Initialisation, data order and noise are functions of it.
@@ -147,6 +153,9 @@ class TrainingConfig:
     batch_size: int = 16
     accumulate: int = 1
     ema_decay: float = 0.0
+    shots: int = 0
+    shots_seed: int = 1
+    augmentation: Augmentation = "none"
     calibration_share: float = 0.0
     seed: int = 1
     precision: Precision = "auto"
@@ -174,8 +183,16 @@ class TrainingConfig:
             raise ConfigError(f"training.image_cache_mib must be from 0 to 2^30, got {self.image_cache_mib}.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training.ema_decay must be from 0 to below 1, got {self.ema_decay}.")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"training.seed must be from 0 to below 2^63, got {self.seed}.")
+        for name in ("seed", "shots_seed"):
+            if not 0 <= getattr(self, name) < 2**63:
+                raise ConfigError(f"training.{name} must be from 0 to below 2^63, got {getattr(self, name)}.")
+        if not 0 <= self.shots <= 2**31:
+            raise ConfigError(f"training.shots must be from 0 to 2^31, got {self.shots}.")
+        if self.augmentation != "none" and self.cache in ("memory", "disk"):
+            raise ConfigError(
+                f"training.cache must be 'auto' or 'off' with training.augmentation, got {self.cache!r}: every step "
+                "sees its images otherwise, so no features of them can be kept."
+            )
 
 
 def _default_detector() -> DetectorConfig:
@@ -209,6 +226,22 @@ class RunConfig:
             raise ConfigError(
                 f"training.accumulate must be 1 with {reason}, got {self.training.accumulate}. Turn that off, or take "
                 "a smaller training.batch_size."
+            )
+        if self.training.augmentation != "none":
+            self._require_augmentable()
+
+    def _require_augmentable(self) -> None:
+        """Refuse an augmentation of images that are looked at once, or that do not keep their shape when turned."""
+        if issubclass(detector_class(self.detector.name), FittingDetector):
+            raise ConfigError(
+                f"training.augmentation must be 'none' for {self.detector.name}, which takes no steps, got "
+                f"{self.training.augmentation!r}. Of patchcore, detector.turns remembers turned photographs."
+            )
+        height, width = self.detector.crop_px
+        if height != width:
+            raise ConfigError(
+                f"detector.crop_px must be square with training.augmentation, which turns images by 90 degrees, got "
+                f"{height} x {width}."
             )
 
     @property

@@ -211,11 +211,13 @@ class FittingDetector(Detector):
         by_category: Whether `fit` is called once for each category, in order of their names, with a checkpoint after
             each from which an interrupted training goes on; else once for all images.
         exposure_gains: Factors on the brightness of every image at which it is shown once more.
+        turns: Angles in degrees by which every image is shown turned once more, at every brightness.
         memory_remedy: What to set where the memory for `fit` is not to be had, as a sentence.
     """
 
     by_category: bool = False
     exposure_gains: tuple[float, ...] = ()
+    turns: tuple[float, ...] = ()
     memory_remedy: ClassVar[str] = "Take a smaller detector.resize_px."
 
     def needed_bytes(self, images: int) -> int:  # noqa: ARG002

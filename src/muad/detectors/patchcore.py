@@ -82,6 +82,8 @@ class PatchCoreConfig(DetectorConfig):
             of so many it needs memory and time.
         exposure_gains: Factors on brightness at which every normal image is remembered as well, so that the score does
             not follow the light: such as [0.8, 1.25]. Each takes as long as a look at all images.
+        turns: Angles in degrees by which every normal image is remembered turned as well, at every exposure, for few
+            photographs of parts that lie in any direction: such as [90, 180, 270]. Each takes as long as a look too.
         most_patches: Largest number of patches remembered of each category, or of all together; 0 for no limit.
         reweight_neighbours: Over how many remembered patches around the nearest one the score is reweighted, as in the
             paper (9); 0 for none, as in the official code.
@@ -110,6 +112,7 @@ class PatchCoreConfig(DetectorConfig):
     coreset_projection: int = 64
     candidate_fraction: float = 1.0
     exposure_gains: tuple[float, ...] = ()
+    turns: tuple[float, ...] = ()
     most_patches: int = 0
     reweight_neighbours: int = 0
     precision: Literal["fp32", "auto"] = "fp32"
@@ -148,6 +151,9 @@ class PatchCoreConfig(DetectorConfig):
         gains = self.exposure_gains
         _require(len(gains) <= 16, "exposure_gains", "at most 16", len(gains))
         _require(all(0.1 <= gain <= 10 for gain in gains), "exposure_gains", "from 0.1 to 10", list(gains))
+        turns = self.turns
+        _require(len(turns) <= 35, "turns", "at most 35", len(turns))
+        _require(all(0 < turn < 360 for turn in turns), "turns", "above 0 and below 360", list(turns))
         _require(0 <= self.most_patches <= 10**9, "most_patches", "from 0 to 10^9", self.most_patches)
         neighbours = self.reweight_neighbours
         _require(0 <= neighbours <= 1000, "reweight_neighbours", "from 0 to 1000", neighbours)
@@ -196,6 +202,7 @@ class PatchCore(FittingDetector):
         self.config = config
         self.by_category = config.coreset_of == "category"
         self.exposure_gains = config.exposure_gains
+        self.turns = config.turns
         self.encoder = FeatureMaps([_with_stages(one) for one in config.side_by_side], config.crop_px, config.groups)
         self.fingerprint = self.encoder.fingerprint
         self.preprocessing = Preprocessing(
@@ -258,7 +265,8 @@ class PatchCore(FittingDetector):
     def needed_bytes(self, images: int) -> int:
         """Memory for the patches among which a coreset of that many images is chosen, and for the memory itself."""
         config, (rows, columns), width = self.config, self.grid, self.memory.shape[1]
-        found = images * (1 + len(config.exposure_gains)) * self.preprocessing.count * rows * columns
+        looks = (1 + len(config.exposure_gains)) * (1 + len(config.turns))
+        found = images * looks * self.preprocessing.count * rows * columns
         kept = config.coreset_fraction * found
         kept = min(kept, config.most_patches) if config.most_patches else kept
         projected = min(config.coreset_projection or width, width)

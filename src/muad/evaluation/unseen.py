@@ -72,6 +72,8 @@ def select_unseen(
     if known is None:
         note = "this run does not remember what it was trained on: whether it has seen these images is not known"
         return Unseen(records=testing, seen=Seen(checked=False), notes=(note,))
+    aside = _set_aside(known, testing)
+    testing = tuple(record for record in testing if record not in aside)
     added = _added(known, catalog)
     kinds = _kinds(known, [*testing, *added], progress)
     pairs = list(zip(testing, kinds, strict=False))
@@ -95,14 +97,25 @@ def select_unseen(
         )
     if not records:
         raise DataError(
-            f"data must hold test images the run has not seen, got {_counts(trained, calibrated)} and no other. "
+            f"data must hold test images the run has not seen, got {_counts(trained, calibrated, len(aside))} and no "
+            "other. "
             f"{_MORE_GOOD}"
         )
+    told = [
+        f"left out of the test images: {counted(len(aside), 'good image')} that this run of few photographs set aside, "
+        "since they belong together with what it drew from"
+    ]
     return Unseen(
         records=tuple(dataclasses.replace(record, split="test") for record in records),
         seen=seen,
-        notes=tuple(_sentences(testing, records, fresh, trained, calibrated)),
+        notes=(*(told if aside else ()), *_sentences(testing, records, fresh, trained, calibrated)),
     )
+
+
+def _set_aside(known: RunImages, records: Sequence[Record]) -> frozenset[Record]:
+    """Those on the training side of a run of few images: what shows the same part as one of these is among them."""
+    digests = known.set_aside_digests
+    return frozenset(record for record in records if digests and file_digest(record.path) in digests)
 
 
 def _added(known: RunImages, catalog: Catalog) -> list[Record]:
@@ -149,10 +162,11 @@ def _sentences(
     return notes
 
 
-def _counts(trained: int, calibrated: int) -> str:
+def _counts(trained: int, calibrated: int, aside: int = 0) -> str:
     parts = [
         f"{counted(count, 'image')} it was {kind}"
         for count, kind in ((trained, _TRAINED), (calibrated, _CALIBRATED))
         if count
     ]
+    parts += [f"{counted(aside, 'image')} it set aside"] if aside else []
     return " and ".join(parts)

@@ -19,6 +19,7 @@ from muad.images.reading import read_image
 from muad.recognition.appearance import COPIES, Appearance, copies_of
 from muad.recognition.products import FACTS_FILE, UNKNOWN_RATE, Products, Recognition, is_outdated, read_facts
 from muad.runs.folder import read_images_config, read_run
+from muad.runs.images import not_set_aside
 from muad.types import DeviceName
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def learn_products(
     if records is None and not facts.get("data"):
         raise DataError(f"records must be given for a run that does not know its training images, got {folder}.")
     if records is None:
-        records = open_catalog(Path(facts["data"]), facts["layout"]).select(split="train")
+        catalog = open_catalog(Path(facts["data"]), facts["layout"])
+        records = not_set_aside(folder, catalog.select(split="train"), catalog.root)
     encoder: ProductEncoder = bench("encoders.product_encoder").product_encoder(device)
     chosen = [record for record in records if record.category in categories]
     seen = look_at(chosen, encoder, read_images_config(folder).value_range)

@@ -4,13 +4,15 @@
      "training":    {"screw": {"screw/train/good/000.jpg": "digest", …}, …},
      "calibration": {"screw": {"screw/train/good/003.jpg": "digest", …}, …},
      "alike":       {"screw": [["screw/train/good/003.jpg", "screw/train/good/017.jpg"], …], …},
+     "set_aside":   {"screw": {"screw/train/good/005.jpg": "digest", …}, …},
      "calibrated":  {"screw": {"/elsewhere/good/1.jpg": "digest", …}, …},
      "pixels":      {"digest of a file": "digest of its pixels", …}}
 
 Names are taken from the data set's folder, so that it may move; digests are of the files, so that a copy of a training
 image is known wherever it comes from, and of their pixels, so that it is known in another format too. `alike` are those
-kept for calibration that show the same picture or object, and count once; `calibrated` are images of elsewhere that
-limits were set on. Runs of older releases have no such file, or not all of it.
+kept for calibration that show the same picture or object, and count once; `set_aside` are good images that were not
+drawn for a run of few, with which nothing is done; `calibrated` are images of elsewhere that limits were set on. Runs
+of older releases have no such file, or not all of it.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ class RunImages:
         calibration: The same of the images kept out of training.
         alike: By category, names of those kept out that show the same, in groups; None where an older release chose
             them, which did not say.
+        set_aside: The same of good images that were not drawn where only a few were to be.
         calibrated: By category, digest by path of images of elsewhere that limits were set on.
         pixels: Digest of the pixels by that of the file; empty where there were too many files to decode.
     """
@@ -59,6 +62,7 @@ class RunImages:
     training: Digests
     calibration: Digests
     alike: Mapping[str, Sequence[Sequence[str]]] | None = None
+    set_aside: Digests = field(default_factory=dict)
     calibrated: Digests = field(default_factory=dict)
     pixels: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,9 +82,19 @@ class RunImages:
         return frozenset(name for names in self.calibration.values() for name in names)
 
     @property
+    def set_aside_names(self) -> frozenset[str]:
+        """Names of all images set aside."""
+        return frozenset(name for names in self.set_aside.values() for name in names)
+
+    @property
     def names(self) -> frozenset[str]:
         """Names of all images of the data set that the run has to do with."""
-        return self.calibration_names | self.training_names
+        return self.calibration_names | self.training_names | self.set_aside_names
+
+    @property
+    def set_aside_digests(self) -> frozenset[str]:
+        """Digests of the files that were set aside."""
+        return _all(self.set_aside)
 
     @property
     def training_digests(self) -> frozenset[str]:
@@ -99,6 +113,7 @@ def images_of(
     training: Iterable[Record],
     calibration: Iterable[Record],
     alike: Iterable[Sequence[Record]] = (),
+    set_aside: Iterable[Record] = (),
 ) -> RunImages:
     """The images of a run that begins; their files are read."""
     trained, kept = tuple(training), tuple(calibration)
@@ -111,6 +126,7 @@ def images_of(
         training=_digests(trained, data),
         calibration=_digests(kept, data),
         alike=groups,
+        set_aside=_digests(set_aside, data),
     )
     paths = {record.path for record in (*trained, *kept)}
     return replace(found, pixels=_pixels(paths)) if sum(map(_size, paths)) <= _PIXELS_UP_TO else found
@@ -148,6 +164,7 @@ def write_run_images(run: Path, images: RunImages) -> None:
         "training": images.training,
         "calibration": images.calibration,
         **({} if images.alike is None else {"alike": images.alike}),
+        **({"set_aside": images.set_aside} if images.set_aside else {}),
         **({"calibrated": images.calibrated} if images.calibrated else {}),
         **({"pixels": images.pixels} if images.pixels else {}),
     }
@@ -174,9 +191,26 @@ def read_run_images(run: Path) -> RunImages | None:
         training=facts.training,
         calibration=facts.calibration,
         alike=facts.alike,
+        set_aside=facts.set_aside,
         calibrated=facts.calibrated,
         pixels=facts.pixels,
     )
+
+
+def not_set_aside(run: Path, records: Iterable[Record], data: Path) -> list[Record]:
+    """Records of a run's data set without those it set aside; all of them where it remembers none.
+
+    Args:
+        run: Run folder.
+        records: Of the data set.
+        data: Folder of the data set, or its manifest; names are taken from it.
+
+    Raises:
+        CheckpointError: What the run remembers cannot be read.
+    """
+    known = read_run_images(run)
+    aside = frozenset[str]() if known is None else known.set_aside_names
+    return [record for record in records if not aside or relative_name(record.path, data) not in aside]
 
 
 def run_images_of(run: Path) -> RunImages | None:

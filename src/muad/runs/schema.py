@@ -77,6 +77,8 @@ class RunFacts:
     layout: str | None = None
     data_hash: str | None = None
     seed: Whole | None = None
+    shots: Count | None = None
+    shots_seed: Count | None = None
     created: str | None = None
     processes: Count | None = None
     threads: Count | None = None
@@ -140,6 +142,7 @@ class ImagesFacts:
     training: Digests
     calibration: Digests
     alike: Mapping[str, tuple[tuple[str, ...], ...]] | None = None
+    set_aside: Digests = field(default_factory=dict)
     calibrated: Digests = field(default_factory=dict)
     pixels: Mapping[str, str] = field(default_factory=dict)
 

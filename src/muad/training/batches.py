@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 
 from muad.detectors.types import Batch
 from muad.errors import DataError
+from muad.images.augmentation import random_look, turned
 from muad.images.loading import ViewCache, read_ahead
 from muad.training.feature_cache import FeatureCache, prepare_features
 from muad.training.sampling import batch_indices, image_seed, share_of
@@ -58,15 +61,19 @@ def training_batches(
     training, steps = config.training, range(start, config.schedule.total_steps)
     if not steps:
         return
+    augmented = training.augmentation != "none"
     positions = share_of(fabric.global_rank, fabric.world_size, training.batch_size, training.accumulate)
-    views, shown = detector.preprocessing.count, range(len(records)) if order is None else order
-    uncached = TrainingReader(records, ViewCache(detector.preprocessing, 0), note, training.skip_bad)
+    preprocessing = detector.preprocessing
+    views, shown = preprocessing.count, range(len(records)) if order is None else order
+    uncached = TrainingReader(records, ViewCache(preprocessing, 0), note, training.skip_bad)
+    if augmented and fabric.is_global_zero and detector.encoding:
+        note("features are not kept: every step sees its images cropped, turned and mirrored otherwise")
     features = prepare_features(
         detector,
         records,
         lambda index: uncached.read(index)[0],
         fabric,
-        mode=training.cache,
+        mode="off" if augmented else training.cache,
         batch_size=training.batch_size,
         looks=len(steps) * training.batch_size,
         progress=lambda done, total: progress("encode", done, total, None),
@@ -78,23 +85,27 @@ def training_batches(
         indices = batch_indices(step, count=count, batch_size=training.batch_size, seed=training.seed)
         return [shown[index // views] * views + index % views for index in indices[positions.start : positions.stop]]
 
-    plan = (drawn(step) for step in steps)
+    def seeds(step: int) -> tuple[int, ...]:
+        return tuple(image_seed(training.seed, step, position) for position in positions)
+
     if features is None:
-        cache = ViewCache(detector.preprocessing, training.image_cache_mib * 2**20)
+        taken = preprocessing if not augmented else replace(preprocessing, crop_px=preprocessing.resize_px)
+        cache = ViewCache(taken, training.image_cache_mib * 2**20)
         reader = TrainingReader(records, cache, note, training.skip_bad)
-        made = _from_images(reader, detector, fabric, plan, len(positions))
+        looks = (tuple(zip(drawn(step), seeds(step), strict=True)) for step in steps)
+        made = _from_images(reader, detector, fabric, looks, len(positions), augmented=augmented)
     else:
-        made = _from_features(features, records, detector, fabric, plan)
+        made = _from_features(features, records, detector, fabric, (drawn(step) for step in steps))
     with closing(made):
         for step, batch in zip(steps, made, strict=True):
-            batch.seeds = tuple(image_seed(training.seed, step, position) for position in positions)
+            batch.seeds = seeds(step)
             yield step, batch
 
 
 def look_through(
     records: Sequence[Record], detector: FittingDetector, training: TrainingConfig, *, progress: Progress, note: Notice
 ) -> Generator[Batch, None, None]:
-    """Each image once, and again at every exposure the detector asks for, in order, encoded as it predicts.
+    """Each image once, and again at every turn and exposure the detector asks for, in order, encoded as it predicts.
 
     What is unreadable may be left out.
 
@@ -128,8 +139,9 @@ def look_through(
             if kept:
                 taken_in = np.concatenate([found for _, found in kept])
                 categories = tuple(record.category for record, _ in kept for _ in range(views))
-                for gain in (1.0, *detector.exposure_gains):
-                    shown = torch.from_numpy(detector.preprocessing.normalise(exposed(taken_in, gain)))
+                for turn, gain in product((0.0, *detector.turns), (1.0, *detector.exposure_gains)):
+                    looked_at = exposed(turned(taken_in, turn), gain)
+                    shown = torch.from_numpy(detector.preprocessing.normalise(looked_at))
                     shown = shown.to(detector.device)
                     features = detector.encode(shown)
                     none = shown if features is None else shown[:0]
@@ -179,16 +191,24 @@ class TrainingReader:
 
 
 def _from_images(
-    reader: TrainingReader, detector: Detector, fabric: Fabric, plan: Iterator[list[int]], size: int
+    reader: TrainingReader,
+    detector: Detector,
+    fabric: Fabric,
+    looks: Iterator[tuple[tuple[int, int], ...]],
+    size: int,
+    *,
+    augmented: bool,
 ) -> Generator[Batch, None, None]:
-    """Batches without seeds from image files, decoded ahead by threads."""
-    count = detector.preprocessing.count
+    """Batches without seeds from image files, decoded, and augmented by each look's own seed, ahead by threads."""
+    count, crop_px = detector.preprocessing.count, detector.preprocessing.crop_px
 
-    def read(index: int) -> tuple[np.ndarray, Record]:
+    def read(look: tuple[int, int]) -> tuple[np.ndarray, Record]:
+        index, seed = look
         views, record = reader.read(index // count)
-        return views[index % count], record
+        view = views[index % count]
+        return random_look(view, crop_px, seed) if augmented else view, record
 
-    flat = (index for indices in plan for index in indices)
+    flat = (look for of_a_step in looks for look in of_a_step)
     with closing(read_ahead(read, flat, ahead=2 * size)) as images:
         for first in images:
             drawn = [first, *(next(images) for _ in range(size - 1))]

@@ -60,15 +60,24 @@ def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, An
     steps = _asked_for(asked, "schedule.total_steps")
     length = steps if isinstance(steps, int) and steps > 0 else None
     name = _asked_for(asked, "detector.name")
+    counts = trained_counts(catalog, _asked_for(asked, "training.shots"))
     if name in (None, "patchcore") and _suits_memory(asked):
-        return _memory(catalog)
+        return _memory(counts, _asked_for(asked, "detector.turns"))
     if name == "diffusion_ad":
-        return _diffusion_ad(catalog, device, length)
+        return _diffusion_ad(counts, device, length)
     if name not in (None, "dinomaly"):
-        return _suggested(name, catalog, device, length)
+        return _suggested(name, counts, device, length)
     packaged = _asked_for(asked, "detector.encoder.name") in (None, EncoderConfig().name)
     cpu_px = _PACKAGED_CPU_PX if packaged else _CPU_PX
-    return _dinomaly(catalog, device, cpu_px, length)
+    return _dinomaly(counts, device, cpu_px, length)
+
+
+def trained_counts(catalog: Catalog, shots: object) -> Counter[str]:
+    """Good images of each category that a run trains on or keeps: all, or so many of each where a few are drawn."""
+    counts = Counter(record.category for record in catalog.select(split="train"))
+    if isinstance(shots, int) and shots > 0:
+        return Counter({name: min(count, shots) for name, count in counts.items()})
+    return counts
 
 
 def adapt_config(catalog: Catalog, device: torch.device, overrides: Iterable[str]) -> RunConfig:
@@ -93,13 +102,13 @@ def _suits_memory(asked: Mapping[str, Any]) -> bool:
     return set(detector) <= {entry.name for entry in dataclasses.fields(PatchCoreConfig)} - {"encoder"}
 
 
-def _memory(catalog: Catalog) -> RunConfig:
+def _memory(counts: Counter[str], asked_turns: object) -> RunConfig:
     """PatchCore on the encoders that need no network; on the one in the package where the others are not installed."""
-    records = catalog.select(split="train")
-    categories = max(1, len({record.category for record in records}))
+    categories = max(1, len(counts))
     side = (_MEMORY_PX, _MEMORY_PX)
     patch_px = EncoderConfig().family().patch_px
-    places = max(1, len(records) * (side[0] // patch_px) * (side[1] // patch_px))
+    looks = 1 + (len(asked_turns) if isinstance(asked_turns, list) else 0)
+    places = max(1, counts.total() * looks * (side[0] // patch_px) * (side[1] // patch_px))
     share = min(1.0, _CANDIDATES * categories / places)
     detector = PatchCoreConfig(
         encoders=_SIDE_BY_SIDE if is_installed(_SIDE_BY_SIDE[1]) else (_SIDE_BY_SIDE[0],),
@@ -111,16 +120,16 @@ def _memory(catalog: Catalog) -> RunConfig:
         most_patches=max(1, _REMEMBERED // categories),
         precision="auto",
     )
-    return RunConfig(detector=detector, training=TrainingConfig(calibration_share=_share(catalog)))
+    return RunConfig(detector=detector, training=TrainingConfig(calibration_share=_share(counts)))
 
 
-def _dinomaly(catalog: Catalog, device: torch.device, cpu_px: int, total_steps: int | None) -> RunConfig:
+def _dinomaly(counts: Counter[str], device: torch.device, cpu_px: int, total_steps: int | None) -> RunConfig:
     """Dinomaly as published, but for what inspection wants otherwise.
 
     Unlike the published recipes it crops nothing away, so that a defect at the rim of a photograph is seen, samples the
     map where the patches are, and keeps the attention's normaliser from vanishing.
     """
-    images = len(catalog.select(split="train"))
+    images = counts.total()
     side = _GPU_PX if device.type == "cuda" else cpu_px
     # The authors show each image about 44 times (MVTec AD, 10,000 steps); small sets need fewer looks than steps.
     longest = 10_000 if device.type == "cuda" else 1_000
@@ -134,11 +143,11 @@ def _dinomaly(catalog: Catalog, device: torch.device, cpu_px: int, total_steps: 
             easy_ramp_steps=max(1, total_steps // 10),
         ),
         schedule=ScheduleConfig(total_steps=total_steps, warmup_steps=min(100, total_steps // 10)),
-        training=TrainingConfig(save_every_steps=max(50, total_steps // 10), calibration_share=_share(catalog)),
+        training=TrainingConfig(save_every_steps=max(50, total_steps // 10), calibration_share=_share(counts)),
     )
 
 
-def _diffusion_ad(catalog: Catalog, device: torch.device, total_steps: int | None) -> RunConfig:
+def _diffusion_ad(counts: Counter[str], device: torch.device, total_steps: int | None) -> RunConfig:
     """One detector per category, as published: in the authors' size on a GPU, elsewhere in one of some minutes."""
     if device.type == "cuda":
         total_steps = total_steps or 10_000
@@ -158,21 +167,20 @@ def _diffusion_ad(catalog: Catalog, device: torch.device, total_steps: int | Non
         optim = OptimConfig(lr=1e-3, weight_decay=0.0, clip_norm=1.0)
         schedule = ScheduleConfig(total_steps=total_steps, warmup_steps=total_steps // 25, final_lr=1e-5)
         batch_size = 4
-    mode: Mode = "per_category" if len(catalog.categories) > 1 else "multi_class"
+    mode: Mode = "per_category" if len(counts) > 1 else "multi_class"
     training = TrainingConfig(
         mode=mode,
         batch_size=batch_size,
         save_every_steps=max(50, total_steps // 10),
-        calibration_share=_share(catalog),
+        calibration_share=_share(counts),
     )
     return RunConfig(detector=detector, optim=optim, schedule=schedule, training=training)
 
 
-def _suggested(name: object, catalog: Catalog, device: torch.device, total_steps: int | None) -> RunConfig:
+def _suggested(name: object, counts: Counter[str], device: torch.device, total_steps: int | None) -> RunConfig:
     """What a detector itself suggests for as many images, with what suits any of them."""
-    images = len(catalog.select(split="train"))
-    own = detector_class(name).settings.suggest(images, device.type)
-    values: dict[str, dict[str, Any]] = {"detector": {"name": name}, "training": {"calibration_share": _share(catalog)}}
+    own = detector_class(name).settings.suggest(counts.total(), device.type)
+    values: dict[str, dict[str, Any]] = {"detector": {"name": name}, "training": {"calibration_share": _share(counts)}}
     for table, settings in own.items():
         values[table] = {**values.get(table, {}), **settings}
     if total_steps is not None:
@@ -192,16 +200,15 @@ def _asked_for(asked: Mapping[str, Any], name: str) -> object:
     return value
 
 
-def _share(catalog: Catalog) -> float:
+def _share(counts: Counter[str]) -> float:
     """A share for calibration where at least one category has enough images to give it."""
-    counts = Counter(record.category for record in catalog.select(split="train"))
     return _SHARE if max(counts.values(), default=0) >= LEAST_IMAGES else 0.0
 
 
 def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -> str:
     """One sentence that says what was chosen, and for what, after the user's own settings."""
     cores = f" with {os.cpu_count()} cores" if device.type == "cpu" else ""
-    images, categories = len(catalog.select(split="train")), len(catalog.categories)
+    images, categories = trained_counts(catalog, config.training.shots).total(), len(catalog.categories)
     detector = config.detector
     height, width = detector.crop_px
     cropped = "nothing cropped" if detector.crop_px == detector.resize_px else "cropped"

@@ -231,7 +231,7 @@ def _train(
         manifest,
         out,
         recipe=recipe,
-        overrides=["training.calibration_share=0", "training.skip_bad=true"],
+        overrides=["training.calibration_share=0", "training.shots=0", "training.skip_bad=true"],
         device=device,
         resume=True,
         progress=progress,

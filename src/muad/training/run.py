@@ -130,7 +130,8 @@ def train(
         sized = sized_for(usual, photo_size(records), smallest_defect, field_of_view)
         settings, sentences = (*settings, *sized.settings), [*sentences, sized.sentence]
     config = _run_config(run_dir, catalog, recipe, settings, device, resume, sentences.append)
-    config = settle_categories(settle_images(config, records, sentences.append), records)
+    if not config.training.shots:
+        config = settle_categories(settle_images(config, records, sentences.append), records)
     per_category = config.training.mode == "per_category"
     folders = {name: category_folder(run_dir, name) for name in _count(records)} if per_category else {}
     fabric = launch(config.training.precision, device=device, devices=devices, nodes=nodes)
@@ -144,6 +145,9 @@ def train(
         records, kept = run_records(
             config, catalog, run_dir, fabric, resumed=_holds_work(run_dir), progress=progress, note=note
         )
+        known = (*records, *kept) if config.training.shots else catalog.select(split="train")
+        if config.training.shots:  # nothing is asked of those set aside
+            config = settle_categories(settle_images(config, known, note if fabric.is_global_zero else _silent), known)
         facts = {
             "mode": config.training.mode,
             "categories": _count(records),
@@ -155,6 +159,8 @@ def train(
             "changed_settings": changed_settings(config, recipe),
             "patch_px": config.patch_px,
             "seed": config.training.seed,
+            "shots": config.training.shots or None,
+            "shots_seed": config.training.shots_seed if config.training.shots else None,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "processes": fabric.world_size,
             "precision": resolve_precision(config.training.precision, device),
@@ -164,8 +170,8 @@ def train(
             _train_each(config, catalog, records, run_dir, folders, fabric, facts, progress, note)
         else:
             _train_one(config, records, run_dir, fabric, facts, progress, note)
-    _learn_products(run_dir, catalog, fabric, note)
-    _learn_capture(run_dir, catalog, fabric, note)
+    _learn_products(run_dir, known, fabric, note)
+    _learn_capture(run_dir, known, fabric, note)
     calibrate_trained(run_dir, fabric, device=device, progress=progress, note=note)
     return config
 
@@ -330,18 +336,18 @@ def _finish(run_dir: Path, config: RunConfig, facts: dict[str, Any], made: dict[
     fabric.barrier()
 
 
-def _learn_products(run_dir: Path, catalog: Catalog, fabric: Fabric, note: Notice) -> None:
+def _learn_products(run_dir: Path, records: Sequence[Record], fabric: Fabric, note: Notice) -> None:
     """Learn to recognise the categories, unless that was done before the run was resumed."""
     # The encoder that recognises has seen none of the images, so those kept for calibration may be remembered too.
     if fabric.is_global_zero and not has_products(run_dir):
-        learn_products(run_dir, catalog.select(split="train"), device=str(fabric.device), note=note)
+        learn_products(run_dir, records, device=str(fabric.device), note=note)
     fabric.barrier()
 
 
-def _learn_capture(run_dir: Path, catalog: Catalog, fabric: Fabric, note: Notice) -> None:
+def _learn_capture(run_dir: Path, records: Sequence[Record], fabric: Fabric, note: Notice) -> None:
     """Learn how photographs are taken, unless that was done before the run was resumed."""
     if fabric.is_global_zero and not has_capture(run_dir):
-        learn_capture(run_dir, catalog.select(split="train"), note=note)
+        learn_capture(run_dir, records, note=note)
     fabric.barrier()
 
 
