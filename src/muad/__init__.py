@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from muad.checking import check_data
     from muad.checkpoints.official import import_official
     from muad.comparison import compare
+    from muad.conditions.study import evaluate_conditions
     from muad.configuration.run_config import RunConfig, load_config
     from muad.datasets.index import open_catalog
     from muad.errors import MuadError
@@ -44,6 +45,7 @@ _HOMES = {
     "check_data": "muad.checking",
     "compare": "muad.comparison",
     "evaluate": "muad.evaluation.evaluate",
+    "evaluate_conditions": "muad.conditions.study",
     "export": "muad.bundling.export",
     "import_official": "muad.checkpoints.official",
     "learn_capture": "muad.capture.learning",
@@ -66,6 +68,7 @@ __all__ = [
     "check_data",
     "compare",
     "evaluate",
+    "evaluate_conditions",
     "export",
     "import_official",
     "learn_capture",

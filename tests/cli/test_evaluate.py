@@ -151,3 +151,31 @@ def test_images_the_run_was_trained_on_are_left_out_or_refused(
     ran = muad("evaluate", run, data, "--device", "cpu")
     assert ran.code == 0
     assert "1 image it was trained on; " in ran.err
+
+
+def test_conditions_are_a_table_json_a_page_and_files(muad: Callable[..., Any], run: Path, tiny_data: Path) -> None:
+    how = ("--condition", "light=1.2", "--images", 1, "--device", "cpu")
+    done = muad("evaluate", run, tiny_data, *how)
+    assert done.code == 0, done.err
+    rows = [line.split() for line in done.out.splitlines() if line.strip()]
+    assert [row[:2] for row in rows[2:]][-1] == ["light=1.2", "printed_board"]
+    assert "4 good and 4 defective" not in done.err
+    assert "2 good and 2 defective images of 18 (seed 0)" in done.err
+    assert "no limits: run muad calibrate" in done.err
+    assert not (run / "evaluation.json").exists()
+    told = muad("evaluate", run, tiny_data, *how, "--json")
+    assert json.loads(told.out) == json.loads((run / "conditions" / "conditions.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--images", 3), "images must be left out without conditions, got 3. Add --conditions."),
+        (("--seed", 0), "seed must be left out without conditions, got 0. Add --conditions."),
+        (("--condition", "fog"), "condition must be one of light, temperature"),
+    ],
+)
+def test_options_of_conditions_are_told_where_they_cannot_be(
+    arguments: tuple[str, ...], told: str, muad: Callable[..., Any], run: Path, tiny_data: Path
+) -> None:
+    assert told in muad("evaluate", run, tiny_data, *arguments).error

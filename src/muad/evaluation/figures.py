@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 OnScores = Callable[[Sequence["Record"], np.ndarray], None]
+Change = Callable[["Record", np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ def evaluate_detector(
     batch_size: int = 16,
     progress: Progress | None = None,
     on_scores: OnScores | None = None,
+    change: Change | None = None,
 ) -> Report:
     """Metrics of every category in the test records and their mean.
 
@@ -108,6 +110,8 @@ def evaluate_detector(
         batch_size: Images per forward pass.
         progress: Called with images done and in all.
         on_scores: Called with the records of each category and their scores.
+        change: Makes of a photograph and its mask those to evaluate on; called by several threads. None for as they
+            are.
 
     Raises:
         ConfigError: Unknown protocol.
@@ -127,7 +131,7 @@ def evaluate_detector(
         known = np.array([not record.is_anomalous or record.mask_path is not None for record in chosen])
         scores: list[float] = []
         with MapCollection(detector.expand_grids, partial=not detector.preprocessing.is_plain) as kept:
-            for images, image_masks in _batches(chosen, detector.preprocessing, batch_size):
+            for images, image_masks in _batches(chosen, detector.preprocessing, batch_size, change):
                 prediction = _predict(detector, images, batch_size)
                 maps, grids = prediction.maps, prediction.grids
                 rows = known[len(scores) : len(scores) + len(images)]
@@ -211,7 +215,7 @@ def _with_something_to_find(
 
 
 def _batches(
-    records: Sequence[Record], preprocessing: Preprocessing, batch_size: int
+    records: Sequence[Record], preprocessing: Preprocessing, batch_size: int, change: Change | None
 ) -> Iterator[tuple[list[ImageViews], UInt8[np.ndarray, "b H W"]]]:
     """Images with their masks: of the view, or of the whole image at the size of a view."""
     size = preprocessing.crop_px
@@ -219,6 +223,8 @@ def _batches(
 
     def read(record: Record) -> tuple[ImageViews, np.ndarray]:
         image, mask = read_pair(record, preprocessing.value_range)
+        if change is not None:
+            image, mask = change(record, image, mask)
         views = view_image(preprocessing, image, f"image {record.path}", record.category)
         return views, np.zeros(size, np.uint8) if mask is None else framing.view(mask)
 

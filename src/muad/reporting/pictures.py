@@ -61,7 +61,18 @@ def finding_pair(
         anomaly_map: What the detector found, in the photograph's own pixels.
         scale: Map values drawn as nothing and as fully anomalous.
     """
-    small, overlay = _shrunk(image), _shrunk(draw_overlay(image, anomaly_map, scale))
+    drawn = (outlined(image, mask), outlined(draw_overlay(image, anomaly_map, scale), mask))
+    return data_uri(drawn[0]), data_uri(drawn[1])
+
+
+def outlined(image: UInt8[np.ndarray, "H W 3"], mask: UInt8[np.ndarray, "H W"] | None) -> UInt8[np.ndarray, "h w 3"]:
+    """A photograph, made small, with its true defects outlined.
+
+    Args:
+        image: The photograph.
+        mask: Its ground truth, if there is one.
+    """
+    small = _shrunk(image)
     if mask is not None:
         size = (small.shape[1], small.shape[0])
         # Any trace of a defect counts, so that the smallest keeps its outline.
@@ -69,10 +80,9 @@ def finding_pair(
         outlines, _ = cv2.findContours(
             cv2.dilate(reduced.astype(np.uint8), np.ones((5, 5), np.uint8)), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
         )
-        for picture in (small, overlay):
-            cv2.drawContours(picture, outlines, -1, _RIM, 3)
-            cv2.drawContours(picture, outlines, -1, _OUTLINE, 1)
-    return data_uri(small), data_uri(overlay)
+        cv2.drawContours(small, outlines, -1, _RIM, 3)
+        cv2.drawContours(small, outlines, -1, _OUTLINE, 1)
+    return small
 
 
 def data_uri(picture: UInt8[np.ndarray, "H W 3"]) -> str:
