@@ -14,6 +14,7 @@ from PIL import Image
 from muad import Photograph, Predictor, calibrate, evaluate, evaluate_conditions, open_catalog
 from muad.conditions.condition import Condition
 from muad.conditions.outcome import ConditionsReport, ImageOutcome, count
+from muad.conditions.store import read_finished
 from muad.conditions.study import choose_records
 from muad.conditions.worst import choose_worst
 from muad.datasets.content_hash import relative_name
@@ -38,8 +39,12 @@ def limited(tiny_run: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFa
     return Path(run)
 
 
+BEFORE: dict[Path, bytes] = {}
+
+
 @pytest.fixture(scope="module")
 def found(limited: Path, tiny_data: Path) -> ConditionsReport:
+    BEFORE.update({path: path.read_bytes() for path in limited.rglob("*") if path.is_file()})
     return evaluate_conditions(limited, tiny_data, conditions=ASKED, device="cpu")
 
 
@@ -69,10 +74,10 @@ def test_scores_warnings_and_verdicts_are_those_of_the_predictor_on_the_changed_
         assert (said.verdict == "pass") == passes
 
 
-def test_no_limit_and_no_other_file_of_the_run_is_touched(limited: Path, tiny_data: Path, tmp_path: Path) -> None:
-    before = {path: path.read_bytes() for path in limited.rglob("*") if path.is_file()}
-    evaluate_conditions(limited, tiny_data, out=tmp_path, conditions=["jpeg"], most_images=1, device="cpu")
-    assert {path: path.read_bytes() for path in limited.rglob("*") if path.is_file()} == before
+def test_no_limit_and_no_other_file_of_the_run_is_touched(found: ConditionsReport, limited: Path) -> None:
+    now = {path for path in limited.rglob("*") if path.is_file() and found.folder not in path.parents}
+    assert now == set(BEFORE)
+    assert all(path.read_bytes() == content for path, content in BEFORE.items())
 
 
 def test_page_table_json_and_pictures_say_what_was_found(found: ConditionsReport) -> None:
@@ -95,60 +100,64 @@ def test_page_table_json_and_pictures_say_what_was_found(found: ConditionsReport
     assert "1.3 times the light" in page
 
 
-def test_what_is_finished_is_not_done_again_and_an_interruption_keeps_it(
+def test_an_interruption_keeps_what_is_finished_and_nothing_of_it_is_done_again(
     limited: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    seen: list[int] = []
-
     def stop(name: str, done: int, total: int, _: float | None) -> None:
-        if name == "conditions":
-            seen.append(done)
-            if done > total // 2 and done % (total // 3):
-                raise KeyboardInterrupt
+        if name == "conditions" and done > total // 2:
+            raise KeyboardInterrupt
 
     go: Callable[..., Any] = lambda **how: evaluate_conditions(  # noqa: E731
-        limited, tiny_data, out=tmp_path, conditions=ASKED, most_images=2, device="cpu", **how
+        limited, tiny_data, out=tmp_path, conditions=["jpeg"], most_images=1, device="cpu", **how
     )
     with pytest.raises(KeyboardInterrupt):
         go(progress=stop)
     partly = json.loads((tmp_path / "conditions.json").read_text(encoding="utf-8"))
-    assert [one["condition"] for one in partly["conditions"]] == ["unchanged", "light=1.3"] or len(seen) > 2
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "finished").iterdir()}
-    assert kept
-    whole = go()
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert [one.condition.name for one in whole.conditions] == ["unchanged", *ASKED]
-    news: list[tuple[int, int]] = []
-    again = go(progress=lambda name, done, total, _: news.append((done, total)) if name == "conditions" else None)
-    assert again.to_json() == whole.to_json()
-    assert len(news) == 3  # one for each condition: none was looked at
-    other = go(seed=1)
-    assert other.conditions[0].rows != whole.conditions[0].rows or other.conditions[2].rows != whole.conditions[2].rows
+    assert [one["condition"] for one in partly["conditions"]] == ["unchanged"]
+    (kept,) = (tmp_path / "finished").iterdir()
+    written = kept.stat().st_mtime_ns
+    news: list[int] = []
+    whole = go(progress=lambda name, done, *_: news.append(done) if name == "conditions" else None)
+    assert kept.stat().st_mtime_ns == written
+    assert [one.condition.name for one in whole.conditions] == ["unchanged", "jpeg=50"]
+    assert min(news) == 4  # of 4 photographs as they are none was looked at again
+    (tmp_path / "finished" / "jpeg=50.json").write_text("{", encoding="utf-8")
+    assert go().to_json() == whole.to_json()  # what is damaged is done again, and comes out the same
+
+
+def test_what_another_study_finished_is_not_taken_for_ones_own(found: ConditionsReport) -> None:
+    condition = found.conditions[1].condition
+    claim = json.loads((found.folder / "finished" / "light=1.3.json").read_text(encoding="utf-8"))["claim"]
+    taken = read_finished(found.folder, condition, claim)
+    assert taken is not None
+    assert taken[1] == list(found.conditions[1].rows)
+    assert taken[0].mean == found.conditions[1].report.mean
+    for name in claim:
+        assert read_finished(found.folder, condition, {**claim, name: "another"}) is None
 
 
 def test_limits_that_are_edited_count_without_looking_at_the_photographs_again(
-    limited: Path, tiny_data: Path, tmp_path: Path
+    found: ConditionsReport, limited: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     run = copytree(limited, tmp_path / "run")
-    first = evaluate_conditions(run, tiny_data, conditions=["jpeg"], most_images=2, device="cpu")
-    assert first.folder == run / "conditions"
+    assert found.folder == limited / "conditions"
     text = "".join(f"[categories.{name}]\nreview = -1e9\n" for name in ("pill_blister", "printed_board"))
     (run / "limits.toml").write_text(text, encoding="utf-8")
     done: list[int] = []
     second = evaluate_conditions(
-        run, tiny_data, conditions=["jpeg"], most_images=2, device="cpu",
+        run, tiny_data, conditions=ASKED, device="cpu",
         progress=lambda name, count, *_: done.append(count) if name == "conditions" else None,
     )  # fmt: skip
-    assert len(done) == 2
+    assert len(done) == 3  # one for each condition: none was looked at
     assert all(own.good.passed == 0 for one in second.conditions for own in one.categories.values())
-    assert [one.rows for one in first.conditions] == [one.rows for one in second.conditions]
+    assert [one.rows for one in found.conditions] == [one.rows for one in second.conditions]
 
 
 def test_a_bundle_is_judged_like_its_run_and_stays_as_it_is(made: Any, tiny_data: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "line.muad"
     bundle.write_bytes(made.bundle.path.read_bytes())
     before = bundle.read_bytes()
-    how: dict[str, Any] = {"conditions": ["light=0.7"], "most_images": 2, "device": "cpu"}
+    how: dict[str, Any] = {"conditions": ["light=0.7"], "most_images": 1, "device": "cpu"}
     first = evaluate_conditions(bundle, tiny_data, **how)
     assert first.page == tmp_path / "line.conditions" / "conditions.html"
     assert bundle.read_bytes() == before
