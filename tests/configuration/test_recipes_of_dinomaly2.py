@@ -24,7 +24,8 @@ METRICS = [entry.name for entry in dataclasses.fields(Published) if entry.name n
 
 def test_there_is_a_recipe_for_every_script() -> None:
     two_d = {f"dinomaly2-{data}{size}" for data in ("mvtec", "visa") for size in ("", "-small", "-large")}
-    assert two_d | {"dinomaly2-real-iad"} <= set(NAMES)
+    few = {f"dinomaly2-{data}-{shots}-shot" for data in ("mvtec", "visa") for shots in (1, 2, 4, 8)}
+    assert two_d | few | {"dinomaly2-real-iad"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,7 +47,8 @@ def test_settings_are_the_preview_codes(name: str) -> None:
     assert config.schedule == ScheduleConfig(kind="constant", total_steps=steps, warmup_steps=101)
     rates = [warmup_constant_rate(step, warmup_steps=config.schedule.warmup_steps, peak=1.0) for step in range(200)]
     assert rates == [min(step / 100, 1.0) for step in range(200)]
-    assert config.training == TrainingConfig(precision="32-true")
+    few = {"shots": int(match[1]), "augmentation": "few_shot"} if (match := re.search(r"-(\d)-shot$", name)) else {}
+    assert config.training == TrainingConfig(precision="32-true", **few)
 
 
 @pytest.mark.parametrize("name", NAMES)
