@@ -1,11 +1,13 @@
 # make demo   the main job: render a toy factory, train one detector for all its products, evaluate, draw
 # make test   every check: style, types, layers, tests
 # make docs   the documentation as a site, in site/
+# make build  wheel and source distribution in dist/, checked, and tried in a fresh environment
+# make venv-cpu TORCH_INDEX=…   the environment with torch from an index of CPU builds (docs/install.md): run it first
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests docs bench clean
+.PHONY: demo test check tests docs build venv-cpu bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/muad demo --out demo
@@ -31,6 +33,20 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+build: $(VENV)/.installed
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m pytest -m release tests/wheel
+
+venv-cpu:
+	@test -n "$(TORCH_INDEX)" || \
+		{ echo "TORCH_INDEX must be an index of torch's CPU builds, got none. docs/install.md names PyTorch's own."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url $(TORCH_INDEX) torch torchvision
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(VENV)/.installed
 
 # Timings side by side, written to docs/performance.md; wants a quiet machine for half an hour.
 bench: $(VENV)/.installed

@@ -23,15 +23,20 @@ _LOWERED = pytest.mark.skipif(
 )
 
 
-def test_both_parts_after_each_other_are_the_whole_and_the_search_reads_what_transformers_saw() -> None:
+@pytest.mark.parametrize("encoders", [_PAIR, _PAIR[:1]], ids=["with a CNN", "a transformer alone"])
+def test_both_parts_after_each_other_are_the_whole_and_the_search_reads_what_transformers_saw(
+    encoders: tuple[EncoderConfig, ...],
+) -> None:
     side = (56, 56)
-    detector = PatchCore(PatchCoreConfig(encoders=_PAIR, resize_px=side, crop_px=side, grid_px=14))
+    detector = PatchCore(PatchCoreConfig(encoders=encoders, resize_px=side, crop_px=side, grid_px=14))
     detector.memory = torch.randn(9, detector.memory.shape[1], generator=torch.Generator().manual_seed(1))
     network = export_network(detector)
     assert (network.outputs, network.between, network.lowered) == (("distance",), ("tokens_0", "tokens_1"), "first")
     images = torch.rand(1, 3, *side, generator=torch.Generator().manual_seed(2)).numpy()
     passed = [images]
     for part in parts_of(network):
+        read = {name for node in part.graph.node for name in node.input}
+        assert {given.name for given in part.graph.input} <= read  # OpenVINO drops an input that nothing reads
         passed = onnx_session(part.SerializeToString())(passed)
     (whole,) = onnx_session(network.graph.SerializeToString())([images])
     np.testing.assert_allclose(passed[0], whole, rtol=1e-5)

@@ -3,20 +3,13 @@
 import os
 import shutil
 import subprocess
-import sys
-import sysconfig
-import venv
-from collections.abc import Iterator
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 from muad import evaluate
 from muad.bench import PACKAGES
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMITS = """
 [categories.pill_blister]
 review = 0.1
@@ -24,58 +17,6 @@ reject = 0.2
 [categories.printed_board]
 review = 0.1
 """
-
-
-def closure(requirements: list[str]) -> Iterator[Distribution]:
-    """Everything these need, as it is installed here."""
-    seen: set[str] = set()
-    waiting = [Requirement(text) for text in requirements]
-    while waiting:
-        wanted = waiting.pop()
-        extras = {"", *wanted.extras}
-        if wanted.name.lower() in seen or (
-            wanted.marker and not any(wanted.marker.evaluate({"extra": e}) for e in extras)
-        ):
-            continue
-        try:
-            found = distribution(wanted.name)
-        except PackageNotFoundError:
-            continue  # for another system or Python
-        seen.add(wanted.name.lower())
-        needed = [Requirement(text) for text in found.requires or ()]
-        waiting += [
-            entry for entry in needed if not entry.marker or any(entry.marker.evaluate({"extra": e}) for e in extras)
-        ]
-        yield found
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a fresh environment: the wheel, what it says it needs, and nothing else."""
-    place = tmp_path_factory.mktemp("line")
-    source = place / "source"
-    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    shutil.copytree(ROOT / "src", source / "src", ignore=left_out)
-    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
-        shutil.copy(ROOT / name, source / name)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(place), str(source)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = place.glob("muad-*.whl")
-    venv.create(place / "env", with_pip=False)
-    libraries = next((place / "env").glob("lib/python*/site-packages" if os.name != "nt" else "Lib/site-packages"))
-    install = [*pip, "install", "--no-deps", "--no-index", "--target", str(libraries), str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
-    (installed,) = Distribution.discover(name="muad", path=[str(libraries)])
-    base = [text for text in installed.requires or () if "extra ==" not in text]
-    assert base, "the line needs something"
-    here = Path(sysconfig.get_paths()["purelib"])
-    for needed in closure(base):
-        for top in {file.parts[0] for file in needed.files or () if file.parts[0] not in ("..", "__pycache__")}:
-            link = libraries / top
-            if not link.exists():
-                link.symlink_to(here / top)
-    return place / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def run_line(python: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -254,12 +254,15 @@ def parts_of(network: ExportedNetwork) -> list[onnx.ModelProto]:
     first = extractor.extract_model([IMAGES], list(network.between))
     if network.lowered == "last":
         return [first, extractor.extract_model(list(network.between), list(network.outputs))]
+    last = extractor.extract_model([IMAGES, *network.between], list(network.outputs))
+    if not any(IMAGES in node.input for node in last.graph.node):  # OpenVINO drops an input that nothing reads
+        return [first, extractor.extract_model(list(network.between), list(network.outputs))]
     first.graph.node.append(helper.make_node("Identity", [IMAGES], [_PASSED_ON]))
     passed_on = type(first.graph.input[0])()
     passed_on.CopyFrom(first.graph.input[0])
     passed_on.name = _PASSED_ON
     first.graph.output.insert(0, passed_on)
-    return [first, extractor.extract_model([IMAGES, *network.between], list(network.outputs))]
+    return [first, last]
 
 
 def make_plain(model: onnx.ModelProto) -> None:

@@ -12,19 +12,24 @@ from muad.cli.log_file import keep_log
 
 
 def command(
-    out: Annotated[Path, typer.Option(help="Folder for data, run and pictures; what is there is reused.")] = Path(
-        "demo"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for data, run and pictures; what is there is reused.", show_default="demo, or quick-demo"
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Two products and few photographs: about a minute.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures and paths as JSON.")] = False,
 ) -> None:
     """The main job in minutes: render a toy factory, train one detector for all, evaluate, draw, report, export."""
-    from muad.experiments.demo import BUNDLE, run_demo
+    from muad.experiments.demo import BUNDLE, FULL, QUICK, run_demo
 
+    out = out or Path("quick-demo" if quick else "demo")
     quiet_engine()
     keep_log(out, "data")
     try:
         with progress_bar() as update:
-            demo = run_demo(out, update, say)
+            demo = run_demo(out, update, say, QUICK if quick else FULL)
     except KeyboardInterrupt:
         say("interrupted; run the demo again and it goes on from here.")
         raise typer.Exit(130) from None

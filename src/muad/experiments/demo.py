@@ -37,9 +37,48 @@ if TYPE_CHECKING:
     from muad.types import Record
 
 RECIPE, BUNDLE = "toy-factory", "demo.muad"
-_TRAIN = 172  # good photographs of each product: enough to learn from, and 100 different ones for a limit at 1 %
-_CHECKED = 50  # photographs that bundle and run are compared on; all of them would take longer than the training
 _CELL_PX, _TITLE_PX, _TEXT_PX = 192, 38, 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much of the toy factory is rendered, and what is set on top of the recipe.
+
+    Attributes:
+        categories: Products; None for all.
+        train: Good photographs of each product to train on.
+        test_normal: Good photographs of each product to test on.
+        test_per_defect: Photographs to test on of each kind of defect.
+        checked: Photographs that bundle and run are compared on.
+        overrides: `section.key=value` settings.
+    """
+
+    categories: tuple[str, ...] | None = None
+    train: int
+    test_normal: int
+    test_per_defect: int
+    checked: int
+    overrides: tuple[str, ...] = ()
+
+
+# 172 good photographs are enough to learn from, and leave 100 different ones for a limit at 1 %. To compare bundle and
+# run on all that are kept would take longer than the training.
+FULL = Extent(train=172, test_normal=16, test_per_defect=6, checked=50)
+# 48 leave 24 for the limits, of which a rate of 5 % needs 19 that differ.
+QUICK = Extent(
+    categories=("pill_blister", "printed_board"),
+    train=48,
+    test_normal=6,
+    test_per_defect=1,
+    checked=8,
+    overrides=(
+        'detector.encoders=["muad-tiny"]',
+        "detector.resize_px=[280,280]",
+        "detector.crop_px=[280,280]",
+        "detector.most_patches=600",
+        "training.calibration_share=0.5",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,23 +98,29 @@ class Demo:
     found: str
 
 
-def run_demo(out: Path, progress: Progress, note: Callable[[str], None]) -> Demo:
+def run_demo(out: Path, progress: Progress, note: Callable[[str], None], extent: Extent = FULL) -> Demo:
     """Render, train, evaluate, draw, report and export into a folder.
 
     Args:
         out: Folder for `data/`, `run/`, `overlays.png` and the bundle.
         progress: Called with the part at work, how much is done, how much there is, and a loss or None.
         note: Called with sentences the user should see.
+        extent: How much is rendered and learned.
 
     Raises:
         MuadError: The folder holds something else, or cannot be written.
     """
     data, run, picture = out / "data", out / "run", out / "overlays.png"
     write_toy_factory(
-        data, train_per_category=_TRAIN, progress=lambda done, total: progress("render", done, total, None)
+        data,
+        train_per_category=extent.train,
+        test_normal=extent.test_normal,
+        test_per_defect=extent.test_per_defect,
+        categories=extent.categories,
+        progress=lambda done, total: progress("render", done, total, None),
     )
     if not _is_trained(run):
-        train(data, run, recipe=RECIPE, resume=True, progress=progress, note=note)
+        train(data, run, recipe=RECIPE, overrides=extent.overrides, resume=True, progress=progress, note=note)
     _say_if_random(run, note)
     figures = run / "evaluation.json"
     if figures.is_file() and (run / SCORES_FILE).is_file():
@@ -86,7 +131,7 @@ def run_demo(out: Path, progress: Progress, note: Callable[[str], None]) -> Demo
     if not picture.is_file():
         draw_examples(Predictor(run), records, picture)
     page = write_report(run, data=data, progress=progress)
-    _by_bundle(run, out / BUNDLE, records, progress, note)
+    _by_bundle(run, out / BUNDLE, records, extent.checked, progress, note)
     return Demo(report=report, picture=picture, page=page, found=found_and_missed(read_content(run)))
 
 
@@ -133,12 +178,12 @@ def _examples(records: tuple[Record, ...]) -> dict[str, dict[str, Record]]:
 
 
 def _by_bundle(
-    run: Path, bundle: Path, records: tuple[Record, ...], progress: Progress, note: Callable[[str], None]
+    run: Path, bundle: Path, records: tuple[Record, ...], checked: int, progress: Progress, note: Callable[[str], None]
 ) -> None:
     """Write the run as one file and have the examples judged by that, as a line without torch does."""
     if not bundle.is_file() or bundle.stat().st_mtime < (run / "run.json").stat().st_mtime:
         try:
-            export(run, bundle, precisions=_lower(), force=True, most_images=_CHECKED, progress=progress, note=note)
+            export(run, bundle, precisions=_lower(), force=True, most_images=checked, progress=progress, note=note)
         except ExporterMissingError as error:
             note(f"no bundle for the line: {error}")
             return
