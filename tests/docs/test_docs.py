@@ -113,6 +113,7 @@ def test_every_option_named_in_prose_exists() -> None:
         known |= {option for parameter in command.params for option in getattr(parameter, "opts", [])}
         commands += getattr(command, "commands", {}).values()
     foreign = {"--cached", "--no-index", "--find-links", "--nnodes", "--nproc-per-node", "--logdir", "--help", "--head"}
+    foreign |= {"--index-url", "--constraint"}
     for page in PAGES:
         text = re.sub(r"^\$ python benchmarks/.*$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
