@@ -101,7 +101,7 @@ class PreprocessingFacts:
     @classmethod
     def of(cls, preprocessing: Preprocessing) -> PreprocessingFacts:
         """The facts of a detector's preprocessing."""
-        names = [entry.name for entry in dataclasses.fields(Preprocessing) if entry.name != "interest"]
+        names = [entry.name for entry in dataclasses.fields(Preprocessing) if entry.name not in {"interest", "senses"}]
         return cls(**{name: getattr(preprocessing, name) for name in names})
 
     def as_preprocessing(self) -> Preprocessing:

@@ -146,6 +146,11 @@ def export(
         for place, key in enumerate(keys):
             folder = category_folder(run, key) if key else run
             detector = load_detector(folder, None if encoder_weights is None else Path(encoder_weights))
+            if not detector.preprocessing.senses.is_colour_alone:
+                raise ConfigError(
+                    f"run must look at colour alone to become a bundle, got {run}, which looks at "
+                    f"{' and '.join(detector.preprocessing.senses.names)}. Predict from the run folder."
+                )
             detector.compute_in_float32()
             work = Path(temporary) / (str(place) if per_category else "all")
             work.mkdir()

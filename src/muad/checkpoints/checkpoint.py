@@ -201,8 +201,18 @@ def load_detector(run_dir: Path, encoder_weights: Path | None = None) -> Learnin
 
 
 def build_detector(config: RunConfig) -> LearningDetector:
-    """An untrained detector; its initial weights come from torch's global generator."""
-    detector = detector_class(config.detector.name)(config.detector)
+    """An untrained detector; its initial weights come from torch's global generator.
+
+    Raises:
+        ConfigError: The detector does not take two senses, and the images have them.
+    """
+    kind = detector_class(config.detector.name)
+    if len(config.images.senses) > 1 and not kind.joins_senses:
+        raise ConfigError(
+            f"images.senses must be one sense for the detector {config.detector.name}, got "
+            f"{list(config.images.senses)}. Take one of them, or a detector that joins two: dinomaly or patchcore."
+        )
+    detector = kind(config.detector)
     detector.preprocessing = config.images.applied_to(detector.preprocessing)
     return detector
 

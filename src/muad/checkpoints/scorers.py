@@ -60,11 +60,13 @@ def load_scorer(
     detector = load_detector(run, encoder_weights).to(choose_device(device))
     if acceleration is not None and acceleration.backend == "auto":
         acceleration = dataclasses.replace(acceleration, backend="torch")
-    if not isinstance(detector, Dinomaly):
+    joined = detector.preprocessing.senses.views < len(detector.preprocessing.senses.names)
+    if not isinstance(detector, Dinomaly) or joined:
         if acceleration is not None and acceleration != Acceleration():
             raise ConfigError(
                 f"backend and precision must be left at torch and auto for this detector, got {acceleration.backend} "
-                f"and {acceleration.precision}: only Dinomaly has others."
+                f"and {acceleration.precision}: only Dinomaly has others, and not where features of two senses are "
+                "averaged."
             )
         return detector
     if acceleration is None:

@@ -14,16 +14,17 @@ def command(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     seed: Annotated[int, typer.Option(help="Seed of all images.", min=0)] = 0,
     image_px: Annotated[int, typer.Option(help="Side of the images.", min=64)] = 256,
+    depth: Annotated[bool, typer.Option("--depth", help="Write a tray under a colour and a depth camera.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """Write the toy factory: rendered products with exact defect masks, in MVTec AD's layout."""
-    from muad.toy_factory import write_toy_factory
+    """Write the toy factory: rendered products with exact defect masks, in the layout of MVTec AD or 3D-AD."""
+    from muad.toy_factory import write_toy_factory, write_trays
 
     with progress_bar() as update:
-        write_toy_factory(
-            out, seed=seed, image_px=image_px, progress=lambda done, total: update("render", done, total, None)
-        )
+        write = write_trays if depth else write_toy_factory
+        write(out, seed=seed, image_px=image_px, progress=lambda done, total: update("render", done, total, None))
     if as_json:
-        images = [*out.glob("*/train/*/*.png"), *out.glob("*/test/*/*.png")]
+        pattern = "*/rgb/*.png" if depth else "*/*.png"
+        images = [*out.glob(f"*/train/{pattern}"), *out.glob(f"*/test/{pattern}")]
         show_json({"data": out, "seed": seed, "image_px": image_px, "images": len(images)})
     say(f"toy factory: {out}. Next: muad train {out} --out RUN")

@@ -84,11 +84,14 @@ class Detector(TorchScorer, nn.Module):
         fingerprint: Identifies the frozen weights that are not saved with the run.
         encoding: Says what `encode` keeps of them, for naming kept features.
         map_head: Makes map and score of what `measure` gives.
+        joins_senses: Whether it takes what two cameras show of a part (`images.senses`): all that it knows of an image
+            is what its encoder says.
         goes_on_by: How it learns more after its training, see docs/extend.md: by `insertion` of what it has not seen,
             by `rehearsal` of what it has among the new; empty where that takes a new training.
     """
 
     settings: ClassVar[type[DetectorConfig]]
+    joins_senses: ClassVar[bool] = False
     goes_on_by: ClassVar[Literal["insertion", "rehearsal", ""]] = ""
     preprocessing: Preprocessing
     fingerprint: str = "nothing frozen"

@@ -212,6 +212,7 @@ class Dinomaly(SteppingDetector):
 
     settings = DinomalyConfig
     asks_no_host: ClassVar[bool] = True
+    joins_senses: ClassVar[bool] = True
     goes_on_by: ClassVar[Literal["insertion", "rehearsal", ""]] = "rehearsal"
 
     def __init__(self, config: DinomalyConfig) -> None:

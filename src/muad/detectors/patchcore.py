@@ -190,6 +190,7 @@ class PatchCore(FittingDetector):
     """
 
     settings = PatchCoreConfig
+    joins_senses: ClassVar[bool] = True
     goes_on_by: ClassVar[Literal["insertion", "rehearsal", ""]] = "insertion"
     memory_remedy = (
         "Take a smaller detector.candidate_fraction (such as 0.1) or coreset_fraction, detector.coreset = 'random', "

@@ -198,12 +198,14 @@ class Encoder(Frozen):
         self.tap_layers = config.tap_layers_of(family)
 
     @torch.no_grad()
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b n d"]]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> list[Float[Tensor, "b n d"]]:
         """Outputs of the tapped blocks, shallow to deep, all tokens: class token, registers, patches row by row.
 
         Args:
-            images: Normalised by `mean` and `std`, of size `image_size`.
+            images: Normalised by `mean` and `std`, of size `image_size`; of two senses, six channels.
         """
+        if images.shape[1] == 6:
+            return self.averaged(images)
         self.require_images(images)
         tapped = self.network.forward_intermediates(
             images,

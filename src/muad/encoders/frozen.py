@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+import torch
 from torch import nn
 
 from muad.errors import ConfigError
@@ -55,6 +56,16 @@ class Frozen(nn.Module):
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002  the signature is torch's
         """Stay in eval mode: batch norm uses its trained statistics, DINOv3 does not jitter its rotary positions."""
         return super().train(False)
+
+    def averaged(self, images: Float[Tensor, "b 6 H W"]) -> list[Tensor]:
+        """Of images that show two senses, three channels each: what it makes of both, averaged layer by layer.
+
+        References:
+            Guo et al., Dinomaly2, arXiv:2510.17611; its preview code, whose share of the first sense is a half.
+        """
+        first, second = images[:, :3], images[:, 3:]
+        outputs: list[Tensor] = self(torch.cat([first, second]))
+        return [0.5 * output[: len(images)] + 0.5 * output[len(images) :] for output in outputs]
 
     def require_images(self, images: Float[Tensor, "b c H W"]) -> None:
         """Refuse images of another size.

@@ -110,12 +110,14 @@ class Pyramid(Frozen):
             self._is_folded = True
 
     @torch.no_grad()
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> list[Float[Tensor, "b c h w"]]:
+    def forward(self, images: Float[Tensor, "b k H W"]) -> list[Float[Tensor, "b c h w"]]:
         """Maps of the tapped stages, fine to coarse.
 
         Args:
-            images: Normalised by `mean` and `std`, of size `image_size`.
+            images: Normalised by `mean` and `std`, of size `image_size`; of two senses, six channels.
         """
+        if images.shape[1] == 6:
+            return self.averaged(images)
         self.require_images(images)
         if self._is_folded or torch.is_autocast_enabled(images.device.type):
             # Channels beside each other in memory: convolutions and what follows them take half the time. Otherwise the

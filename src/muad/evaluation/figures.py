@@ -14,7 +14,7 @@ import numpy as np
 from muad.errors import ConfigError, DataError
 from muad.images.loading import read_ahead
 from muad.images.preprocessing import Preprocessing
-from muad.images.reading import read_mask, read_pair
+from muad.images.reading import read_mask, read_truth
 from muad.metrics.collection import MapCollection
 from muad.metrics.ranking import rank_metrics
 from muad.metrics.region import pixel_metrics_of
@@ -222,7 +222,8 @@ def _batches(
     framing = preprocessing if preprocessing.is_plain else Preprocessing(resize_px=size, crop_px=size)
 
     def read(record: Record) -> tuple[ImageViews, np.ndarray]:
-        image, mask = read_pair(record, preprocessing.value_range)
+        image = preprocessing.read(record.path)
+        mask = read_truth(record, (image.shape[0], image.shape[1]))
         if change is not None:
             image, mask = change(record, image, mask)
         views = view_image(preprocessing, image, f"image {record.path}", record.category)

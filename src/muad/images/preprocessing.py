@@ -11,7 +11,7 @@ from PIL import Image
 
 from muad.errors import ConfigError, DataError
 from muad.images.placement import Placement, blend_weights, tile_axis
-from muad.images.reading import read_image
+from muad.images.senses import Senses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from muad.images.roi import InterestMasks
 
 Fit = Literal["stretch", "letterbox"]
+_COLOUR = Senses()
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MIN_SIDE_PX = 16
@@ -44,6 +45,8 @@ class Preprocessing:
         value_range: Values that become black and white where a channel has more than 8 bits.
         interest: Where each category is inspected; the rest is painted with `mean`, which normalised is zero: the
             input of least content, whatever the network.
+        senses: What is read of a part. Two whose features are averaged are channels of one view, three each; two whose
+            scores are summed are views of their own, all of the first before those of the second.
     """
 
     resize_px: tuple[int, int]
@@ -55,6 +58,7 @@ class Preprocessing:
     tile_overlap: float = 0.0
     value_range: ValueRange | None = None
     interest: InterestMasks | None = None
+    senses: Senses = _COLOUR
 
     def __post_init__(self) -> None:
         if any(crop > size or crop < 1 for crop, size in zip(self.crop_px, self.resize_px, strict=True)):
@@ -63,48 +67,63 @@ class Preprocessing:
                 "Make the crop smaller or the size larger."
             )
         hidden = max(1 - crop / size for crop, size in zip(self.crop_px, self.resize_px, strict=True))
-        if self.count > 1 and hidden and self.tile_overlap <= hidden:
+        if self.tile_count > 1 and hidden and self.tile_overlap <= hidden:
             raise ConfigError(
                 f"images.tile_overlap must be above {hidden:.3g}, the share of each tile that the crop of "
                 f"{self.resize_px} to {self.crop_px} hides, got {self.tile_overlap}. Use a larger overlap, or no crop."
             )
 
     @property
-    def count(self) -> int:
-        """Views per image."""
+    def tile_count(self) -> int:
+        """Tiles per image."""
         return self.tiles[0] * self.tiles[1]
+
+    @property
+    def count(self) -> int:
+        """Views per image: its tiles, seen by each sense that is a view of its own."""
+        return self.tile_count * self.senses.views
 
     @property
     def is_plain(self) -> bool:
         """Whether an image is one view, all of which counts: the published protocol looks at such views."""
         return self.count == 1 and self.fit == "stretch" and self.interest is None
 
-    def read(self, path: Path | ImageBytes) -> UInt8[np.ndarray, "H0 W0 3"]:
-        """An image file in 8-bit RGB, upright, under the run's value range.
+    def read(self, path: Path | ImageBytes) -> UInt8[np.ndarray, "H0 W0 c"]:
+        """An image file in 8-bit RGB, upright, under the run's value range; of two senses, six channels.
 
         Raises:
-            DataError: The file cannot be read as an image.
+            DataError: The file cannot be read as an image, or has not beside it what another sense shows.
         """
-        return read_image(path, self.value_range)
+        return self.senses.read(path, self.value_range)
 
     def views(
-        self, image: UInt8[np.ndarray, "H0 W0 3"], name: str = "image", category: str | None = None
-    ) -> UInt8[np.ndarray, "n H W 3"]:
+        self, image: UInt8[np.ndarray, "H0 W0 c"], name: str = "image", category: str | None = None
+    ) -> UInt8[np.ndarray, "n H W d"]:
         """All views of an image, still in 0 to 255: one, or one for each tile, row by row.
 
         Args:
-            image: RGB image.
+            image: From `read`, or an RGB image.
             name: What to call it in an error.
             category: What it shows; needed where there are regions of interest.
 
         Raises:
-            DataError: It, or a tile of it, is smaller than MIN_SIDE_PX, or not of the shape of its region of interest.
+            DataError: It, or a tile of it, is smaller than MIN_SIDE_PX, not of the shape of its region of interest, or
+                does not show what the run looks at.
             ConfigError: There are regions of interest, and none for the category.
         """
+        senses = len(self.senses.names)
+        if senses > 1 and image.shape[2:] != (3 * senses,):
+            raise DataError(
+                f"{name} must show {' and '.join(self.senses.names)} in {3 * senses} channels, got an array of shape "
+                f"{image.shape}. Give the path of a file that has the other beside it."
+            )
+        parts = np.split(image, senses, axis=2) if senses > 1 else [image]
         if self.interest is not None:
             red, green, blue = (round(255 * mean) for mean in self.mean)
-            image = self.interest.paint(image, category, (red, green, blue), name)
-        return self.cut(image, name)
+            parts = [self.interest.paint(part, category, (red, green, blue), name) for part in parts]
+        if self.senses.views > 1:
+            return np.concatenate([self.cut(part, name) for part in parts])
+        return self.cut(np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0], name)
 
     def cut(self, image: UInt8[np.ndarray, "H0 W0 *c"], name: str = "image") -> UInt8[np.ndarray, "n H W *c"]:
         """All views of an image or mask, as it is: nothing is painted over.
@@ -116,7 +135,7 @@ class Preprocessing:
         Raises:
             DataError: It, or a tile of it, is smaller than MIN_SIDE_PX.
         """
-        if self.count == 1:
+        if self.tile_count == 1:
             return self.view(image, name)[None]
         rows, columns = (
             tile_axis(length, count, self.tile_overlap)
@@ -148,6 +167,8 @@ class Preprocessing:
                 f"{name} must be at least {MIN_SIDE_PX} px high and wide, got {image.shape[0]}x{image.shape[1]} "
                 "(height x width). Remove it, or take a larger picture."
             )
+        if image.ndim == 3 and image.shape[2] > 3:  # Pillow knows no more channels
+            return np.concatenate([self.view(part, name) for part in np.split(image, image.shape[2] // 3, 2)], axis=2)
         (above, height), (left, width) = self._letterbox((image.shape[0], image.shape[1]))
         # Rows first, always: left to itself, Pillow takes one or the other order, and releases differ in which. Rounded
         # in between, that is a grey level, and another PC would see other views than those that were approved.
@@ -161,12 +182,13 @@ class Preprocessing:
         view: np.ndarray = resized[top : top + self.crop_px[0], start : start + self.crop_px[1]].copy()
         return view
 
-    def normalise(self, views: UInt8[np.ndarray, "b H W 3"]) -> Float[np.ndarray, "b 3 H W"]:
-        """Views as the encoder wants them, float32."""
+    def normalise(self, views: UInt8[np.ndarray, "b H W c"]) -> Float[np.ndarray, "b c H W"]:
+        """Views as the encoder wants them, float32; every three channels alike."""
+        senses = views.shape[3] // 3
         images = views.transpose(0, 3, 1, 2).astype(np.float32, order="C")
         images /= np.float32(255)
-        images -= np.array(self.mean, np.float32)[:, None, None]
-        images /= np.array(self.std, np.float32)[:, None, None]
+        images -= np.array(self.mean * senses, np.float32)[:, None, None]
+        images /= np.array(self.std * senses, np.float32)[:, None, None]
         return images
 
     def inspected(
@@ -185,6 +207,7 @@ class Preprocessing:
             return None if filled.all() else np.broadcast_to(filled, (self.count, *map_size))
         mask = np.where(self.interest.mask(category, size), np.uint8(255), np.uint8(0))
         shown = np.stack([cv2.resize(view, map_size[::-1], interpolation=cv2.INTER_AREA) for view in self.cut(mask)])
+        shown = np.concatenate([shown] * self.senses.views)
         # Half of a cell must be inside; of a region smaller than that, what shows most of it.
         inside: np.ndarray = (shown >= min(128, max(1, int(shown.max())))) & filled
         return inside
@@ -200,7 +223,7 @@ class Preprocessing:
 
         Pixels that a crop cut off, or outside the region of interest, were never looked at: they are NaN. Sampling is
         bilinear with pixel centres aligned, and the outermost values are continued to the rim. Where tiles overlap,
-        maps are blended.
+        maps are blended; those of senses that are views of their own are summed.
 
         Args:
             maps: One per view.
@@ -215,7 +238,7 @@ class Preprocessing:
         row_weights, column_weights = blend_weights(rows, y), blend_weights(columns, x)
         merged = np.zeros((height, width), np.float32)
         for index, anomaly_map in enumerate(maps):
-            row, column = divmod(index, self.tiles[1])
+            row, column = divmod(index % self.tile_count, self.tiles[1])
             # Only where this view counts.
             here, there = np.flatnonzero(row_weights[row]), np.flatnonzero(column_weights[column])
             restored = _sample(
@@ -223,7 +246,7 @@ class Preprocessing:
                 rows[row].sample(y[here], anomaly_map.shape[0]),
                 columns[column].sample(x[there], anomaly_map.shape[1]),
             )
-            if self.count > 1:
+            if self.tile_count > 1:
                 restored *= row_weights[row, here][:, None].astype(np.float32)
                 restored *= column_weights[column, there].astype(np.float32)
             merged[here[0] : here[-1] + 1, there[0] : there[-1] + 1] += restored

@@ -223,16 +223,29 @@ def read_pair(
         DataError: If a file cannot be read, or the mask has another size than the upright image.
     """
     image = read_image(record.path, value_range)
+    return image, read_truth(record, (image.shape[0], image.shape[1]))
+
+
+def read_truth(record: Record, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"] | None:
+    """Mask of a record, which is None where it names none.
+
+    Args:
+        record: Of a data set.
+        size: Height and width of its upright image.
+
+    Raises:
+        DataError: The file cannot be read, or the mask has another size.
+    """
     if record.mask_path is None:
-        return image, None
+        return None
     mask = read_mask(record.mask_path, record.mask_kind)
-    if mask.shape != image.shape[:2]:
+    if mask.shape != size:
         msg = (
-            f"mask {record.mask_path} must have the size of its image, {_size_text(image.shape)}, got "
+            f"mask {record.mask_path} must have the size of its image, {_size_text(size)}, got "
             f"{_size_text(mask.shape)} (height x width). Export the mask at the size of {record.path}."
         )
         raise DataError(msg)
-    return image, mask
+    return mask
 
 
 def image_size(path: Path) -> tuple[int, int]:

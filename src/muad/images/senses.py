@@ -10,16 +10,25 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from muad.errors import DataError
-from muad.images.reading import is_image_file
+from muad.images.depth import DepthRange, depth_to_rgb, fill_gaps, read_depth
+from muad.images.reading import ImageBytes, is_image_file, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jaxtyping import UInt8
+
+    from muad.images.reading import ValueRange
+
 Sense = Literal["colour", "depth", "infrared"]
+Fusion = Literal["features", "scores"]
 FOLDER_NAMES: dict[Sense, tuple[str, ...]] = {
     "colour": ("rgb", "colour", "color"),
     "depth": ("z", "depth", "xyz"),
@@ -28,6 +37,82 @@ FOLDER_NAMES: dict[Sense, tuple[str, ...]] = {
 """Names of folders of a sense, in lower case; of several the first counts, so that prepared `z` goes before `xyz`."""
 _SENSE_OF: dict[str, Sense] = {name: sense for sense, names in FOLDER_NAMES.items() for name in names}
 _NUMBERED = re.compile(r"(?P<part>.+)_image_\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """Which cameras a run looks through, and how what they show becomes pictures.
+
+    Attributes:
+        names: One or two senses.
+        fusion: Of two: `features`: the encoder sees both and its features are averaged; `scores`: each is a view of its
+            own, and their scores and maps are summed.
+        depth_range: Nearest and farthest distance, in the unit of the files; None for those of each file, as published.
+        depth_gap_rounds: Pixels by which gaps of the depth are closed from their rims.
+        blank_background: Whether colour and infrared are black where no depth was measured.
+    """
+
+    names: tuple[Sense, ...] = ("colour",)
+    fusion: Fusion = "features"
+    depth_range: DepthRange | None = None
+    depth_gap_rounds: int = 3
+    blank_background: bool = True
+
+    @property
+    def is_colour_alone(self) -> bool:
+        """Whether an image is all there is to read."""
+        return self.names == ("colour",)
+
+    @property
+    def views(self) -> int:
+        """Views that one place of a part has: two where scores are summed."""
+        return len(self.names) if self.fusion == "scores" else 1
+
+    def files(self, path: Path) -> list[Path]:
+        """What is read of a part.
+
+        Raises:
+            DataError: A sense has no file beside the image.
+        """
+        return [beside(path, name) for name in self.names]
+
+    def read(self, path: Path | ImageBytes, value_range: ValueRange | None) -> UInt8[np.ndarray, "H W c"]:
+        """What the senses show of a part, in 8 bits: three channels each, in their order.
+
+        Args:
+            path: An image of it, of any sense.
+            value_range: Values that become black and white where colour or infrared has more than 8 bits.
+
+        Raises:
+            DataError: A file is missing or cannot be read, or they differ in size.
+        """
+        if self.is_colour_alone:
+            return read_image(path, value_range)
+        if isinstance(path, ImageBytes):
+            raise DataError(
+                f"image {path} must be a file with those of the other senses beside it, got one in memory: this run "
+                f"looks at {' and '.join(self.names)}. Give a path."
+            )
+        files = dict(zip(self.names, self.files(path), strict=True))
+        shown: list[np.ndarray] = []
+        distance = None
+        if "depth" in files:
+            distance = fill_gaps(read_depth(files["depth"]), self.depth_gap_rounds)
+        for name, file in files.items():
+            if name == "depth" and distance is not None:
+                picture = depth_to_rgb(distance, self.depth_range, f"depth {file}")
+            else:
+                picture = read_image(file, value_range)
+                if distance is not None and self.blank_background and distance.shape == picture.shape[:2]:
+                    picture = np.where(np.isfinite(distance)[..., None], picture, np.uint8(0))
+            if shown and shown[0].shape != picture.shape:
+                raise DataError(
+                    f"{name} of image {path} must have the size of its {self.names[0]}, "
+                    f"{shown[0].shape[0]}x{shown[0].shape[1]}, got {picture.shape[0]}x{picture.shape[1]} (height x "
+                    "width). Bring both to one frame, pixel by pixel."
+                )
+            shown.append(picture)
+        return np.concatenate(shown, axis=2)
 
 
 def beside(path: Path, sense: Sense) -> Path:

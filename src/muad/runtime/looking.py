@@ -46,7 +46,8 @@ class Look:
     Attributes:
         prediction: What is known so far; the reason why it cannot be read, where it cannot.
         size: Height and width of the image; None where it cannot be read.
-        image: It, as long as its views depend on what is yet to be recognised.
+        image: What the run looks at, as long as its views depend on what is yet to be recognised.
+        photograph: Its colour, by which it is checked how it was taken; None where it cannot be read.
         views: None where it cannot be read, and as long as they depend on that.
         small: What it is recognised by.
         judged_as: The category by whose detector or region it is judged.
@@ -55,7 +56,8 @@ class Look:
 
     prediction: ImagePrediction
     size: tuple[int, int] | None = None
-    image: UInt8[np.ndarray, "H W 3"] | None = None
+    image: UInt8[np.ndarray, "H W c"] | None = None
+    photograph: UInt8[np.ndarray, "H W 3"] | None = None
     views: ImageViews | None = None
     small: UInt8[np.ndarray, "h w 3"] | None = None
     judged_as: str | None = None

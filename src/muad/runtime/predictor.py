@@ -20,7 +20,8 @@ from muad.decisions.limits import Limits
 from muad.decisions.limits_in_force import LimitsInForce
 from muad.errors import ConfigError, DataError
 from muad.images.loading import read_ahead
-from muad.images.reading import ImageBytes, has_pages
+from muad.images.reading import ImageBytes, has_pages, read_image
+from muad.images.senses import beside
 from muad.recognition import UNKNOWN_PRODUCT, shrink
 from muad.runs.folder import read_run
 from muad.runtime.computing import Acceleration, BackendName
@@ -31,6 +32,8 @@ from muad.runtime.views import ImageMaps, Scorer, images_at_once, original_map, 
 from muad.types import DeviceName
 
 if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
     from muad.images.preprocessing import Preprocessing
     from muad.images.reading import ValueRange
     from muad.recognition.learning import Recogniser
@@ -174,17 +177,24 @@ class Predictor:
             if isinstance(image, np.ndarray) and channels == "bgr" and image.ndim == 3:
                 image = np.ascontiguousarray(image[..., ::-1])
             file = image if isinstance(image, ImageBytes) else path
+            if file is None and not preprocessing.senses.is_colour_alone:
+                raise DataError(
+                    f"image must be a path for a run that looks at {' and '.join(preprocessing.senses.names)}, got "
+                    f"{type(image).__name__}. The other files are found beside it."
+                )
             pixels = preprocessing.read(file) if file is not None else as_rgb(image, preprocessing.value_range)
+            photograph = pixels if path is None else self._photograph(path, pixels)
         except DataError as error:
             return Look(prediction=ImagePrediction(path=path, category=category, error=str(error)))
         if path is not None and not self._noted_pages and has_pages(path):
             self._noted_pages = True
             self._note(f"several pages in image {path}: the first is read, here and in others")
         seen = Look(
-            prediction=ImagePrediction(path=path, category=category, image=pixels if keep_image else None),
+            prediction=ImagePrediction(path=path, category=category, image=photograph if keep_image else None),
             size=(pixels.shape[0], pixels.shape[1]),
             image=pixels,
-            small=shrink(pixels) if self._recogniser is not None else None,
+            photograph=photograph,
+            small=shrink(photograph) if self._recogniser is not None else None,
             judged_as=category,
         )
         # Here, in a thread, unless the region of interest is that of a category nobody named.
@@ -265,10 +275,16 @@ class Predictor:
         while group := list(islice(read, at_once)):
             yield from self.judge(group, batch_size=batch_size)
 
+    def _photograph(self, path: Path, pixels: UInt8[np.ndarray, "H W c"]) -> UInt8[np.ndarray, "H W 3"]:
+        """The colour of a part whatever the run looks at: products are recognised and captures checked by it."""
+        if self._preprocessing.senses.is_colour_alone:
+            return pixels
+        return read_image(beside(path, "colour"), self._preprocessing.value_range)
+
     def _viewed(self, seen: Look) -> Look:
         """The same image with its views, or with the reason why it has none."""
         found = seen.prediction
-        if seen.views is not None or seen.image is None:
+        if seen.views is not None or seen.image is None or seen.photograph is None:
             return seen
         name = f"image {found.path}" if found.path is not None else "image"
         try:
@@ -277,7 +293,8 @@ class Predictor:
             return Look(prediction=ImagePrediction(path=found.path, category=found.category, error=str(error)))
         interest = self._preprocessing.interest
         inspected = None if interest is None else interest.mask(seen.judged_as, views.size, name)
-        return dataclasses.replace(seen, image=None, views=views, captured=measure(seen.image, inspected))
+        captured = measure(seen.photograph, inspected)
+        return dataclasses.replace(seen, image=None, photograph=None, views=views, captured=captured)
 
     def _checked(self, seen: Look) -> Look:
         """The same image with the reasons why it must not pass, before those of the product it looks like."""

@@ -68,7 +68,8 @@ class ImageMaps:
 
     Attributes:
         maps: One for each view.
-        score: The largest of the views' scores, so that a defect in one tile is not averaged away by the others.
+        score: The largest of the views' scores, so that a defect in one tile is not averaged away by the others; of
+            senses that are views of their own, the sum of the largest of each.
     """
 
     maps: Float[np.ndarray, "n h w"]
@@ -110,7 +111,8 @@ def predict_images(scorer: Scorer, images: Sequence[ImageViews], batch_size: int
         begin = own.stop
         shown = scorer.preprocessing.inspected(image.size, size, image.category)
         own_scores = scores[own] if shown is None else scorer.score_maps(maps[own], shown)
-        results.append(ImageMaps(maps=maps[own], score=float(own_scores.max())))
+        by_sense = own_scores.reshape(scorer.preprocessing.senses.views, -1).max(axis=1)
+        results.append(ImageMaps(maps=maps[own], score=float(by_sense.sum())))
     return results
 
 

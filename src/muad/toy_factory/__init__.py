@@ -1,10 +1,11 @@
 """The toy factory: products with known defects, drawn on demand, to try the whole package on without any download.
 
 `products.py` lists the categories, a module each; `drawing.py`, `defects.py` and `camera.py` are what they are drawn,
-damaged and photographed with; `writer.py` makes a data set of them.
+damaged and photographed with; `writer.py` makes a data set of them. `moulded_tray.py` is one under two cameras.
 """
 
+from muad.toy_factory.moulded_tray import write_trays
 from muad.toy_factory.products import PRODUCTS, Product, render
 from muad.toy_factory.writer import write_toy_factory
 
-__all__ = ["PRODUCTS", "Product", "render", "write_toy_factory"]
+__all__ = ["PRODUCTS", "Product", "render", "write_toy_factory", "write_trays"]

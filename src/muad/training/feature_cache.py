@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from muad.device import free_memory_bytes
-from muad.errors import CheckpointError
+from muad.errors import CheckpointError, DataError
 from muad.images.loading import read_ahead
 from muad.wording import counted
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from muad.detectors.base import Detector
     from muad.detectors.types import Features
+    from muad.images.senses import Senses
     from muad.types import Record
 
 CacheMode = Literal["auto", "off", "memory", "disk"]
@@ -277,14 +278,19 @@ def _key(detector: Detector, records: Sequence[Record], dtype: torch.dtype) -> s
     digest = hashlib.sha256()
     digest.update(repr((_FORMAT, detector.fingerprint, detector.preprocessing, str(dtype))).encode())
     digest.update(detector.encoding.encode())
-    for record, content in zip(records, read_ahead(lambda record: _content(record.path), records), strict=True):
+    senses = detector.preprocessing.senses
+    for record, content in zip(records, read_ahead(lambda record: _content(record.path, senses), records), strict=True):
         digest.update(record.category.encode() + content)
     return digest.hexdigest()[:32]
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, senses: Senses) -> bytes:
+    """Digests of all that is read of a part."""
+    found = b""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
+        for each in senses.files(path):
+            with each.open("rb") as file:
+                found += hashlib.file_digest(file, "sha256").digest()
+    except (OSError, DataError):
         return b"unreadable"
+    return found

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from muad.detectors import DiffusionAdConfig
 from muad.errors import ConfigError
 from muad.images.roi import InterestMasks
+from muad.images.senses import beside
 from muad.images.values import find_value_range, survey
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from muad.configuration.run_config import RunConfig
+    from muad.images.settings import ImagesConfig
     from muad.types import Record
 
 _BATCH = 16  # of `muad predict` unless said
@@ -33,7 +37,7 @@ def settle_images(config: RunConfig, records: Sequence[Record], note: Callable[[
     images = config.images
     if images.roi_dir is not None:
         InterestMasks(images.roi_dir).require({record.category for record in records})
-    found = survey([record.path for record in records])
+    found = survey(_photographs(images, records))
     if found.paged:
         note(f"several pages in {len(found.paged)} of {len(records)} training images: the first is read, of each")
     if found.deep and images.value_range is None:
@@ -52,6 +56,14 @@ def settle_images(config: RunConfig, records: Sequence[Record], note: Callable[[
             "detector for the largest of these images, whatever their number"
         )
     return dataclasses.replace(config, images=images)
+
+
+def _photographs(images: ImagesConfig, records: Sequence[Record]) -> list[Path]:
+    """The files whose values have a range: all that is read but depth, which has one of its own."""
+    senses = [sense for sense in images.senses if sense != "depth"]
+    if images.senses == ("colour",):
+        return [record.path for record in records]
+    return [beside(record.path, sense) for record in records for sense in senses]
 
 
 def settle_categories(config: RunConfig, records: Sequence[Record]) -> RunConfig:
