@@ -1,6 +1,7 @@
 """How much 1, 2, 4, 8 and 16 good photographs of a product give, by memories of patches and by Dinomaly.
 
-    python benchmarks/few_shot.py memory DATA [CATEGORY ...] --out toy-memory.json
+    python benchmarks/few_shot.py toy toy101
+    python benchmarks/few_shot.py memory toy101 --out toy-memory.json
     python benchmarks/few_shot.py dinomaly DATA --out toy-dinomaly.json
     python benchmarks/few_shot.py show real-*.json --curve docs/images/few-shot.webp
 
@@ -37,6 +38,7 @@ from muad.datasets.index import open_catalog
 from muad.detectors import PatchCore, PatchCoreConfig
 from muad.detectors.base import evaluating
 from muad.evaluation.figures import evaluate_detector
+from muad.toy_factory import write_toy_factory
 from muad.training.batches import look_through
 from muad.types import Catalog, Record
 
@@ -315,10 +317,14 @@ def main() -> None:
         else:
             own.add_argument("--shots", nargs="+", type=int, default=SHOTS)
             own.add_argument("--set", dest="settings", action="append", default=[], help="section.key=value")
+    verbs.add_parser("toy").add_argument("out", type=Path)
     show = verbs.add_parser("show")
     show.add_argument("files", type=Path, nargs="+")
     show.add_argument("--curve", type=Path)
     asked = parser.parse_args()
+    if asked.verb == "toy":  # another seed than the demo's, and more photographs
+        write_toy_factory(asked.out, seed=101, train_per_category=64, test_normal=24, test_per_defect=4)
+        return
     if asked.verb == "show":
         rows = read_rows(asked.files)
         print("\n".join((*table(rows), "", *by_category(rows))))
