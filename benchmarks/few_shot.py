@@ -126,13 +126,21 @@ class EncodedOnce(PatchCore):
         return tuple(torch.cat(maps) for maps in zip(*found, strict=True))
 
 
-def memories(catalog: Catalog, out: Rows, draws: int, ways: Sequence[str], with_all: bool) -> None:
-    """Rows of memories of patches of all categories."""
-    groups = alike_groups(catalog.select(split="train"))
-    for category in catalog.categories:
+def memories(
+    catalog: Catalog,
+    out: Rows,
+    draws: int,
+    ways: Sequence[str],
+    with_all: bool,
+    categories: Sequence[str],
+    every: int,
+) -> None:
+    """Rows of memories of patches of some categories, judged on one test image in so many of each kind."""
+    groups = alike_groups([one for one in catalog.select(split="train") if one.category in categories])
+    for category in categories:
         known: dict[bytes, tuple[torch.Tensor, ...]] = {}
         good = catalog.select(category=category, split="train")
-        tested = catalog.select(category=category, split="test")
+        tested = thinned(catalog.select(category=category, split="test"), every)
         counts = [(shots, draw) for shots in SHOTS for draw in range(1, draws + 1)] + [(0, 1)] * with_all
         for way in ways:
             for shots, draw in counts:
@@ -176,6 +184,13 @@ def remember(
     (found,) = report.categories.values()
     values = {name: found.values()[name] for name in METRICS}
     return Row(data="", category="", way="", shots=0, draw=0, seconds=round(seconds, 1), **values)
+
+
+def thinned(records: Sequence[Record], every: int) -> list[Record]:
+    """One in so many of the good images and of each kind of defect, the first of each among them."""
+    kinds = {kind: [one for one in records if one.defect_type == kind] for kind in {one.defect_type for one in records}}
+    kept = {one.path for own in kinds.values() for one in own[::every]}
+    return [one for one in records if one.path in kept]
 
 
 def views_of(detector: PatchCore, record: Record) -> Any:
@@ -313,6 +328,8 @@ def main() -> None:
         own.add_argument("--draws", type=int, default=3 if verb == "memory" else 1)
         own.add_argument("--ways", nargs="+", choices=tuple(ways), default=tuple(ways))
         if verb == "memory":
+            own.add_argument("--categories", nargs="+", help="Some of them; else all.")
+            own.add_argument("--every", type=int, default=1, help="Judge one test image in so many of each kind.")
             own.add_argument("--all", action="store_true", help="Also a memory of all training photographs.")
         else:
             own.add_argument("--shots", nargs="+", type=int, default=SHOTS)
@@ -334,7 +351,7 @@ def main() -> None:
     torch.set_num_threads(1)
     catalog, out = open_catalog(asked.data), Rows(asked.out)
     if asked.verb == "memory":
-        memories(catalog, out, asked.draws, asked.ways, asked.all)
+        memories(catalog, out, asked.draws, asked.ways, asked.all, asked.categories or catalog.categories, asked.every)
     else:
         dinomaly(catalog, out, asked.draws, asked.ways, asked.shots, asked.settings)
 

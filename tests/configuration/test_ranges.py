@@ -30,7 +30,8 @@ BASES: dict[str, list[str]] = {
 # Where 0 says something: none, off, the first, from the start.
 ZERO_MEANS = {
     "optim.weight_decay", "optim.clip_norm", "schedule.warmup_steps", "schedule.final_lr", "training.ema_decay",
-    "training.calibration_share", "training.seed", "training.shots", "training.shots_seed", "training.image_cache_mib", "images.tile_overlap",
+    "training.calibration_share", "training.seed", "training.shots", "training.shots_seed",
+    "training.image_cache_mib", "images.tile_overlap",
     "detector.dropout_rate", "detector.attention_eps", "detector.neighbour_mask", "detector.easy_fraction",
     "detector.easy_weight", "detector.map_px", "detector.blur_sigma_px", "detector.encoder.seed",
     "detector.encoder.layout.registers", "detector.category_dropout", "detector.guidance_weight",
