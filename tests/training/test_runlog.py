@@ -21,7 +21,7 @@ TrainTiny = Callable[..., object]
 
 @pytest.fixture
 def log(tmp_path: Path) -> RunLog:
-    return RunLog(tmp_path, 0, launch("32-true", device="cpu"), tensorboard=False)
+    return RunLog(tmp_path, 0, launch("32-true", device="cpu"))
 
 
 def add(log: RunLog, step: int, first: float, second: float, norm: float = 1.0) -> None:

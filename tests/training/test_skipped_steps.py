@@ -159,7 +159,7 @@ def test_on_the_device_a_step_that_is_left_out_changes_no_bit(amsgrad: bool) -> 
 
 def test_a_hundred_in_a_row_are_no_accident(tmp_path: Path) -> None:
     notes: list[str] = []
-    log = RunLog(tmp_path, 0, launch("32-true", device="cpu"), tensorboard=False, skipped=notes.append)
+    log = RunLog(tmp_path, 0, launch("32-true", device="cpu"), skipped=notes.append)
 
     def add(step: int, norm: float) -> None:
         loss = torch.tensor(norm)
@@ -178,7 +178,7 @@ def test_a_hundred_in_a_row_are_no_accident(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_under_a_gradient_that_is_stops(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, 0, launch("32-true", device="cpu"), tensorboard=False, skipped=print)
+    log = RunLog(tmp_path, 0, launch("32-true", device="cpu"), skipped=print)
     nan, one = torch.tensor(math.nan), torch.tensor(1.0)
     log.add(4, 1e-3, Losses(total=nan, terms={"cosine_group_0": nan}), one)
     with pytest.raises(TrainingError, match="cosine_group_0 must be finite, got nan at step 4"):

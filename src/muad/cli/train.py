@@ -36,6 +36,8 @@ def command(
     nodes: Annotated[int, typer.Option(help="Number of nodes.", min=1)] = 1,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable images out and name them.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Also log to MLflow, else to mlflow.db here.")] = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Also log to W&B, in OUT unless WANDB_MODE is set.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what RUN/run.json says as JSON.")] = False,
 ) -> None:
@@ -60,7 +62,8 @@ def command(
     if encoder_weights is not None:
         overrides.append(f"detector.encoder.weights={json.dumps(str(encoder_weights))}")
     overrides += ["training.skip_bad=true"] if skip_bad else []
-    overrides += ["training.tensorboard=true"] if tensorboard else []
+    loggers = {"tensorboard": tensorboard, "mlflow": mlflow, "wandb": wandb}
+    overrides += [f"training.{name}=true" for name, wanted in loggers.items() if wanted]
     try:
         with progress_bar() as update:
             train(

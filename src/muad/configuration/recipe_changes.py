@@ -10,7 +10,8 @@ from muad.configuration.run_config import RunConfig, config_to_dict, load_config
 
 _MOVES_NO_FIGURE = (
     *("published", "detector.encoder.weights", "training.image_cache_mib", "training.cache", "training.tensorboard"),
-    *("training.log_every_steps", "training.save_every_steps", "training.seed", "training.shots_seed"),
+    *("training.mlflow", "training.wandb", "training.log_every_steps", "training.save_every_steps"),
+    *("training.seed", "training.shots_seed"),
 )
 
 
@@ -26,7 +27,7 @@ def changed_settings(config: RunConfig, recipe: str | Path | None) -> tuple[str,
     """
     if recipe is None:
         return None
-    ours, theirs = (dict(_flat(config_to_dict(values))) for values in (config, load_config(recipe)))
+    ours, theirs = (dict(flat_values(config_to_dict(values))) for values in (config, load_config(recipe)))
     return tuple(
         path
         for path in sorted(ours.keys() | theirs.keys())
@@ -34,9 +35,10 @@ def changed_settings(config: RunConfig, recipe: str | Path | None) -> tuple[str,
     )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The same values without tables, named `section.key`."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat_values(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

@@ -145,6 +145,8 @@ class TrainingConfig:
         recording: On one graphics card a step is recorded once and replayed; `compiled` also fuses its operations,
             which takes a minute at the start, so that `auto` does it from 3,000 steps on.
         tensorboard: Also write TensorBoard events into the run folder.
+        mlflow: Also log to MLflow: to mlflow.db in the working directory, or where MLFLOW_TRACKING_URI says.
+        wandb: Also log to Weights & Biases: kept in the run folder, or sent if WANDB_MODE is online.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -166,6 +168,8 @@ class TrainingConfig:
     cache: Cache = "auto"
     recording: Recording = "auto"
     tensorboard: bool = False
+    mlflow: bool = False
+    wandb: bool = False
 
     def __post_init__(self) -> None:
         mosts = {

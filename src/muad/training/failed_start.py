@@ -9,7 +9,10 @@ from pathlib import Path
 
 from muad.errors import MuadError
 
-_WRITTEN = ("run.json", "config.toml", "images.json", "roi", "checkpoints", "categories")
+_WRITTEN = (
+    *("run.json", "config.toml", "images.json", "roi", "checkpoints", "categories"),
+    *("tensorboard", "mlflow.json", "wandb.json", "wandb"),
+)
 
 
 @contextmanager

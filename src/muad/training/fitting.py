@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from muad.device import free_memory_bytes
 from muad.errors import ConfigError
 from muad.runs.folder import checkpoints
 from muad.training.batches import Notice, Progress, look_through
+from muad.training.loggers import Curves, open_curves
 from muad.wording import counted
 
 if TYPE_CHECKING:
@@ -76,19 +78,22 @@ def fit_detector(
         load_weights(newest, detector)
     portions, end = _portions(records, detector.by_category), 0
     _require_memory(detector, max(len(portion) for portion in portions), fabric.device, note)
-    for portion in portions:
-        end += len(portion)
-        if end <= done:
-            continue
-        with evaluating(detector):
-            detector.fit(
-                look_through(portion, detector, config.training, progress=progress, note=note),
-                config.training.seed,
-                lambda what, count, total: progress(what, count, total, None),
-            )
-        if fabric.is_global_zero:
-            save_checkpoint(run_dir, before + end, detector, None)
-        fabric.barrier()
+    with open_curves(config, run_dir, done, note) if fabric.is_global_zero else Curves() as curves:
+        for portion in portions:
+            end += len(portion)
+            if end <= done:
+                continue
+            begun = time.perf_counter()
+            with evaluating(detector):
+                detector.fit(
+                    look_through(portion, detector, config.training, progress=progress, note=note),
+                    config.training.seed,
+                    lambda what, count, total: progress(what, count, total, None),
+                )
+            if fabric.is_global_zero:
+                save_checkpoint(run_dir, before + end, detector, None)
+            curves.values({"seconds": time.perf_counter() - begun, "images": len(portion)}, end)
+            fabric.barrier()
     return detector
 
 

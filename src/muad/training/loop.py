@@ -26,6 +26,7 @@ from muad.runs.folder import checkpoints
 from muad.training.batches import Notice, Progress, training_batches
 from muad.training.fitting import fit_detector
 from muad.training.interrupt import StopRequest
+from muad.training.loggers import open_curves
 from muad.training.optimizer import build_optimizer, may_step, resting, set_learning_rates
 from muad.training.recorded import choose_step
 from muad.training.runlog import RunLog
@@ -86,7 +87,8 @@ def train_detector(
     average = WeightAverage(detector.trainable_state(), decay) if decay else None
     start = resume(config, run_dir, detector, optimizer, average, begin)
     skipping = config.optim.skip_nonfinite
-    log = RunLog(run_dir, start, fabric, tensorboard=config.training.tensorboard, skipped=note if skipping else None)
+    curves = open_curves(config, run_dir, start, note) if fabric.is_global_zero else None
+    log = RunLog(run_dir, start, fabric, curves=curves, skipped=note if skipping else None)
 
     def move(batch: Batch, step: int | Tensor, idle: Sequence[Parameter] = ()) -> tuple[Losses, Tensor]:
         losses = compute_gradients(model, batch, step, config.training.accumulate, fabric, idle)

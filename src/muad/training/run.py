@@ -13,7 +13,7 @@ from muad.calibration.split import run_records
 from muad.capture import has_capture
 from muad.capture.learning import learn_capture
 from muad.checkpoints.checkpoint import create_run, read_config
-from muad.configuration.recipe_changes import changed_settings
+from muad.configuration.recipe_changes import changed_settings, flat_values
 from muad.configuration.run_config import (
     RunConfig,
     config_to_dict,
@@ -37,6 +37,7 @@ from muad.training.engine import launch, resolve_precision
 from muad.training.estimate import Estimate
 from muad.training.failed_start import nothing_left_of_a_failed_start
 from muad.training.images import settle_categories, settle_images
+from muad.training.loggers import require_loggers
 from muad.training.map_scale import map_scale
 from muad.training.reproducibility import describe_detector, environment
 from muad.training.resolution import photo_size, sized_for
@@ -58,6 +59,8 @@ _MAY_CHANGE = {
     "training.image_cache_mib",
     "training.skip_bad",
     "training.tensorboard",
+    "training.mlflow",
+    "training.wandb",
 }
 
 # What `run.json` says of a detector once it is trained.
@@ -130,6 +133,7 @@ def train(
         sized = sized_for(usual, photo_size(records), smallest_defect, field_of_view)
         settings, sentences = (*settings, *sized.settings), [*sentences, sized.sentence]
     config = _run_config(run_dir, catalog, recipe, settings, device, resume, sentences.append)
+    require_loggers(config.training)
     if not config.training.shots:
         config = settle_categories(settle_images(config, records, sentences.append), records)
     per_category = config.training.mode == "per_category"
@@ -220,20 +224,13 @@ def _settled_as(config: RunConfig, wanted: RunConfig) -> RunConfig:
 
 def _require_same(config: RunConfig, wanted: RunConfig) -> None:
     """Refuse to resume a run with settings that change its result, naming the first that differs."""
-    before, after = _flatten(config_to_dict(config)), _flatten(config_to_dict(wanted))
+    before, after = (dict(flat_values(config_to_dict(values))) for values in (config, wanted))
     for key in sorted((before.keys() | after.keys()) - _MAY_CHANGE):
         if before.get(key) != after.get(key):
             raise ConfigError(
                 f"{key} must stay {before.get(key)} to resume this run, got {after.get(key)}. "
                 "Leave it out, or start a new run."
             )
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _absolute_paths(config: RunConfig) -> RunConfig:

@@ -1,4 +1,4 @@
-"""What a run says of itself while it trains: metrics.jsonl, optional TensorBoard events, and what happens at a NaN."""
+"""What a run says of itself while it trains: metrics.jsonl, the loggers it was asked for, and what happens at a NaN."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Self, cast
 
 import torch
 
-from muad.errors import CheckpointError, ConfigError, MuadError
+from muad.errors import CheckpointError, MuadError
 from muad.runs.folder import write_text
+from muad.training.loggers import Curves
 from muad.wording import counted
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from lightning_fabric import Fabric
     from torch import Tensor
-    from torch.utils.tensorboard import SummaryWriter
 
     from muad.detectors.types import Losses
 
@@ -36,10 +36,10 @@ class RunLog:
     """Collects the losses of each step on the device and writes them out together, so that a GPU is not held up.
 
     Args:
-        run_dir: Where `metrics.jsonl` and TensorBoard events go.
+        run_dir: Where `metrics.jsonl` goes.
         start: First step of this session; lines of later steps, from before a crash, are removed.
         fabric: Launched engine; its first process writes, all of them see and check the mean over all.
-        tensorboard: Also write TensorBoard events.
+        curves: Loggers that also get the lines of the first process.
         skipped: Told of steps that were left out because their gradient was not finite; None where none are.
     """
 
@@ -49,7 +49,7 @@ class RunLog:
         start: int,
         fabric: Fabric,
         *,
-        tensorboard: bool,
+        curves: Curves | None = None,
         skipped: Callable[[str], None] | None = None,
     ) -> None:
         self.path = run_dir / "metrics.jsonl"
@@ -58,7 +58,7 @@ class RunLog:
         self._fabric = fabric
         self._pending: list[tuple[int, float, Losses, Tensor]] = []
         self._since = time.perf_counter()
-        self._events = _event_writer(run_dir, start) if tensorboard and fabric.is_global_zero else None
+        self._curves = Curves() if curves is None else curves
         if fabric.is_global_zero and self.path.is_file():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [line for line in lines if _step_of(line) < start]
@@ -136,16 +136,13 @@ class RunLog:
                 f"{self.path.name} must be writable, got {self.path} ({error}). "
                 "Free disk space and continue with --resume."
             ) from None
-        if self._events is not None:
-            for name in line.keys() - {"step"}:
-                self._events.add_scalar(name, line[name], int(line["step"]))
+        self._curves.values({name: value for name, value in line.items() if name != "step"}, int(line["step"]))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *fault: object) -> None:
-        if self._events is not None:
-            self._events.close()
+    def __exit__(self, kind: type[BaseException] | None, *fault: object) -> None:
+        self._curves.__exit__(kind, *fault)
 
 
 def _step_of(line: str) -> float:
@@ -153,14 +150,3 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")  # a half-written last line
-
-
-def _event_writer(run_dir: Path, start: int) -> SummaryWriter:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError(
-            "training.tensorboard must be false without the tensorboard package, got true. Install muad[tensorboard]."
-        ) from None
-    # What a killed session logged after its last checkpoint is hidden by what this one logs for the same steps.
-    return SummaryWriter(str(run_dir / "tensorboard"), purge_step=start)
