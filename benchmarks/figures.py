@@ -1,0 +1,106 @@
+"""Tables of figures in the docs, written from the JSON they were measured as.
+
+    python benchmarks/figures.py [--check]
+
+A page has a place for a table: a line `<!-- table: NAME -->`, and `<!-- end -->` below it. NAME is a file of
+benchmarks/results: what `evaluation.json` of a run holds (a row for each category and their mean) or `compare.json`
+of a comparison (a row for each detector, with what is published), with the commands and the seed it came of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro")
+_SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_aupro")
+
+
+def table(result: dict[str, Any]) -> str:
+    """A result as markdown, ending with a newline."""
+    lines = _comparison(result) if "rows" in result else _evaluation(result)
+    return "\n".join(lines) + "\n"
+
+
+def read(name: str) -> dict[str, Any]:
+    """A result by its name."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def filled(page: str) -> str:
+    """The text of a page with its tables written anew."""
+    return PLACE.sub(lambda place: f"{place[1]}{table(read(place[2]))}{place[3]}", page)
+
+
+def _evaluation(result: dict[str, Any]) -> list[str]:
+    lines = [f"| category | {' | '.join(METRICS)} |", f"|---|{'---|' * len(METRICS)}"]
+    for category, figures in result["categories"].items():
+        lines.append(f"| {category} | {' | '.join(f'{figures[metric]:.4f}' for metric in METRICS)} |")
+    means = " | ".join(f"**{result['mean'][metric]:.4f}**" for metric in METRICS)
+    return [*lines, f"| **mean** | {means} |"]
+
+
+def _comparison(result: dict[str, Any]) -> list[str]:
+    rows = sorted(result["rows"], key=lambda row: -row["image_auroc"])
+    best = {metric: max(row[metric] for row in rows) for metric in _SHOWN}
+    printed = {row["detector"]: row for row in result["published"]}
+    lines = [
+        "| detector | encoder | here | published, MVTec AD | training | an image alone | network, in batches "
+        "| memory |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        theirs = printed[row["detector"]]
+        each = " (one each)" if theirs["mode"] == "per_category" else ""
+        cells = [
+            f"`{row['detector']}`", row["encoder"] or "-", _percent(row, best), _percent(theirs["figures"], {}) + each,
+            _unit(row["training_s"], 1, "s"), _unit(row["image_s"], 1000, "ms"), _unit(row["batched_s"], 1000, "ms"),
+            _unit(row["memory_bytes"], 2**-20, "MiB"),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _percent(figures: dict[str, float | None], best: dict[str, float]) -> str:
+    """Five figures, of the image, then of the pixel; what nobody printed is left out there and a dash here."""
+    cells = {}
+    for metric in _SHOWN:
+        value = figures[metric]
+        text = "-" if value is None else f"{100 * value:.1f}"
+        cells[metric] = f"**{text}**" if value is not None and value == best.get(metric) else text
+    image = [cells[metric] for metric in _SHOWN[:2] if cells[metric] != "-"]
+    return f"{', '.join(image)} · {', '.join(cells[metric] for metric in _SHOWN[2:])}"
+
+
+def _unit(value: float | None, factor: float, unit: str) -> str:
+    if value is None:
+        return "-"
+    number = factor * value
+    return f"{number:.0f} {unit}" if number >= 10 else f"{number:.1f} {unit}"
+
+
+def main() -> None:
+    """Write the tables, or with --check only say which page has others."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; end with 1 if a table is another one")
+    options = parser.parse_args()
+    stale = []
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            stale.append(page.name)
+            if not options.check:
+                page.write_text(new, encoding="utf-8")
+    print(f"{'other tables' if options.check else 'written'}: {', '.join(stale) or 'none'}")
+    raise SystemExit(bool(stale and options.check))
+
+
+if __name__ == "__main__":
+    main()
