@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -58,3 +59,10 @@ def test_the_quick_demo_goes_all_the_way_in_a_fresh_environment(
     told = subprocess.run([*judged, "--out", "results"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert told.returncode == 0, told.stderr
     assert "pill_blister" in (tmp_path / "results" / "results.csv").read_text(encoding="utf-8")
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    root = Path(__file__).resolve().parents[2]
+    assert f"\nversion: {muad.__version__}\n" in (root / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\S+)", changelog, flags=re.MULTILINE)[0] in ("Unreleased", muad.__version__)
