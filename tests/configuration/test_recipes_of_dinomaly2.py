@@ -25,28 +25,29 @@ METRICS = [entry.name for entry in dataclasses.fields(Published) if entry.name n
 def test_there_is_a_recipe_for_every_script() -> None:
     two_d = {f"dinomaly2-{data}{size}" for data in ("mvtec", "visa") for size in ("", "-small", "-large")}
     few = {f"dinomaly2-{data}-{shots}-shot" for data in ("mvtec", "visa") for shots in (1, 2, 4, 8)}
-    assert two_d | few | {"dinomaly2-real-iad"} == set(NAMES)
+    assert two_d | few | {"dinomaly2-real-iad", "dinomaly2-mvtec-3d", "dinomaly2-mulsen-ad"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_settings_are_the_preview_codes(name: str) -> None:
     config = load_config(name)
-    size = next((size for size in ("small", "large") if size in name), "base")
-    multi_view = "real-iad" in name
+    infrared, one_rate = "mulsen" in name, "real-iad" in name or "-3d" in name
+    size = next((size for size in ("small", "large") if size in name), "large" if infrared else "base")
     assert config.detector == DinomalyConfig(
         encoder=EncoderConfig(name=f"dinov2-reg-{size}"),
         recentring=True,
-        dropout_rate=0.4,
+        dropout_rate=0.2 if infrared else 0.4,
         bottleneck_width=256,
-        bottleneck_lr_factor=1.0 if multi_view else 0.1,
+        bottleneck_lr_factor=1.0 if one_rate else 0.1,
         attention_eps=1e-8,
     )
     assert config.optim == OptimConfig(amsgrad=False, skip_nonfinite=True)
     # The preview code reaches the peak at step 100, the first Dinomaly's at step 99.
-    steps = 100_000 if multi_view else 40_000
+    steps = 100_000 if "real-iad" in name else 20_000 if infrared else 40_000
     assert config.schedule == ScheduleConfig(kind="constant", total_steps=steps, warmup_steps=101)
     rates = [warmup_constant_rate(step, warmup_steps=config.schedule.warmup_steps, peak=1.0) for step in range(200)]
     assert rates == [min(step / 100, 1.0) for step in range(200)]
+    assert config.images.senses == (("colour", "depth") if "-3d" in name else ("colour",))
     few = {"shots": int(match[1]), "augmentation": "few_shot"} if (match := re.search(r"-(\d)-shot$", name)) else {}
     assert config.training == TrainingConfig(precision="32-true", **few)
 
