@@ -174,9 +174,23 @@ def show_report(report: Report, published: PublishedFigures | None = None) -> No
     show_table(report_table(report, published))
     if published is not None:
         say(published.sentence())
+    if report.mean_more:
+        show_table(more_table(report))
     for name, category in report.categories.items():
         for note in category.notes:
             say(f"{name}: {note}")
+
+
+def more_table(report: Report) -> Table:
+    """The figures that only the data set's protocol has, a row each: per category, and their mean."""
+    table = plain_table(f"protocol {report.protocol}")
+    table.add_column("", no_wrap=True)
+    for name in (*report.categories, "mean"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for metric, mean in report.mean_more.items():
+        own = (_figure(category.more.get(metric)) for category in report.categories.values())
+        table.add_row(metric, *own, _figure(mean))
+    return table
 
 
 def _figure(value: float | None) -> str:

@@ -59,7 +59,7 @@ def evaluate_conditions(
     conditions: Iterable[str] = (),
     most_images: int = MOST_IMAGES,
     seed: int = 0,
-    protocol: ProtocolName = "dinomaly",
+    protocol: ProtocolName = "auto",
     layout: str = "auto",
     device: DeviceName = "auto",
     encoder_weights: str | Path | None = None,
@@ -81,7 +81,7 @@ def evaluate_conditions(
         conditions: Names such as `light` or `light=0.9`; none for all kinds in their usual strengths.
         most_images: Good, and defective, images of each category at most, chosen by the seed; 0 for all.
         seed: Of the choice and of everything that is drawn.
-        protocol: `dinomaly` (as published) or `exact`.
+        protocol: As for `evaluate`.
         layout: How the data lie on disk; `auto` recognises them.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
@@ -111,6 +111,7 @@ def evaluate_conditions(
             where, device=device, encoder_weights=weights, acceleration=acceleration, batch_size=batch_size, note=told
         )
         catalog = open_catalog(Path(data), layout, for_training=False)
+        rules = find_protocol(protocol, catalog.layout)
         news = lambda done, total: progress("compare", done, total, None)  # noqa: E731
         unseen = select_unseen(folder, catalog, strict=strict, progress=news)
         records = choose_records(unseen.records, catalog.root, most_images, seed)
@@ -119,7 +120,7 @@ def evaluate_conditions(
         told(f"looked at under {counted(len(asked), 'condition')}: {_chosen(records, unseen.records)} (seed {seed})")
         study = _Study(
             where, folder, source, catalog, records,
-            target=target, conditions=asked, most_images=most_images, seed=seed, protocol=protocol,
+            target=target, conditions=asked, most_images=most_images, seed=seed, protocol=rules.name,
             computing={"device": device, "acceleration": None if acceleration is None else asdict(acceleration)},
             batch_size=batch_size, progress=progress, note=told,
         )  # fmt: skip

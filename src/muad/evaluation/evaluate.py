@@ -42,7 +42,7 @@ def evaluate(
     data: str | Path,
     *,
     out: str | Path | None = None,
-    protocol: ProtocolName = "dinomaly",
+    protocol: ProtocolName = "auto",
     layout: str = "auto",
     device: DeviceName = "auto",
     encoder_weights: str | Path | None = None,
@@ -63,7 +63,8 @@ def evaluate(
         data: Labelled data set; of its training images only those are looked at that were put into a folder without a
             split of its own since the run was trained.
         out: Folder for both files; None for the run's, whose report is made from them.
-        protocol: `dinomaly` (as published) or `exact`.
+        protocol: `auto`: that of the data set where it has one, else `dinomaly` (as published); or `exact`,
+            `mvtec_loco`, `mvtec_ad_2`.
         layout: How the data lie on disk; `auto` recognises them.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
@@ -107,6 +108,7 @@ def _evaluate(
     """The same in a folder with the run's small files."""
     facts = read_run(run_dir)
     catalog = open_catalog(data, layout, for_training=False)
+    rules = find_protocol(protocol, catalog.layout)
     early = source.early()
     unseen = select_unseen(
         run_dir, catalog, strict=strict, progress=lambda done, total: progress("compare", done, total, None)
@@ -124,7 +126,8 @@ def _evaluate(
         return evaluate_detector(
             source.scorer(category),
             chosen,
-            protocol=protocol,
+            protocol=rules.name,
+            validation=catalog.select(split="validation"),
             batch_size=batch_size,
             progress=lambda count, _: progress("evaluate", done + count, len(records), None),
             on_scores=lambda judged, values: scores.extend(image_scores(judged, values, catalog.root)),
@@ -141,7 +144,7 @@ def _evaluate(
             chosen = [record for record in records if record.category == name]
             parts |= run_on(name, chosen, done).categories
             done += len(chosen)
-        report = Report(protocol=protocol, categories=parts, images=len(records))
+        report = Report(protocol=rules.name, categories=parts, images=len(records))
     report = dataclasses.replace(
         report,
         data=str(data.absolute()),

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from muad.errors import ConfigError, DataError
+from muad.evaluation.released import Measured, figures_at_limit, figures_of_kinds
 from muad.images.loading import read_ahead
 from muad.images.preprocessing import Preprocessing
 from muad.images.reading import read_mask, read_truth
@@ -19,6 +20,7 @@ from muad.metrics.collection import MapCollection
 from muad.metrics.ranking import rank_metrics
 from muad.metrics.region import pixel_metrics_of
 from muad.metrics.report import CategoryReport, Report
+from muad.metrics.segmentation import PixelLimit
 from muad.runtime.views import (
     ImageViews,
     ViewScores,
@@ -50,12 +52,19 @@ class Protocol:
             `half`: if at least half of it is covered.
         aupro: Exact area, or the authors' 200 thresholds.
         meaning: One line for people.
+        fpr_limit: Largest false-positive rate AUPRO looks at.
+        more: What else is measured: `kinds`: every kind of defect apart, and saturated overlap; `limit`: F1 of pixels
+            at a limit from the validation images.
+        layout: The layout of data sets it is for, where it is for one.
     """
 
     name: str
     defect_pixel: Literal["any", "half"]
     aupro: Literal["exact", "thresholds_200"]
     meaning: str
+    fpr_limit: float = 0.3
+    more: Literal["", "kinds", "limit"] = ""
+    layout: str = ""
 
 
 PROTOCOLS = {
@@ -73,21 +82,41 @@ PROTOCOLS = {
             aupro="exact",
             meaning="same maps, a pixel is defect if half of it is, AUPRO exact as MVTec AD defines it",
         ),
+        Protocol(
+            name="mvtec_loco",
+            defect_pixel="half",
+            aupro="exact",
+            meaning="as exact; logical and structural anomalies apart, saturated overlap up to a rate of 0.05",
+            more="kinds",
+            layout="mvtec_loco",
+        ),
+        Protocol(
+            name="mvtec_ad_2",
+            defect_pixel="half",
+            aupro="exact",
+            meaning="as exact, AUPRO up to 0.05; F1 of pixels at mean + 3 standard deviations of the validation maps",
+            fpr_limit=0.05,
+            more="limit",
+            layout="mvtec_ad_2",
+        ),
     )
 }
 
 
-ProtocolName = Literal["dinomaly", "exact"]
+ProtocolName = Literal["auto", "dinomaly", "exact", "mvtec_loco", "mvtec_ad_2"]
 
 
-def find_protocol(name: str) -> Protocol:
-    """The protocol of that name.
+def find_protocol(name: str, layout: str = "") -> Protocol:
+    """The protocol of that name; of `auto`, the one for data of a layout, else that of Dinomaly.
 
     Raises:
         ConfigError: There is none.
     """
+    if name == "auto":
+        own = (protocol for protocol in PROTOCOLS.values() if protocol.layout and protocol.layout == layout)
+        return next(own, PROTOCOLS["dinomaly"])
     if name not in PROTOCOLS:
-        raise ConfigError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}.")
+        raise ConfigError(f"protocol must be one of auto, {', '.join(PROTOCOLS)}, got {name!r}.")
     return PROTOCOLS[name]
 
 
@@ -100,6 +129,7 @@ def evaluate_detector(
     progress: Progress | None = None,
     on_scores: OnScores | None = None,
     change: Change | None = None,
+    validation: Sequence[Record] = (),
 ) -> Report:
     """Metrics of every category in the test records and their mean.
 
@@ -110,6 +140,7 @@ def evaluate_detector(
         batch_size: Images per forward pass.
         progress: Called with images done and in all.
         on_scores: Called with the records of each category and their scores.
+        validation: Good images, neither trained on nor tested, from which a protocol's limit comes.
         change: Makes of a photograph and its mask those to evaluate on; called by several threads. None for as they
             are.
 
@@ -144,7 +175,21 @@ def evaluate_detector(
             image_scores = np.array(scores, np.float32)
             if on_scores is not None:
                 on_scores(chosen, image_scores)
-            reports[category] = _category_report(chosen, image_scores, kept, outside, rules)
+            report = _category_report(chosen, image_scores, kept, outside, rules)
+            if rules.more and change is None:  # what a defect is comes from its files
+                good = [record for record in validation if record.category == category]
+                taken = PixelLimit()
+                for images, _ in _batches(good, detector.preprocessing, batch_size, change):
+                    taken.add(_predict(detector, images, batch_size).maps)
+                own = Measured(
+                    kept=kept,
+                    records=[record for record, is_known in zip(chosen, known, strict=True) if is_known],
+                    scores=image_scores[known],
+                    framing=_framing(detector.preprocessing),
+                )
+                more = figures_of_kinds(own) if rules.more == "kinds" else figures_at_limit(own, taken.limit())
+                report = dataclasses.replace(report, more=more.figures, notes=(*report.notes, *more.notes))
+            reports[category] = report
     return Report(protocol=rules.name, categories=reports, images=len(records))
 
 
@@ -218,8 +263,7 @@ def _batches(
     records: Sequence[Record], preprocessing: Preprocessing, batch_size: int, change: Change | None
 ) -> Iterator[tuple[list[ImageViews], UInt8[np.ndarray, "b H W"]]]:
     """Images with their masks: of the view, or of the whole image at the size of a view."""
-    size = preprocessing.crop_px
-    framing = preprocessing if preprocessing.is_plain else Preprocessing(resize_px=size, crop_px=size)
+    size, framing = preprocessing.crop_px, _framing(preprocessing)
 
     def read(record: Record) -> tuple[ImageViews, np.ndarray]:
         image = preprocessing.read(record.path)
@@ -235,6 +279,12 @@ def _batches(
         yield [image for image, _ in pending], np.stack([mask for _, mask in pending])
 
 
+def _framing(preprocessing: Preprocessing) -> Preprocessing:
+    """What brings a mask to where maps are compared with it: of the view, or of the whole image."""
+    size = preprocessing.crop_px
+    return preprocessing if preprocessing.is_plain else Preprocessing(resize_px=size, crop_px=size)
+
+
 def _category_report(
     records: Sequence[Record],
     scores: Float[np.ndarray, " n"],
@@ -244,7 +294,7 @@ def _category_report(
 ) -> CategoryReport:
     """Image metrics on all images; pixel metrics on those whose defect pixels are known and maps were kept."""
     labels = np.array([record.is_anomalous for record in records])
-    pixel = pixel_metrics_of(kept, aupro=rules.aupro)
+    pixel = pixel_metrics_of(kept, aupro=rules.aupro, fpr_limit=rules.fpr_limit)
     report = CategoryReport.of(rank_metrics(labels, scores), pixel, len(records))
     notes = list(report.notes)
     if left_out := len(records) - len(kept):

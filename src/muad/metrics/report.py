@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from muad.errors import DataError
@@ -24,6 +24,7 @@ METRIC_NAMES = (
     "pixel_aupro",
 )
 _DATA_KEYS = ("data", "layout", "data_hash")
+_KNOWN_KEYS = {*_DATA_KEYS, "mean_more", "seen"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class CategoryReport:
         pixel_aupro: Area under the per-region overlap curve.
         images: How many images were evaluated; None in a report read from JSON, which keeps only their sum.
         notes: Why a figure is None, and what else the reader should know.
+        more: Figures that only this data set's protocol has, by name.
     """
 
     image_auroc: float | None = None
@@ -51,9 +53,10 @@ class CategoryReport:
     pixel_aupro: float | None = None
     images: int | None = None
     notes: tuple[str, ...] = ()
+    more: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, value in self.values().items():
+        for name, value in (*self.values().items(), *self.more.items()):
             if value is not None and not 0 <= value <= 1:
                 raise DataError(f"{name} must be in [0, 1] or None, got {value}. Pass a fraction, not percent.")
 
@@ -69,9 +72,9 @@ class CategoryReport:
         missing: dict[str, list[str]] = {}
         if image.reason is not None:
             missing[image.reason] = list(METRIC_NAMES[:3])
-        for name, field in zip(METRIC_NAMES[3:], ("auroc", "average_precision", "f1_max", "aupro"), strict=True):
-            if field in pixel.reasons:
-                missing.setdefault(pixel.reasons[field], []).append(name)
+        for name, own in zip(METRIC_NAMES[3:], ("auroc", "average_precision", "f1_max", "aupro"), strict=True):
+            if own in pixel.reasons:
+                missing.setdefault(pixel.reasons[own], []).append(name)
         return cls(
             image_auroc=image.auroc,
             image_ap=image.average_precision,
@@ -139,15 +142,27 @@ class Report:
             means[name] = math.fsum(values) / len(values) if values else None
         return means
 
+    @property
+    def mean_more(self) -> dict[str, float | None]:
+        """The same of the figures that only the data set's protocol has, in the order they were first named."""
+        means: dict[str, float | None] = {}
+        for name in dict.fromkeys(name for report in self.categories.values() for name in report.more):
+            values = [value for report in self.categories.values() if (value := report.more.get(name)) is not None]
+            means[name] = math.fsum(values) / len(values) if values else None
+        return means
+
     def to_json(self) -> dict[str, Any]:
         """The report as plain dictionaries: `protocol`, `categories`, `mean`, `images`, and the data if known."""
         categories: dict[str, dict[str, Any]] = {}
         for category, report in self.categories.items():
             categories[category] = {**report.values()}
+            if report.more:
+                categories[category]["more"] = {**report.more}
             if report.notes:
                 categories[category]["notes"] = list(report.notes)
         data = {name: value for name in _DATA_KEYS if (value := getattr(self, name)) is not None}
         known = {**data, **({} if self.seen is None else {"seen": asdict(self.seen)})}
+        known |= {"mean_more": self.mean_more} if self.mean_more else {}
         return {"protocol": self.protocol, "categories": categories, "mean": self.mean, "images": self.images, **known}
 
     @classmethod
@@ -160,7 +175,7 @@ class Report:
         Raises:
             DataError: The object is not such a report.
         """
-        _require_keys(data, {"protocol", "categories", "mean", "images"}, {*_DATA_KEYS, "seen"}, "a report")
+        _require_keys(data, {"protocol", "categories", "mean", "images"}, _KNOWN_KEYS, "a report")
         protocol, images = data["protocol"], data["images"]
         if not isinstance(protocol, str):
             raise DataError(f"protocol must be a name, got {protocol!r}. Evaluate again to write a sound report.")
@@ -177,17 +192,20 @@ class Report:
 
 
 def _category_from_json(category: str, data: object) -> CategoryReport:
-    entry = _require_keys(data, set(METRIC_NAMES), {"notes"}, f"categories.{category}")
+    entry = _require_keys(data, set(METRIC_NAMES), {"more", "notes"}, f"categories.{category}")
+    more = entry.get("more", {})
+    if not isinstance(more, Mapping) or METRIC_NAMES[0] in more:
+        raise DataError(f"categories.{category}.more must be an object of other figures, got {more!r}. Evaluate again.")
     figures: dict[str, Any] = {}
-    for name in METRIC_NAMES:
-        value = entry[name]
+    for name, value in (*((name, entry[name]) for name in METRIC_NAMES), *more.items()):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise DataError(f"categories.{category}.{name} must be a number or null, got {value!r}. Evaluate again.")
         figures[name] = value
     notes = entry.get("notes", [])
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise DataError(f"categories.{category}.notes must be a list of sentences, got {notes!r}. Evaluate again.")
-    return CategoryReport(**figures, notes=tuple(notes))
+    own = {name: figures[name] for name in METRIC_NAMES}
+    return CategoryReport(**own, notes=tuple(notes), more={name: figures[name] for name in more})
 
 
 def _seen_from_json(data: object) -> Seen:
