@@ -13,6 +13,7 @@ import torch
 
 from muad.checking.cost import estimate_cost
 from muad.checking.defects import defects_in_patches, small_defects
+from muad.checking.depth import check_depth
 from muad.checking.findings import MEANINGS, CategoryFacts, DataCheck, Finding, by_cause
 from muad.checking.outliers import long_parts, odd_exposure, odd_sizes
 from muad.checking.reading import Seen, look_at
@@ -79,6 +80,8 @@ def check_data(
         for seen in looked
         if seen.error is not None
     ]
+    unmeasured, measured = check_depth(catalog, lambda done, total: progress("depth", done, total, None))
+    findings += unmeasured
     progress("compare", 0, len(readable), None)
     repeats, groups, moved = find_repeats(readable)
     catalog = replace(catalog, records=tuple(moved_records(catalog.records, moved)))
@@ -109,7 +112,7 @@ def check_data(
         categories=tuple(facts),
         findings=tuple(sorted(findings, key=lambda finding: (kinds.index(finding.kind), finding.category))),
         cost=estimate_cost(settle_categories(config, train), len(train), chosen) if train else None,
-        notes=(*catalog.notes, *_notes(catalog, config)),
+        notes=(*catalog.notes, *measured, *_notes(catalog, config)),
     )
 
 
@@ -169,7 +172,7 @@ def _facts(
     heights, widths = [seen.size[0] for seen in own], [seen.size[1] for seen in own]
     return CategoryFacts(
         name=name,
-        train=len(records) - len(test),
+        train=sum(record.split == "train" for record in records),
         test_good=len(test) - bad,
         test_bad=bad,
         smallest_px=(min(heights), min(widths)) if own else None,

@@ -30,7 +30,7 @@ from muad.evaluation.unseen import select_unseen
 from muad.metrics.report import CategoryReport, Report
 from muad.progress import shows_progress
 from muad.recognition.products import FACTS_FILE
-from muad.runs.folder import make_folder, read_run, write_text
+from muad.runs.folder import make_folder, read_images_config, read_run, write_text
 from muad.runtime.source import Source, open_source
 from muad.types import DeviceName
 from muad.wording import counted
@@ -105,6 +105,11 @@ def evaluate_conditions(
     where, weights = Path(run), None if encoder_weights is None else Path(encoder_weights)
     with run_folder(where) as folder:
         told = told_of(where, folder, note)
+        if (senses := read_images_config(folder).senses) != ("colour",):
+            raise ConfigError(
+                f"conditions must be asked of a run that looks at colour alone, got {where}, which looks at "
+                f"{' and '.join(senses)}: how light and dust change depth is not known here."
+            )
         beside = where.with_suffix(".conditions") if is_bundle(where) else where / "conditions"
         target = make_folder(beside if out is None else Path(out))
         source = open_source(

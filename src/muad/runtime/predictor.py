@@ -186,7 +186,8 @@ class Predictor:
             photograph = pixels if path is None else self._photograph(path, pixels)
         except DataError as error:
             return Look(prediction=ImagePrediction(path=path, category=category, error=str(error)))
-        if path is not None and not self._noted_pages and has_pages(path):
+        plain = preprocessing.senses.is_colour_alone  # points are no image to Pillow
+        if plain and path is not None and not self._noted_pages and has_pages(path):
             self._noted_pages = True
             self._note(f"several pages in image {path}: the first is read, here and in others")
         seen = Look(
