@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from muad.datasets.index import open_catalog
     from muad.errors import MuadError
     from muad.evaluation.evaluate import evaluate
+    from muad.extension import ExtensionSettings, extend, forget
     from muad.metrics.report import Report
     from muad.recognition import learn_products
     from muad.reporting import report
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 keep_former_names()
 
 _HOMES = {
+    "ExtensionSettings": "muad.extension",
     "ImagePrediction": "muad.runtime.prediction",
     "MuadError": "muad.errors",
     "Photograph": "muad.runtime.looking",
@@ -47,6 +49,8 @@ _HOMES = {
     "evaluate": "muad.evaluation.evaluate",
     "evaluate_conditions": "muad.conditions.study",
     "export": "muad.bundling.export",
+    "extend": "muad.extension",
+    "forget": "muad.extension",
     "import_official": "muad.checkpoints.official",
     "learn_capture": "muad.capture.learning",
     "learn_products": "muad.recognition",
@@ -57,6 +61,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ExtensionSettings",
     "ImagePrediction",
     "MuadError",
     "Photograph",
@@ -70,6 +75,8 @@ __all__ = [
     "evaluate",
     "evaluate_conditions",
     "export",
+    "extend",
+    "forget",
     "import_official",
     "learn_capture",
     "learn_products",

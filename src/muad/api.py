@@ -7,6 +7,7 @@ from muad.checking import check_data
 from muad.checkpoints.official import import_official
 from muad.comparison import compare
 from muad.evaluation.evaluate import evaluate
+from muad.extension import extend, forget
 from muad.recognition import learn_products
 from muad.reporting import report
 from muad.runtime.predictor import Predictor
@@ -19,6 +20,8 @@ __all__ = [
     "compare",
     "evaluate",
     "export",
+    "extend",
+    "forget",
     "import_official",
     "learn_capture",
     "learn_products",

@@ -20,6 +20,7 @@ from muad.images.loading import read_ahead
 from muad.images.near_duplicates import Appearance, appearance, near_duplicate_groups
 from muad.images.reading import read_image
 from muad.images.roi import InterestMasks
+from muad.runs.category_tables import with_table, without_category
 from muad.runs.folder import read_images_config, read_run, write_text
 from muad.runs.images import not_set_aside
 
@@ -71,7 +72,7 @@ def learn_capture(
     if records is None:
         if "data" not in facts:
             raise DataError(f"run must say where its training images are, got {folder}, which does not. Name them.")
-        catalog = open_catalog(Path(facts["data"]), facts.get("layout", "auto"))
+        catalog = open_catalog(folder / facts["data"], facts.get("layout", "auto"))
         records = not_set_aside(folder, catalog.select(split="train"), catalog.root)
     images = read_images_config(folder)
     interest = None if images.roi_dir is None else InterestMasks(images.roi_dir)
@@ -83,6 +84,51 @@ def learn_capture(
     for sentence in _sentences(found, rate):
         note(sentence)
     return read_capture(folder, categories)
+
+
+def learn_more_capture(
+    folder: Path, records: Sequence[Record], note: Callable[[str], None] = lambda _: None
+) -> CaptureLimits | None:
+    """Learn how photographs of products are taken that `capture.toml` does not have yet; the others stay as they are.
+
+    Args:
+        folder: Run folder, or a copy of one that has been told of these products.
+        records: Good images of each of them.
+        note: Called with sentences on what was learned.
+
+    Returns:
+        All that the file says now; None if there is no file to add to.
+
+    Raises:
+        CheckpointError: The folder cannot be written.
+        ConfigError: The file cannot be read.
+    """
+    before = read_capture(folder)
+    if before is None:
+        return None
+    images = read_images_config(folder)
+    interest = None if images.roi_dir is None else InterestMasks(images.roi_dir)
+    text, found = (folder / CAPTURE_FILE).read_text(encoding="utf-8"), dict[str, Learned | None]()
+    for name in sorted({record.category for record in records}):
+        paths = [record.path for record in records if record.category == name]
+        found[name] = learn_category(name, paths, before.rate, images.value_range, interest)
+        text = with_table(without_category(text, name), "\n".join(_table(name, found[name])))
+    write_text(folder / CAPTURE_FILE, text)
+    for sentence in _sentences(found, before.rate):
+        note(sentence)
+    return read_capture(folder)
+
+
+def forget_capture(folder: Path, category: str) -> None:
+    """Take a product out of `capture.toml`, if it is there.
+
+    Raises:
+        CheckpointError: The folder cannot be written.
+        ConfigError: The file cannot be read.
+    """
+    if read_capture(folder) is not None:
+        text = (folder / CAPTURE_FILE).read_text(encoding="utf-8")
+        write_text(folder / CAPTURE_FILE, without_category(text, category))
 
 
 def learn_category(
@@ -136,20 +182,25 @@ def _rate_in_force(run: Path) -> float:
 def _text(found: Mapping[str, Learned | None], rate: float) -> str:
     lines = [f"capture_rate = {rate!r}"]
     for category, learned in found.items():
-        lines += ["", tomli_w.dumps({"categories": {category: {}}}).strip()]
-        if learned is None:
-            lines.append(f"# no limits: they need {least_photographs()} good photographs that do not repeat each other")
-            continue
-        differ = "" if learned.independent == learned.photographs else f", {learned.independent} that differ"
-        promise = f"at most {100 * learned.rate:.2g} % of good ones are flagged"
-        lines.append(f"# {learned.photographs} good photographs{differ}: {promise}")
-        for name, bounds in learned.bounds.items():
-            given = {side: value for side, value in asdict(bounds).items() if value is not None}
-            if given:
-                low, middle, high = learned.seen[name]
-                said = ", ".join(f"{side} = {value!r}" for side, value in given.items())
-                lines.append(f"{name} = {{{said}}}  # good ones: {low:.4g} to {high:.4g}, median {middle:.4g}")
+        lines += ["", *_table(category, learned)]
     return _HEAD + "\n".join(lines) + "\n"
+
+
+def _table(category: str, learned: Learned | None) -> list[str]:
+    """Lines of one category."""
+    lines = [tomli_w.dumps({"categories": {category: {}}}).strip()]
+    if learned is None:
+        return [*lines, f"# no limits: they need {least_photographs()} good photographs that do not repeat each other"]
+    differ = "" if learned.independent == learned.photographs else f", {learned.independent} that differ"
+    promise = f"at most {100 * learned.rate:.2g} % of good ones are flagged"
+    lines.append(f"# {learned.photographs} good photographs{differ}: {promise}")
+    for name, bounds in learned.bounds.items():
+        given = {side: value for side, value in asdict(bounds).items() if value is not None}
+        if given:
+            low, middle, high = learned.seen[name]
+            said = ", ".join(f"{side} = {value!r}" for side, value in given.items())
+            lines.append(f"{name} = {{{said}}}  # good ones: {low:.4g} to {high:.4g}, median {middle:.4g}")
+    return lines
 
 
 def _sentences(found: Mapping[str, Learned | None], rate: float) -> list[str]:

@@ -188,7 +188,7 @@ def _training_records(run: Path) -> tuple[Record, ...]:
         KeyError: The run does not say where that is.
     """
     facts = read_run(run)
-    records = open_catalog(Path(facts["data"]), facts["layout"]).select(split="train")
+    records = open_catalog(run / facts["data"], facts["layout"]).select(split="train")
     kept = kept_for_calibration(run)
     return tuple(
         spread(

@@ -23,7 +23,9 @@ from muad.cli import (
     doctor,
     evaluate,
     export,
+    extend,
     fetch_encoder,
+    forget,
     import_official,
     limits,
     predict,
@@ -62,6 +64,8 @@ app.command("limits", rich_help_panel=_WORK)(limits.command)
 app.command("report", rich_help_panel=_WORK)(report.command)
 app.command("predict", rich_help_panel=_WORK)(predict.command)
 app.command("export", rich_help_panel=_WORK)(export.command)
+app.command("extend", rich_help_panel=_WORK)(extend.command)
+app.command("forget", rich_help_panel=_WORK)(forget.command)
 app.command("watch", rich_help_panel=_WORK)(watch.command)
 app.command("serve", rich_help_panel=_WORK)(serve.command)
 app.command("check-bundle", rich_help_panel=_WORK)(check_bundle.command)

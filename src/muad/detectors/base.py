@@ -231,6 +231,10 @@ class FittingDetector(Detector):
         """How much is remembered of each product; nothing of those of which it does not know what is theirs."""
         return {}
 
+    def would_remember(self, product: str, images: int) -> int:  # noqa: ARG002
+        """How much would be remembered of a product once it had been shown so many more images of it; 0 if unknown."""
+        return 0
+
     def forget(self, product: str) -> None:
         """Remember nothing of a product any more, and of the others what was remembered of them.
 

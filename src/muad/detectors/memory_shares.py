@@ -10,13 +10,17 @@ import json
 from typing import TYPE_CHECKING, Self
 
 import torch
+from safetensors import safe_open
 
 from muad.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jaxtyping import UInt8
     from torch import Tensor
 
+_TENSOR = "shares"
 _NOBODY = ""
 """The name of a share of which it is not known, or has no meaning, whose it is."""
 
@@ -43,6 +47,15 @@ class MemoryShares:
         found = cls()
         found.tensor = torch.zeros(0 if shape is None else shape.numel(), dtype=torch.uint8)
         found._unknown = rows if shape is None else 0
+        return found
+
+    @classmethod
+    def read(cls, weights: Path) -> Self:
+        """What a checkpoint's file says, without reading the memory; nothing where it does not say."""
+        found = cls()
+        with safe_open(weights, "pt") as file:
+            if _TENSOR in file.keys():  # noqa: SIM118  the file is no mapping
+                found.tensor = file.get_tensor(_TENSOR)
         return found
 
     @property

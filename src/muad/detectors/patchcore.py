@@ -332,6 +332,13 @@ class PatchCore(FittingDetector):
         """Patches of each product, where it is known whose they are."""
         return self.shares.named
 
+    def would_remember(self, product: str, images: int) -> int:
+        """Patches of a product after so many more images of it."""
+        places = self.preprocessing.count * self.grid[0] * self.grid[1]
+        more = max(1, int(self.config.coreset_fraction * images * (1 + len(self.exposure_gains)) * places))
+        known = self.remembered().get(product, 0)
+        return min(known + more, self.config.most_patches) if self.config.most_patches else known + more
+
     def forget(self, product: str) -> None:
         """Drop the patches of a product; the others stay as they are, in their order.
 

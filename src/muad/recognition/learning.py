@@ -128,7 +128,7 @@ def learn_products(
     if records is None and not facts.get("data"):
         raise DataError(f"records must be given for a run that does not know its training images, got {folder}.")
     if records is None:
-        catalog = open_catalog(Path(facts["data"]), facts["layout"])
+        catalog = open_catalog(folder / facts["data"], facts["layout"])
         records = not_set_aside(folder, catalog.select(split="train"), catalog.root)
     encoder: ProductEncoder = bench("encoders.product_encoder").product_encoder(device)
     chosen = [record for record in records if record.category in categories]
@@ -141,6 +141,49 @@ def learn_products(
     products.save(folder, encoder.fingerprint)
     note(products.describe())
     return products
+
+
+def learn_more_products(
+    folder: Path,
+    records: Sequence[Record],
+    *,
+    device: str = "auto",
+    note: Callable[[str], None] = lambda _: None,
+) -> Products | None:
+    """Learn to recognise more products beside those that a run folder has, of which nothing is looked at again.
+
+    Args:
+        folder: Run folder, or a copy of one.
+        records: Good images of each product to learn, two or more; one that is known is learned anew from them.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        note: Called with a sentence on what is recognised now.
+
+    Returns:
+        All products; None if the folder has none to add to.
+
+    Raises:
+        CheckpointError: Its files cannot be used or written, or there are too few images.
+    """
+    if not (folder / FACTS_FILE).is_file() or is_outdated(read_facts(folder)):
+        return None
+    encoder: ProductEncoder = bench("encoders.product_encoder").product_encoder(device)
+    seen = look_at(records, encoder, read_images_config(folder).value_range)
+    products = Products.load(folder, encoder.fingerprint).joined(seen, COPIES)
+    products.save(folder, encoder.fingerprint)
+    note(products.describe())
+    return products
+
+
+def forget_product(folder: Path, category: str, *, device: str = "auto") -> None:
+    """Take a product out of what a run folder recognises, if it is there.
+
+    Raises:
+        CheckpointError: Its files cannot be used or written, or it is the only product.
+    """
+    if not (folder / FACTS_FILE).is_file() or is_outdated(read_facts(folder)):
+        return
+    encoder: ProductEncoder = bench("encoders.product_encoder").product_encoder(device)
+    Products.load(folder, encoder.fingerprint).without(category).save(folder, encoder.fingerprint)
 
 
 def look_at(

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from muad.recognition.appearance import Appearance
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
-
-    from muad.recognition.appearance import Appearance
 
 _NEAREST = 3
 _PATCHES, _COLOURS = 2048, 4096  # remembered of a product at most, spread over its photographs
@@ -64,6 +64,10 @@ class Memory:
         colours = colours.reshape(count, -1, colours.shape[-1])
         kept = (_some(patches, _PATCHES // count, random), _some(colours, min(64, _COLOURS // count), random))
         return cls(*(part.astype(np.float16).astype(np.float32) for part in (whole, *kept)))
+
+    def as_seen(self) -> Appearance:
+        """The remembered photographs as if they were shown, in those of their parts that are kept."""
+        return Appearance(self.whole[:, 0], self.patches, self.colours)
 
     def distances(self, seen: Appearance) -> Float[np.ndarray, " b"]:
         """Of photographs to this product."""

@@ -38,6 +38,7 @@ _COARSEST_RATE = 0.05  # a limit that calls more good photographs unknown than t
 _FOREIGN = 0.2
 _TOWARDS = 0.75  # how far, on a logarithmic scale, a limit lies from a product's own distances towards _FOREIGN
 _ALIKE = 0.05  # a limit that takes in more than this of another product's photographs is told of
+_AND = " and "  # between the parts of a doubt
 _EXPLANATION = """\
 # What this run recognises products by. unknown_rate may be edited and holds from the next start on: the share of good
 # photographs of a trained product that may be called "unknown product". 0: nothing is.
@@ -133,6 +134,47 @@ class Products:
         found = cls(memories, own, unknown_rate)
         found.doubts = {name: doubt for name in found.categories if (doubt := found._doubt(name, plain))}
         return found
+
+    def joined(self, seen: Mapping[str, Appearance], copies: int) -> Self:
+        """These products with others beside them, or in the place of those of the same name; the rest stay as they are.
+
+        What products take in of each other is told for the new ones; of those that were there before, from what is
+        remembered of them.
+
+        Args:
+            seen: As for `learn`.
+            copies: How many of each photograph.
+
+        Raises:
+            CheckpointError: Too few images of one.
+        """
+        require_images({name: range(len(each) // copies) for name, each in seen.items()})
+        learned = {name: Memory.of(each, copies) for name, each in seen.items()}
+        plain = {name: each[::copies] for name, each in seen.items()}
+        own = {name: memory.own_distances(plain[name]) for name, memory in learned.items()}
+        found = type(self)({**self.memories, **learned}, {**self.own, **own}, self.asked_rate)
+        known = {name: memory.as_seen() for name, memory in self.memories.items()}
+        for name in found.categories:
+            before = [] if name in seen else [_without_other(self.doubts.get(name, ""), tuple(seen))]
+            said = found._doubt(name, {**known, **plain}) if name in seen else found._taken_in(name, plain)
+            found.doubts[name] = _AND.join(filter(None, [*before, said]))
+        found.doubts = {name: doubt for name, doubt in found.doubts.items() if doubt}
+        return found
+
+    def without(self, name: str) -> Self:
+        """These products without one of them, of which nothing is left.
+
+        Raises:
+            CheckpointError: It was the only one.
+        """
+        left = [other for other in self.categories if other != name]
+        doubts = {other: _without_other(self.doubts.get(other, ""), (name,)) for other in left}
+        return type(self)(
+            {other: self.memories[other] for other in left},
+            {other: self.own[other] for other in left},
+            self.asked_rate,
+            {other: doubt for other, doubt in doubts.items() if doubt},
+        )
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -265,11 +307,22 @@ class Products:
                 f"varies too much to be recognised safely: {100 * beyond:.0f} % of its good images lie beyond the "
                 "limit that keeps other things out"
             )
+        return _AND.join(filter(None, [*said, self._taken_in(name, plain)]))
+
+    def _taken_in(self, name: str, plain: Mapping[str, Appearance]) -> str:
+        """Which other products the limit of a category takes in, in words; empty if none."""
+        said = []
         for other, seen in plain.items():
-            share = float(np.mean(self.memories[name].distances(seen) <= limit)) if other != name else 0.0
+            share = float(np.mean(self.memories[name].distances(seen) <= self.limits[name])) if other != name else 0.0
             if share > _ALIKE:
                 said.append(f"has a limit that takes in {100 * share:.0f} % of the images of {other}")
-        return " and ".join(said)
+        return _AND.join(said)
+
+
+def _without_other(doubt: str, others: Sequence[str]) -> str:
+    """A doubt without what is said in it of other products."""
+    parts = doubt.split(_AND)
+    return _AND.join(part for part in parts if not any(part.endswith(f" of the images of {name}") for name in others))
 
 
 def read_facts(run: Path) -> ProductsFacts:

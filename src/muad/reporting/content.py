@@ -20,6 +20,7 @@ from muad.metrics.ranking import rank_metrics
 from muad.metrics.report import CategoryReport, Report, Seen
 from muad.recognition.naming import Naming, read_names
 from muad.runs.folder import read_run, settings_text
+from muad.runs.history import HistoryEntry, read_history
 from muad.runs.scores import SCORES_FILE, ImageScore, read_scores
 from muad.runs.settings import RunSettings, run_settings
 from muad.wording import counted
@@ -127,6 +128,7 @@ class RunContent:
         promise: What limits promise in general; empty without any.
         seen_before: What is known of whether the run had seen the tested images, as a sentence; empty without figures.
         names: How often the product on them was named rightly.
+        history: What became of the run after its training, the first first.
     """
 
     run: Path
@@ -141,6 +143,7 @@ class RunContent:
     promise: str = ""
     seen_before: str = ""
     names: tuple[Naming, ...] = field(default=())
+    history: tuple[HistoryEntry, ...] = field(default=())
 
     @property
     def is_unseen(self) -> bool:
@@ -188,6 +191,7 @@ def read_content(run: Path) -> RunContent:
         promise=NOT_COVERED if limits is not None else "",
         seen_before="" if figures is None else _seen_before(figures.seen),
         names=() if figures is None else tuple(read_names(run, figures.data_hash)),
+        history=read_history(run),
     )
 
 

@@ -12,7 +12,8 @@ Names are taken from the data set's folder, so that it may move; digests are of 
 image is known wherever it comes from, and of their pixels, so that it is known in another format too. `alike` are those
 kept for calibration that show the same picture or object, and count once; `set_aside` are good images that were not
 drawn for a run of few, with which nothing is done; `calibrated` are images of elsewhere that limits were set on. Runs
-of older releases have no such file, or not all of it.
+of older releases have no such file, or not all of it. Images of an extended run come from several data sets: `data` is
+a manifest in its own folder, and the names are whole paths.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def read_run_images(run: Path) -> RunImages | None:
         return None
     facts, _ = read_json(path, ImagesFacts, "Restore it or train again.")
     return RunImages(
-        data=Path(facts.data),
+        data=run / facts.data,  # of an extended run a manifest in its own folder, wherever that is now
         layout=facts.layout,
         training=facts.training,
         calibration=facts.calibration,

@@ -15,6 +15,7 @@ Interrupted, it goes on where it stopped. Once limits are set the folder may be 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -126,17 +127,21 @@ def _training_records(run: Path) -> tuple[list[Record], Path]:
     known = read_run_images(run)
     if known is None:
         raise CheckpointError(f"run must remember its training images, got {run} without images.json. Train it again.")
-    digests = {name: digest for own in known.training.values() for name, digest in own.items()}
+    digests = {_whole(known.base / name): digest for own in known.training.values() for name, digest in own.items()}
     catalog = open_catalog(known.data, known.layout, for_training=False)
-    records = [record for record in catalog.records if relative_name(record.path, catalog.root) in digests]
-    found = {relative_name(record.path, catalog.root): record for record in records}
-    changed = [name for name, digest in digests.items() if name not in found or file_digest(found[name].path) != digest]
+    records = [record for record in catalog.records if _whole(record.path) in digests]
+    found = {_whole(record.path) for record in records}
+    changed = [path for path, digest in digests.items() if path not in found or file_digest(Path(path)) != digest]
     if changed:
         raise DataError(
             f"training images must be where they were and as they were, got {len(changed)} that are not, such as "
             f"{changed[0]} of {known.data}. Restore them: the fold detectors are trained on them."
         )
     return records, catalog.root
+
+
+def _whole(path: Path) -> str:
+    return os.path.normpath(path.absolute())
 
 
 def _deal(
