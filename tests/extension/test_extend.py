@@ -132,3 +132,13 @@ def test_what_cannot_be_extended_says_why(old_run: Path, new_data: Path, tmp_pat
     draw(tmp_path / "one" / "cap" / "good", "cap", [1])
     with pytest.raises(DataError, match=r"a new product must have at least 2 images, got cap 1"):
         muad.extend(old_run, tmp_path / "one", tmp_path / "out", device="cpu")
+
+
+def test_a_bundle_of_an_extended_run_agrees_with_it(extended: Extended, new_data: Path, tmp_path: Path) -> None:
+    muad.export(extended.run, tmp_path / "more.muad")
+    bundle, run = (muad.Predictor(one, device="cpu") for one in (tmp_path / "more.muad", extended.run))
+    assert sorted(bundle.categories) == ["bolt", "cap", "nut", "washer"]
+    photographs = [*sorted((new_data / "washer").rglob("*.png"))[:2], *sorted((new_data / "cap").rglob("*.png"))[:1]]
+    for one, other in zip(bundle.predict(photographs), run.predict(photographs), strict=True):
+        assert one.score == pytest.approx(other.score, rel=1e-3)
+        assert (one.category, one.verdict) == (other.category, other.verdict)
