@@ -15,7 +15,7 @@ from muad.runs.folder import checkpoints, read_run
 from muad.runs.history import read_history
 from muad.runs.images import read_run_images
 
-from .conftest import SMALL, Extended, digests, draw
+from .conftest import Extended, digests, draw
 
 
 def memory(run: Path) -> np.ndarray:
@@ -23,11 +23,11 @@ def memory(run: Path) -> np.ndarray:
 
 
 def test_old_products_are_remembered_bit_for_bit_and_new_ones_as_a_training_would(
-    old_run: Path, new_data: Path, extended: Extended, tmp_path: Path
+    old_run: Path, new_data: Path, memory_recipe: Path, extended: Extended, tmp_path: Path
 ) -> None:
     before, after = memory(old_run), memory(extended.run)
     assert np.array_equal(after[: len(before)], before)
-    muad.train(new_data, tmp_path / "alone", overrides=SMALL, device="cpu")
+    muad.train(new_data, tmp_path / "alone", recipe=memory_recipe, device="cpu")
     assert np.array_equal(after[len(before) :], memory(tmp_path / "alone"))
     assert [one.step for one in checkpoints(extended.run)] == [checkpoints(old_run)[-1].step + 16]
 

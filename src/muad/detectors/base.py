@@ -227,6 +227,11 @@ class FittingDetector(Detector):
         """Memory that `fit` holds of so many images at once, beside the network; 0 where that is hardly any."""
         return 0
 
+    @property
+    def looks(self) -> int:
+        """How often each image is shown: as it is, and at every turn and exposure that is asked for."""
+        return (1 + len(self.turns)) * (1 + len(self.exposure_gains))
+
     def remembered(self) -> dict[str, int]:
         """How much is remembered of each product; nothing of those of which it does not know what is theirs."""
         return {}

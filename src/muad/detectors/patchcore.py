@@ -266,8 +266,7 @@ class PatchCore(FittingDetector):
     def needed_bytes(self, images: int) -> int:
         """Memory for the patches among which a coreset of that many images is chosen, and for the memory itself."""
         config, (rows, columns), width = self.config, self.grid, self.memory.shape[1]
-        looks = (1 + len(config.exposure_gains)) * (1 + len(config.turns))
-        found = images * looks * self.preprocessing.count * rows * columns
+        found = images * self.looks * self.preprocessing.count * rows * columns
         kept = config.coreset_fraction * found
         kept = min(kept, config.most_patches) if config.most_patches else kept
         projected = min(config.coreset_projection or width, width)
@@ -334,8 +333,8 @@ class PatchCore(FittingDetector):
 
     def would_remember(self, product: str, images: int) -> int:
         """Patches of a product after so many more images of it."""
-        places = self.preprocessing.count * self.grid[0] * self.grid[1]
-        more = max(1, int(self.config.coreset_fraction * images * (1 + len(self.exposure_gains)) * places))
+        places = self.looks * self.preprocessing.count * self.grid[0] * self.grid[1]
+        more = max(1, int(self.config.coreset_fraction * images * places))
         known = self.remembered().get(product, 0)
         return min(known + more, self.config.most_patches) if self.config.most_patches else known + more
 

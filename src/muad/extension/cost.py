@@ -91,7 +91,7 @@ def estimate(
         width = 1 if state is None else state.shape[1]
         # Each choice goes once through all candidates, of which what is needed holds two copies.
         choose_s = sum(after.values()) * _pass_s(memory // (8 * width) + 1, device)
-        learn_s = len(intake.training) * encode_s * (1 + len(detector.exposure_gains))
+        learn_s = len(intake.training) * encode_s * detector.looks
     else:
         schedule = dataclasses.replace(lesson.config.schedule, total_steps=lesson.steps, warmup_steps=0)
         cost = estimate_cost(dataclasses.replace(lesson.config, schedule=schedule), len(lesson.records), device)

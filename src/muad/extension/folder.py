@@ -145,6 +145,11 @@ def write_images(
     for side, records in (("training", training), ("calibration", calibration)):
         for record in records:
             old[side].setdefault(record.category, {})[_whole(record.path)] = file_digest(record.path)
+    taken = {digest for sides in old.values() for own in sides.values() for digest in own.values()}
+    set_aside = {
+        name: {_whole(before.base / one): digest for one, digest in own.items() if digest not in taken}
+        for name, own in before.set_aside.items()
+    }
     groups = None
     if before.alike is not None:
         groups = {
@@ -162,6 +167,7 @@ def write_images(
         training=old["training"],
         calibration=old["calibration"],
         alike=groups,
+        set_aside=set_aside,
         calibrated=before.calibrated,
         pixels=pixels,
     )

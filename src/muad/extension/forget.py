@@ -165,12 +165,19 @@ def _without(known: RunImages, product: str) -> RunImages:
     def others(own: Mapping[str, _Value]) -> dict[str, _Value]:
         return {name: value for name, value in own.items() if name != product}
 
-    training, calibration, calibrated = map(others, (known.training, known.calibration, known.calibrated))
-    left = {digest for side in (training, calibration, calibrated) for own in side.values() for digest in own.values()}
+    sides = (known.training, known.calibration, known.set_aside, known.calibrated)
+    training, calibration, set_aside, calibrated = map(others, sides)
+    left = {
+        digest
+        for side in (training, calibration, set_aside, calibrated)
+        for own in side.values()
+        for digest in own.values()
+    }
     return dataclasses.replace(
         known,
         training=training,
         calibration=calibration,
+        set_aside=set_aside,
         calibrated=calibrated,
         alike=None if known.alike is None else others(known.alike),
         pixels={digest: picture for digest, picture in known.pixels.items() if digest in left},

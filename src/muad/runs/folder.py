@@ -13,6 +13,8 @@
     RUN/checkpoints/00000500/ weights.safetensors, state.json (step, encoder fingerprint, a digest of each file) and,
                               until the run is finished, optimizer.safetensors; with training.ema_decay the weights are
                               the running mean, and those the optimizer moves are in latest.safetensors
+    RUN/history.json, data.jsonl
+                              what became of it after its training, and the images of a run that was extended
     RUN/roi/                  a region of interest for each category, if there are any
     RUN/categories/NAME/      in per_category mode: one such folder each
 
