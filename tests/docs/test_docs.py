@@ -90,7 +90,7 @@ def test_every_command_parses(page: str, line: str) -> None:
         names = set(values["encoder"].split(","))
         assert names <= {*FAMILIES, *PYRAMIDS} or (name == "probe-encoder" and min(names).endswith(".safetensors"))
     assert values.get("layout", "auto") in ("auto", *LAYOUTS)
-    assert values.get("protocol", "exact") in PROTOCOLS
+    assert values.get("protocol", "exact") in ("auto", *PROTOCOLS)
 
 
 def test_there_are_commands_to_check() -> None:
