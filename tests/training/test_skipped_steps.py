@@ -94,12 +94,6 @@ def test_a_run_that_skips_goes_on_bit_for_bit(
     assert all(parts[name].equal(tensor) for name, tensor in whole.items())
 
 
-def test_without_the_setting_training_stops(train_tiny: TrainTiny, tmp_path: Path, spoil: Callable[..., None]) -> None:
-    spoil(3)
-    with pytest.raises(TrainingError, match="gradient_norm must be finite, got nan at step 3"):
-        train_tiny(tmp_path / "run")
-
-
 class ByHand:
     """Keeps a recorded step's operations and carries them out again."""
 
