@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,17 +26,25 @@ def command(
         bool, typer.Option("--take-suspicious", help="Take in new images that look suspicious as well.")
     ] = False,
     bound: Annotated[
-        float, typer.Option(help="Part of the way to the limit a score may move before limits are set anew.")
-    ] = 0.03,
-    most_a_day: Annotated[int, typer.Option(help="New images of a known product and day, at most.")] = 20,
-    most_a_product: Annotated[int, typer.Option(help="New images of a product, at most.")] = 1000,
+        float | None,
+        typer.Option(help="Part of the way to the limit a score may move with limits kept.", show_default="0.03"),
+    ] = None,
+    most_a_day: Annotated[
+        int | None, typer.Option(help="New images of a known product and day, at most.", show_default="20")
+    ] = None,
+    most_a_product: Annotated[
+        int | None, typer.Option(help="New images of a product, at most.", show_default="1000")
+    ] = None,
     known_share: Annotated[
-        float, typer.Option(help="New images of a known product, at most, as a multiple of those it was trained on.")
-    ] = 0.5,
-    rehearsal: Annotated[float, typer.Option(help="Share of old images in each step (Dinomaly).")] = 0.5,
+        float | None,
+        typer.Option(help="New images of a known product, at most, for each it was trained on.", show_default="0.5"),
+    ] = None,
+    rehearsal: Annotated[
+        float | None, typer.Option(help="Share of old images in each step (Dinomaly).", show_default="0.5")
+    ] = None,
     steps: Annotated[
-        int, typer.Option(help="Steps of Dinomaly.", show_default="a quarter of those it was trained for")
-    ] = 0,
+        int | None, typer.Option(help="Steps of Dinomaly.", show_default="a quarter of those it was trained for")
+    ] = None,
     roi: Annotated[Path | None, typer.Option(help="Folder with a region of interest of each new product.")] = None,
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -47,10 +55,12 @@ def command(
     from muad.extension import ExtensionSettings, extend
 
     quiet_engine()
-    settings = ExtensionSettings(
-        bound=bound, most_a_day=most_a_day, most_a_product=most_a_product, known_share=known_share,
-        rehearsal=rehearsal, steps=steps, take_suspicious=take_suspicious,
-    )  # fmt: skip
+    asked: dict[str, Any] = {
+        "bound": bound, "most_a_day": most_a_day, "most_a_product": most_a_product, "known_share": known_share,
+        "rehearsal": rehearsal, "steps": steps,
+    }  # fmt: skip
+    given = {name: value for name, value in asked.items() if value is not None}
+    settings = ExtensionSettings(**given, take_suspicious=take_suspicious)
     try:
         with progress_bar() as update:
             found = extend(

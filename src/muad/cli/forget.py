@@ -16,8 +16,9 @@ def command(
     product: Annotated[str, typer.Argument(help="Which product goes.")],
     out: Annotated[Path | None, typer.Option(help="New run folder.", show_default="RUN-without-PRODUCT")] = None,
     bound: Annotated[
-        float, typer.Option(help="Part of the way to the limit a score may move before limits are set anew.")
-    ] = 0.03,
+        float | None,
+        typer.Option(help="Part of the way to the limit a score may move with limits kept.", show_default="0.03"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
