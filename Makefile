@@ -1,5 +1,6 @@
 # make demo   the main job: render a toy factory, train one detector for all its products, evaluate, draw
 # make test   every check: style, types, layers, tests
+# make settings  the table of settings and docs/settings.md, after the configuration changed
 # make docs   the documentation as a site, in site/
 # make build  wheel and source distribution in dist/, checked, and tried in a fresh environment
 # make venv-cpu TORCH_INDEX=…   the environment with torch from an index of CPU builds (docs/install.md): run it first
@@ -7,7 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests docs build venv-cpu bench clean
+.PHONY: demo test check tests settings docs build venv-cpu bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/muad demo --out demo
@@ -22,6 +23,11 @@ check: $(VENV)/.installed
 
 tests: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The settings that ship with muad and their page, from the configuration.
+settings: $(VENV)/.installed
+	$(BIN)/python -c "from pathlib import Path; from muad.configuration.listing import write_tables; \
+		write_tables(Path('src/muad/configuration/settings.json'), Path('docs/settings.md'))"
 
 # Nothing is fetched; whatever is not right is an error. `python -m http.server -d site` shows it.
 docs: $(VENV)/.installed

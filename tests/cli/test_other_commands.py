@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from muad import Predictor, load_config
 from muad.checkpoints.checkpoint import build_detector
 from muad.checkpoints.official import official_name
-from muad.configuration.run_config import recipe_names, recipe_text
+from muad.configuration.recipe_files import recipe_names, recipe_text
 
 
 def test_recipes_list_names_every_recipe_in_full(muad: Callable[..., Any]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from muad.configuration.listing import find_settings
 from muad.configuration.run_config import load_config, settings_tree
+from muad.configuration.settings_table import find_settings
 from muad.runs.faults import key_paths
 
 

@@ -5,14 +5,8 @@ import re
 
 import pytest
 
-from muad.configuration.run_config import (
-    OptimConfig,
-    ScheduleConfig,
-    TrainingConfig,
-    load_config,
-    recipe_names,
-    recipe_text,
-)
+from muad.configuration.recipe_files import recipe_names, recipe_text
+from muad.configuration.run_config import OptimConfig, ScheduleConfig, TrainingConfig, load_config
 from muad.detectors import DinomalyConfig
 from muad.encoders.encoder import EncoderConfig
 from muad.metrics.published import Published

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from muad.configuration.run_config import load_config, recipe_names, recipe_text
+from muad.configuration.recipe_files import recipe_names, recipe_text
+from muad.configuration.run_config import load_config
 
 NAMES = [name for name in recipe_names() if name.startswith(("simplenet-", "destseg-", "uniad-"))]
 

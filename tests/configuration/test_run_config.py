@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from muad.configuration.recipe_files import recipe_names, recipe_text
 from muad.configuration.run_config import (
     OptimConfig,
     RunConfig,
@@ -16,8 +17,6 @@ from muad.configuration.run_config import (
     load_config,
     override,
     parse_config,
-    recipe_names,
-    recipe_text,
     settings_tree,
 )
 from muad.detectors import DiffusionAdConfig, DinomalyConfig, detector_names

@@ -19,7 +19,8 @@ import pytest
 import typer
 
 from muad.cli.main import app
-from muad.configuration.run_config import load_config, parse_config, recipe_names
+from muad.configuration.recipe_files import recipe_names
+from muad.configuration.run_config import load_config, parse_config
 from muad.datasets.index import LAYOUTS
 from muad.encoders.families import FAMILIES, PYRAMIDS
 from muad.evaluation.figures import PROTOCOLS

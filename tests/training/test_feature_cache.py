@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from muad.checkpoints.checkpoint import load_detector
 from muad.cli.main import app
 from muad.configuration.run_config import RunConfig
+from muad.encoders.kept_features import cached_sets
 from muad.errors import CheckpointError
-from muad.training.feature_cache import cached_sets
 
 TrainTiny = Callable[..., RunConfig]
 

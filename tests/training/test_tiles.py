@@ -12,8 +12,8 @@ import torch
 from muad import Predictor, evaluate
 from muad.checkpoints.checkpoint import load_detector, read_config
 from muad.configuration.run_config import RunConfig
+from muad.encoders.kept_features import cached_sets
 from muad.errors import ConfigError
-from muad.training.feature_cache import cached_sets
 
 TrainTiny = Callable[..., RunConfig]
 TILES = ("images.tiles=[2, 2]", "images.tile_overlap=0.25", "images.fit=letterbox")

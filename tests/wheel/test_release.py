@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import muad
-from muad.configuration.run_config import recipe_names
+from muad.configuration.recipe_files import recipe_names
 
 
 def test_wheel_and_source_are_built_and_pass_the_index_check(dist: Path) -> None:

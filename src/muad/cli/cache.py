@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("list")
 def list_features(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
     """Features kept on disk for later runs."""
-    from muad.training.feature_cache import cache_root, cached_sets
+    from muad.encoders.kept_features import cache_root, cached_sets
 
     found = cached_sets()
     if as_json:
@@ -34,7 +34,7 @@ def list_features(as_json: Annotated[bool, typer.Option("--json", help="Print as
 @app.command("clear")
 def clear(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
     """Delete all of them; running trainings keep what they have open."""
-    from muad.training.feature_cache import cache_root, clear_cache
+    from muad.encoders.kept_features import cache_root, clear_cache
 
     freed = clear_cache()
     if as_json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from muad.cli import completion
 from muad.cli.display import plain_table, progress_bar, quiet_engine, say, show_json, show_table
 from muad.cli.log_file import keep_log
 
@@ -19,8 +20,15 @@ if TYPE_CHECKING:
 def command(
     data: Annotated[Path, typer.Argument(help="Labelled data set.")],
     out: Annotated[Path, typer.Option(help="Folder for page, table and runs; the same command goes on in it.")],
-    detectors: Annotated[str, typer.Option(help="Names with commas between them, or all.")] = "all",
-    encoders: Annotated[str, typer.Option(help="Encoders to try, commas between them; else each detector's own.")] = "",
+    detectors: Annotated[
+        str, typer.Option(help="Names with commas between them, or all.", autocompletion=completion.detectors)
+    ] = "all",
+    encoders: Annotated[
+        str,
+        typer.Option(
+            help="Encoders to try, commas between them; else each detector's own.", autocompletion=completion.encoders
+        ),
+    ] = "",
     seeds: Annotated[int, typer.Option(help="Trainings of each.", min=1)] = 3,
     shots: Annotated[
         int | None, typer.Option(help="Good images of each product; every seed draws its own.", min=1)
@@ -33,7 +41,12 @@ def command(
     ] = False,
     image_px: Annotated[int, typer.Option(help="Side of the images, for every detector that takes it.", min=16)] = 224,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Override for all, or NAME:section.key=value for one detector.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Override for all, or NAME:section.key=value for one detector.",
+            autocompletion=completion.settings,
+        ),
     ] = None,
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from muad.cli import completion
 from muad.cli.acceleration import acceleration_of
 from muad.cli.display import plain_table, progress_bar, say, show_json, show_report, show_table
 from muad.cli.log_file import keep_log
@@ -35,7 +36,10 @@ def command(
         bool, typer.Option("--conditions", help="Under other light, blur, noise, pose and dust instead.")
     ] = False,
     condition: Annotated[
-        list[str] | None, typer.Option(help="Only this one, such as light or light=0.9; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Only this one, such as light or light=0.9; may be repeated.", autocompletion=completion.conditions
+        ),
     ] = None,
     images: Annotated[
         int | None, typer.Option(help="With --conditions: good, and defective, images of each category; 0 for all.")

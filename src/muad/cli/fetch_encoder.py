@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from muad.cli import completion
 from muad.cli.display import say, show_json
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Encoder name, e.g. dinov2-reg-base.")],
+    name: Annotated[
+        str, typer.Argument(help="Encoder name, e.g. dinov2-reg-base.", autocompletion=completion.encoders)
+    ],
     to: Annotated[Path, typer.Option(help="File to write, ending in .safetensors.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print name, file and size as JSON.")] = False,
 ) -> None:

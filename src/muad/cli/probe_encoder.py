@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from muad.cli import completion
 from muad.cli.display import progress_bar, quiet_engine, say, show
 from muad.wording import counted
 
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def command(
-    encoder: Annotated[str, typer.Argument(help="Encoder name, or a weights file in DINO's or DINOv2's naming.")],
+    encoder: Annotated[
+        str,
+        typer.Argument(
+            help="Encoder name, or a weights file in DINO's or DINOv2's naming.", autocompletion=completion.encoders
+        ),
+    ],
     data: Annotated[Path, typer.Argument(help="Data set with train and test split.")],
     seeds: Annotated[int, typer.Option(help="Number of Dinomaly runs.", min=1)] = 1,
     first_seed: Annotated[int, typer.Option(help="Seed of the first run; each after it has the next.", min=0)] = 1,

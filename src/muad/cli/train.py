@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from muad.cli import completion
 from muad.cli.display import progress_bar, quiet_engine, say, show_json
 from muad.cli.log_file import keep_log
 
@@ -15,16 +16,27 @@ from muad.cli.log_file import keep_log
 def command(
     data: Annotated[Path, typer.Argument(help="Data set: any known layout, or a folder of good photographs.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    recipe: Annotated[str | None, typer.Option(help="Name (see `muad recipes list`) or TOML file.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. optim.lr=1e-3.")] = None,
-    detector: Annotated[str | None, typer.Option(help="A detector, e.g. patchcore; see docs/detectors.md.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Name (see `muad recipes list`) or TOML file.", autocompletion=completion.recipes)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override, e.g. optim.lr=1e-3.", autocompletion=completion.settings),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="A detector, e.g. patchcore; see docs/detectors.md.", autocompletion=completion.detectors),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Length; as --set schedule.total_steps=.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="As --set training.seed=.", min=0)] = None,
     shots: Annotated[
         int | None, typer.Option(help="Good images drawn of each product; as --set training.shots=.", min=1)
     ] = None,
     shots_seed: Annotated[int | None, typer.Option(help="Of that draw; as --set training.shots_seed=.", min=0)] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder name, e.g. dinov2-reg-base; a,b for both.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Encoder name, e.g. dinov2-reg-base; a,b for both.", autocompletion=completion.encoders),
+    ] = None,
     encoder_weights: Annotated[Path | None, typer.Option(help="Local file with the encoder's weights.")] = None,
     smallest_defect: Annotated[
         str | None, typer.Option(help="Width of what must be found: 0.5mm or 12px; size or tiles are chosen for it.")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from muad.configuration.run_config import load_config, recipe_names
+from muad.configuration.recipe_files import recipe_names
+from muad.configuration.run_config import load_config
 from muad.detectors.base import FittingDetector
 from muad.detectors.registry import detector_class
 from muad.errors import ConfigError

@@ -8,100 +8,66 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fnmatch
 import inspect
 import json
 import re
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union
 
 from muad.configuration.run_config import settings_tree
-from muad.detectors.registry import detector_names
+from muad.configuration.settings_table import Setting, as_markdown, as_table
+from muad.detectors.registry import DETECTORS
 from muad.errors import ConfigError
-from muad.runs.faults import closest
 
 _WORDS = {int: "whole number", float: "number", str: "text", Path: "path", bool: "true or false"}
 _OUTSIDE = (-1, 0, 2**70, -0.5, 1.5, "")  # values that a range, if there is one, excludes at least one of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One setting.
-
-    Attributes:
-        path: How a recipe or `--set` names it: `section.key`.
-        detector: The detector that has it; None for a setting of all runs.
-        allowed: What it may be, in words.
-        default: Without a recipe of one's own; None where it is left out.
-        meaning: What it does.
-    """
-
-    path: str
-    detector: str | None
-    allowed: str
-    default: Any
-    meaning: str
+@cache
+def computed_settings() -> tuple[Setting, ...]:
+    """Every setting there is here, those of detectors from other packages too, sections in the order of a recipe."""
+    return tuple(_settings_of(settings_tree(), "", None, None))
 
 
-def find_settings(pattern: str | None = None, detector: str | None = None) -> tuple[Setting, ...]:
-    """The settings whose path or meaning holds a pattern, sections in the order of a recipe.
+def write_tables(table: Path, page: Path) -> None:
+    """Write what ships with muad, the settings of its own detectors, and the page of them: `make settings`.
 
     Args:
-        pattern: Part of a path or of its meaning, or a path with `*`; None for all.
-        detector: Leave out what other detectors have.
-
-    Raises:
-        ConfigError: No such detector, or no setting like that.
+        table: `settings.json` in this package.
+        page: `docs/settings.md`.
     """
-    names = detector_names()
-    if detector is not None and detector not in names:
-        raise ConfigError(f"detector must be one of {', '.join(names)}, got {detector!r}.{closest(detector, names)}")
-    known = [setting for setting in _all() if detector is None or setting.detector in (None, detector)]
-    if pattern is None:
-        return tuple(known)
-    found = [setting for setting in known if _matches(setting, pattern)]
-    if not found:
-        short = {setting.path.rpartition(".")[2]: setting.path for setting in known}
-        paths = [*short, *short.values()]
-        raise ConfigError(
-            f"pattern must be part of a setting's path or meaning, got {pattern!r}.{closest(pattern, paths)}"
-        )
-    return tuple(found)
+    own = own_settings()
+    table.write_text(as_table(own), encoding="utf-8")
+    page.write_text(as_markdown(own), encoding="utf-8")
 
 
-def _matches(setting: Setting, pattern: str) -> bool:
-    if "*" in pattern:
-        return fnmatch.fnmatchcase(setting.path, pattern)
-    return pattern.lower() in setting.path or pattern.lower() in setting.meaning.lower()
+def own_settings() -> tuple[Setting, ...]:
+    """The settings of muad and its own detectors."""
+    return tuple(setting for setting in computed_settings() if setting.detector in (None, *DETECTORS))
 
 
-@cache
-def _all() -> tuple[Setting, ...]:
-    return tuple(_settings_of(settings_tree(), "", None))
-
-
-def _settings_of(kind: type, prefix: str, detector: str | None) -> Iterator[Setting]:
-    """The settings of a dataclass and of those inside it."""
+def _settings_of(kind: type, prefix: str, detector: str | None, given: object) -> Iterator[Setting]:
+    """The settings of a dataclass and of those inside it; `given` is one that whoever has it takes by default."""
     hints = typing.get_type_hints(kind)
     meanings = {name: text for base in reversed(kind.__mro__) for name, text in meanings_of(base).items()}
     for entry in dataclasses.fields(kind):
         path, hint = prefix + entry.name, hints[entry.name]
         inside = [part for part in _parts(hint) if isinstance(part, type) and dataclasses.is_dataclass(part)]
+        default = _default(entry) if given is None else getattr(given, entry.name)
         for part in inside:
             own = next((entry.default for entry in dataclasses.fields(part) if entry.name == "name"), None)
             of_detector = str(own) if len(inside) > 1 else detector
-            yield from _settings_of(part, f"{path}.", of_detector)
+            yield from _settings_of(part, f"{path}.", of_detector, default if isinstance(default, part) else None)
         if not inside:
             yield Setting(
                 path=path,
                 detector=detector,
                 allowed=_allowed(kind, entry.name, hint),
-                default=_plain(_default(entry)),
+                default=_plain(default),
                 meaning=meanings.get(entry.name, ""),
             )
 

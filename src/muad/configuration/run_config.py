@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, reduce
-from importlib import resources
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
@@ -16,13 +15,14 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 import tomli_w
 from pydantic import Field, TypeAdapter, ValidationError
 
+from muad.configuration.recipe_files import recipe_text
 from muad.detectors.base import DetectorConfig, FittingDetector
 from muad.detectors.registry import detector_class, loadable_detectors
 from muad.encoders.encoder import EncoderConfig
 from muad.errors import MOST_STEPS, ConfigError
 from muad.images.settings import ImagesConfig
 from muad.metrics.published import Published
-from muad.runs.faults import closest, explain
+from muad.runs.faults import explain
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Mode = Literal["multi_class", "per_category"]
@@ -271,31 +271,6 @@ class RunConfig:
         Without an encoder it is that of the bundled one, which is as good a measure.
         """
         return max(encoder.family().patch_px for encoder in self.encoders or (EncoderConfig(),))
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Names of the recipes in the package."""
-    folder = resources.files("muad") / "recipes"
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
-
-
-def recipe_text(recipe: str | Path) -> str:
-    """The TOML text of a recipe in the package, or of a file.
-
-    Raises:
-        ConfigError: Neither a recipe's name nor a readable file.
-    """
-    if str(recipe).endswith(".toml"):
-        try:
-            return Path(recipe).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"recipe must be a readable TOML file, got {recipe} ({error}).") from None
-    if str(recipe) in recipe_names():
-        return (resources.files("muad") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
-    raise ConfigError(
-        f"recipe must be a file ending in .toml or one of {', '.join(recipe_names())}, got {str(recipe)!r}."
-        f"{closest(str(recipe), recipe_names())}"
-    )
 
 
 def load_config(recipe: str | Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:

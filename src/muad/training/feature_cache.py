@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from muad.device import free_memory_bytes
+from muad.encoders.kept_features import cache_root
 from muad.errors import CheckpointError, DataError
 from muad.images.loading import read_ahead
 from muad.wording import counted
@@ -67,24 +68,6 @@ class FeatureCache:
             return taken
         parts = torch.split(taken, [shape.numel() for shape in self.shapes], dim=1)
         return tuple(part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachedSet:
-    """One file of features on disk, as `muad cache list` shows it."""
-
-    folder: Path
-    bytes: int
-    images: int
-    used: float
-
-
-def cache_root() -> Path:
-    """Folder of cached features: MUAD_CACHE, or the user's cache folder."""
-    if "MUAD_CACHE" in os.environ:
-        return Path(os.environ["MUAD_CACHE"]) / "features"
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(base) / "muad" / "features"
 
 
 def prepare_features(
@@ -144,25 +127,6 @@ def prepare_features(
             f"features must be written to {folder}, got {error}. Free space, set MUAD_CACHE to another folder, or "
             "use training.cache = 'off'."
         ) from None
-
-
-def cached_sets() -> list[CachedSet]:
-    """Complete feature files, the least recently used first."""
-    found = []
-    for description in cache_root().glob("*/features.json"):
-        file = description.with_name("features.bin")
-        facts = json.loads(description.read_text(encoding="utf-8"))
-        size, used = file.stat().st_size, description.stat().st_mtime
-        found.append(CachedSet(folder=description.parent, bytes=size, images=facts["images"], used=used))
-    return sorted(found, key=lambda entry: entry.used)
-
-
-def clear_cache() -> int:
-    """Delete every feature file, finished or not; returns the bytes freed."""
-    root = cache_root()
-    freed = sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) if root.is_dir() else 0
-    shutil.rmtree(root, ignore_errors=True)
-    return freed
 
 
 def _in_rows(features: Features) -> Float[Tensor, b * shape]:
