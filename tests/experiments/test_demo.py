@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from muad import Predictor, open_catalog
-from muad.experiments.demo import draw_examples
+from muad.configuration.run_config import load_config
+from muad.experiments.demo import FULL, QUICK, draw_examples
+from muad.toy_factory import PRODUCTS
 
 
 @pytest.mark.parametrize("run", ["tiny_run", "tiny_runs"])
@@ -30,3 +32,15 @@ def test_the_sheet_has_a_row_per_category_and_a_column_per_kind(
     overlay = sheet[cell + 2 : 2 * cell - 2, cell + 2 : 2 * cell - 2]
     assert (overlay == 255).all(axis=2).any()  # the outline of a true defect
     assert not (overlay == sheet[2 : cell - 2, cell + 2 : 2 * cell - 2]).all()
+
+
+def test_the_quick_demo_is_the_demo_with_less_of_it_and_still_has_limits() -> None:
+    config = load_config("toy-factory", QUICK.overrides)
+    assert config.detector.name == load_config("toy-factory").detector.name
+    assert set(QUICK.categories or ()) < set(PRODUCTS)
+    assert (QUICK.train, QUICK.test_normal, QUICK.test_per_defect) < (
+        FULL.train,
+        FULL.test_normal,
+        FULL.test_per_defect,
+    )
+    assert QUICK.train * config.training.calibration_share >= 19  # so many carry a limit at 5 %
