@@ -38,7 +38,7 @@ ZERO_MEANS = {
     "detector.noise_weight", "detector.focal_weight", "detector.smooth_l1_weight", "detector.segmenter_swing_steps",
     "detector.noise_seed", "detector.denoiser.attention_levels", "detector.synthesis.probability",
     "optim.momentum", "schedule.drop_at", "detector.pooled_width", "detector.coreset_projection",
-    "detector.most_patches", "detector.reweight_neighbours", "detector.grid_px",
+    "detector.most_patches", "detector.reweight_neighbours", "detector.grid_px", "images.depth_gap_rounds",
     "detector.synthesis.self_probability", "detector.synthesis.max_cells_exponent", "detector.synthesis.threshold",
 }  # fmt: skip
 
