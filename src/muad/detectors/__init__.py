@@ -1,4 +1,4 @@
-"""The detectors, one file each. `base` is the contract, `registry` names them, `docs/detectors.md` adds one."""
+"""The detectors, one file each. `base` is the contract, `registry` names them, `docs/own-detector.md` adds one."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

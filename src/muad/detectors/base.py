@@ -12,7 +12,7 @@ and how it learns, in one of two ways:
     SteppingDetector          forward(batch, step) gives losses; parameter_groups() say what they move, how and when
     FittingDetector           fit(batches) looks at every training image once, without gradients
 
-A checkpoint holds `trainable_state()`. `docs/detectors.md` adds one step by step.
+A checkpoint holds `trainable_state()`. `docs/own-detector.md` adds one step by step.
 """
 
 from __future__ import annotations
