@@ -209,6 +209,36 @@ def made(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(run, exported, notes, open_bundle(exported.path))
 
 
+class Viewed(NamedTuple):
+    """Blisters photographed twice each, and a run and its bundle that judge them as parts."""
+
+    data: Path
+    run: Path
+    bundle: Path
+
+
+@pytest.fixture(scope="session")
+def viewed(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Viewed:
+    """Twelve good blisters from two sides, a folder each, and limits of parts set on them; not to be changed."""
+    import shutil
+
+    from muad import calibrate
+    from muad.toy_factory import render
+
+    folder = tmp_path_factory.mktemp("viewed")
+    for part in range(12):
+        for number, view in enumerate(("left", "right")):
+            file = folder / "data" / "pill_blister" / f"p{part:02d}" / f"{view}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels, _ = render("pill_blister", seed=5, index=2 * part + number, image_px=64)
+            Image.fromarray(pixels).save(file)
+    shutil.copytree(made.run, folder / "run")
+    shutil.copyfile(made.exported.path, folder / "run.muad")
+    for run in (folder / "run", folder / "run.muad"):
+        calibrate(run, folder / "data", objects="folder", device="cpu")
+    return Viewed(folder / "data", folder / "run", folder / "run.muad")
+
+
 def patch_network(seed: int = 0) -> tuple[bytes, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]]:
     """A network of two convolutions over patches of 8 px as ONNX, and the same maps and scores in plain numpy."""
     import onnx

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from muad.recognition import learn_products
     from muad.reporting import report
     from muad.runtime.looking import Photograph
+    from muad.runtime.objects import ObjectPrediction, ViewedObject
     from muad.runtime.prediction import ImagePrediction
     from muad.runtime.predictor import Predictor
     from muad.training.run import train
@@ -39,10 +40,12 @@ _HOMES = {
     "ExtensionSettings": "muad.extension",
     "ImagePrediction": "muad.runtime.prediction",
     "MuadError": "muad.errors",
+    "ObjectPrediction": "muad.runtime.objects",
     "Photograph": "muad.runtime.looking",
     "Predictor": "muad.runtime.predictor",
     "Report": "muad.metrics.report",
     "RunConfig": "muad.configuration.run_config",
+    "ViewedObject": "muad.runtime.objects",
     "calibrate": "muad.calibration.calibrate",
     "check_data": "muad.checking",
     "compare": "muad.comparison",
@@ -64,10 +67,12 @@ __all__ = [
     "ExtensionSettings",
     "ImagePrediction",
     "MuadError",
+    "ObjectPrediction",
     "Photograph",
     "Predictor",
     "Report",
     "RunConfig",
+    "ViewedObject",
     "__version__",
     "calibrate",
     "check_data",

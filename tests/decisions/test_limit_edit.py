@@ -71,3 +71,18 @@ def test_what_is_asked_for_is_read_from_the_end() -> None:
     for wrong in ("reject=1", "bolt.limit=1", "bolt.reject", "bolt.reject=high", "bolt.reject=nan", ""):
         with pytest.raises(ConfigError, match="must be"):
             parse_setting(wrong)
+
+
+def test_a_limit_of_parts_is_changed_and_nothing_else() -> None:
+    text = (
+        "[categories.box]\nreview = 1.0\n\n[objects]\ngrouping = 'folder'\n\n[objects.categories.box]\n"
+        "views = ['left', 'top']\nreview = 1.0\nreview_rate = 0.05\nreject = 2.0\n"
+    )
+    after = changed_text(text, [parse_setting("objects.box.review=1.5")], "now")
+    assert tomllib.loads(after) == {
+        "categories": {"box": {"review": 1.0}},
+        "objects": {
+            "grouping": "folder",
+            "categories": {"box": {"views": ["left", "top"], "reject": 2.0, "review": 1.5}},
+        },
+    }

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from muad.bundles.bundle import Bundle, is_bundle, open_bundle
-from muad.bundles.manifest import RUN, LimitChange
+from muad.bundles.manifest import RUN, LimitChange, ObjectsFacts
 from muad.bundles.writing import Content, Stored, run_members, write_bundle
-from muad.decisions.limits import Limits, read_limits
+from muad.decisions.limits import CategoryLimits, read_limits
+from muad.decisions.object_limits import read_object_limits
 from muad.errors import CheckpointError, MuadError
 
 _FIGURES = "evaluation.json"
@@ -42,7 +42,7 @@ def run_folder(run: Path, by: str | None = None) -> Iterator[Path]:
     bundle = open_bundle(run)
     try:
         with faults_of(run, bundle.folder):
-            before = read_limits(bundle.folder, ()) if by is not None else None
+            before = _plain(bundle.folder) if by is not None else {}
             yield bundle.folder
             if by is not None:
                 _write_back(bundle, before, by)
@@ -66,7 +66,7 @@ def told_of(run: Path, folder: Path, note: Callable[[str], None]) -> Callable[[s
     return note if run == folder else lambda sentence: note(sentence.replace(str(folder), str(run)))
 
 
-def _write_back(bundle: Bundle, before: Limits | None, by: str) -> None:
+def _write_back(bundle: Bundle, before: Mapping[str, float], by: str) -> None:
     """Replace the bundle by one with the folder's files as they are now, if any is another."""
     manifest, folder = bundle.manifest, bundle.folder
     contents: dict[str, Content] = {}
@@ -91,23 +91,25 @@ def _write_back(bundle: Bundle, before: Limits | None, by: str) -> None:
     figures = folder / _FIGURES
     whole = dataclasses.replace(
         manifest,
-        history=(*manifest.history, *_changes(before, read_limits(folder, ()), by)),
+        history=(*manifest.history, *_changes(before, _plain(folder), by)),
+        objects=ObjectsFacts.of(read_object_limits(folder, ())),
         accuracy=json.loads(figures.read_text(encoding="utf-8")) if figures.is_file() else manifest.accuracy,
     )
     write_bundle(bundle.path, whole, contents)
 
 
-def _changes(before: Limits | None, after: Limits | None, by: str) -> Iterator[LimitChange]:
+def _changes(was: Mapping[str, float], now: Mapping[str, float], by: str) -> Iterator[LimitChange]:
     """The limits that are others than they were."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    was, now = _plain(before), _plain(after)
     for what in sorted(was.keys() | now.keys()):
         if was.get(what) != now.get(what):
             yield LimitChange(when=when, what=what, old=was.get(what), new=now.get(what), by=by)
 
 
-def _plain(limits: Limits | None) -> Mapping[str, float]:
-    """Every limit by category and name."""
-    tables: Mapping[str, Any] = {} if limits is None else limits.categories
+def _plain(folder: Path) -> Mapping[str, float]:
+    """Every limit by category and name; those of parts behind `objects`."""
+    limits, of_parts = read_limits(folder, ()), read_object_limits(folder, ())
+    tables: dict[str, CategoryLimits] = {} if limits is None else dict(limits.categories)
+    tables |= {} if of_parts is None else {f"objects.{name}": own for name, own in of_parts.categories.items()}
     every = {f"{category}.{name}": getattr(own, name) for category, own in tables.items() for name in _LIMITS}
     return {what: value for what, value in every.items() if value is not None}

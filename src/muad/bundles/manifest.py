@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, Strict, TypeAdapter
 
+from muad.decisions.object_limits import ObjectLimits
+from muad.decisions.object_scores import TOP_FRACTION
 from muad.errors import LARGEST_PX, ConfigError
 from muad.images.preprocessing import MIN_SIDE_PX, Fit, Preprocessing
 from muad.runs.schema import Count, EncoderFacts, Name, Number, Size, Whole, checked
@@ -254,6 +256,55 @@ class GoldenLimits:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartFacts:
+    """How parts of one category are judged.
+
+    Attributes:
+        views: Those that a part must have; without one of them it never passes.
+        review: Scores of parts above it are for a person to look at; None for no limit.
+        reject: Scores of parts above it are rejected, also of a part that lacks a view.
+    """
+
+    views: Annotated[tuple[Name, ...], Field(min_length=1)]
+    review: Number | None = None
+    reject: Number | None = None
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectsFacts:
+    """How photographs become parts, and parts are judged; `run/limits.toml` says the same, and is what counts.
+
+    Attributes:
+        grouping: `folder`, a pattern with `{object}` and `{view}`, or `manifest`: a list says.
+        score: `mean_top`: mean of the largest share of all views' map values together; `max`: of the views' scores.
+        top_fraction: That share.
+        categories: By category.
+    """
+
+    grouping: str
+    score: Literal["mean_top", "max"]
+    top_fraction: Annotated[float, Strict(), Field(gt=0, le=1)]
+    categories: Mapping[Name, PartFacts]
+
+    @classmethod
+    def of(cls, limits: ObjectLimits | None) -> ObjectsFacts | None:
+        """The facts of limits in force; None without limits of parts."""
+        if limits is None:
+            return None
+        return cls(
+            grouping=limits.rules.grouping,
+            score=limits.rules.score,
+            top_fraction=TOP_FRACTION,
+            categories={
+                name: PartFacts(views=limits.views[name], review=own.review, reject=own.reject)
+                for name, own in limits.categories.items()
+            },
+        )
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitChange:
     """A limit that was changed in the bundle.
 
@@ -299,6 +350,7 @@ class Manifest:
         lower_limits: The same in lower precisions, twice what they were off when they were approved; where it says
             nothing of one, as in float32.
         history: Limits that were changed since it was made, oldest first.
+        objects: How parts of several views are judged; None where photographs are judged one by one.
     """
 
     schema_version: Whole
@@ -321,6 +373,7 @@ class Manifest:
     golden_limits: GoldenLimits | None = None
     lower_limits: Mapping[Precision, GoldenLimits] = field(default_factory=dict)
     history: tuple[LimitChange, ...] = ()
+    objects: ObjectsFacts | None = None
 
     def __post_init__(self) -> None:
         wanted = {""} if self.mode == "multi_class" else set(self.categories)

@@ -20,7 +20,8 @@ from muad.runs.folder import DRAFT
 
 RUN_FILES = (
     *("run.json", "config.toml", "images.json", "limits.toml", "calibration.json", "capture.toml"),
-    *("products.toml", "products.safetensors", "evaluation.json", "evaluation.csv", "naming.json"),
+    *("products.toml", "products.safetensors", "naming.json"),
+    *("evaluation.json", "evaluation.csv", "evaluation_objects.csv"),
 )
 """What of a run folder goes into a bundle, where it is there; also `roi/*.png` and former limits in `limits/*`."""
 _CATEGORY_FILES = ("run.json", "config.toml")

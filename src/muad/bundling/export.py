@@ -28,6 +28,7 @@ from muad.bundles.manifest import (
     Manifest,
     Member,
     NetworkFacts,
+    ObjectsFacts,
     PreprocessingFacts,
 )
 from muad.bundles.writing import run_members, write_bundle
@@ -48,6 +49,7 @@ from muad.calibration.calibrate import weights_digest
 from muad.checkpoints.checkpoint import load_detector
 from muad.checkpoints.scorers import calibration_files, range_images, scales_of, spread, training_files
 from muad.decisions.limits import Limits, read_limits
+from muad.decisions.object_limits import read_object_limits
 from muad.errors import CheckpointError, ConfigError, DataError
 from muad.outputs.sources import find_images
 from muad.progress import shows_progress
@@ -190,6 +192,7 @@ def export(
             recogniser=recogniser,
             golden=tuple(made.golden),
             golden_limits=_each(min, made.limits),
+            objects=ObjectsFacts.of(read_object_limits(run, ())),
             lower_limits={name: _each(max, [own, *made.limits]) for name, own in made.lower.items()},
         )
         write_bundle(out, manifest, made.files)

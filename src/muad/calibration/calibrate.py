@@ -15,14 +15,23 @@ from muad._version import __version__
 from muad.bundles.bundle import is_bundle, read_manifest_of
 from muad.bundles.editing import run_folder, told_of
 from muad.calibration.image_scoring import PathGroups, count_once, near_duplicates, score_images
+from muad.calibration.object_scoring import ObjectScoring
 from muad.capture import has_capture
 from muad.capture.learning import learn_capture
+from muad.datasets.grouping import MANIFEST_RULE, Placed, grouping_of, is_manifest_rule, place_all
 from muad.datasets.tree import ANOMALOUS_NAMES, MASK_FOLDER_NAMES, NORMAL_NAMES
-from muad.decisions.calibration_scores import Scored
+from muad.decisions.calibration_scores import ObjectScored, Scored
 from muad.decisions.limit_history import is_edited, text_digest, write_limits
 from muad.decisions.limit_sentences import summary
-from muad.decisions.limit_setting import CategoryResult, limits_in_force, limits_text, results_of
+from muad.decisions.limit_setting import (
+    CategoryResult,
+    limits_in_force,
+    limits_text,
+    object_limits_in_force,
+    results_of,
+)
 from muad.decisions.limits import LIMITS_FILE, Calibration, read_calibration, read_rates
+from muad.decisions.object_limits import read_object_rules
 from muad.errors import CheckpointError, DataError
 from muad.outputs import find_images
 from muad.progress import shows_progress
@@ -36,7 +45,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from muad.acceleration import Acceleration
+    from muad.decisions.object_scores import ObjectScore
 
+Places = Mapping[Path, Placed]
 Notice = Callable[[str], None]
 Progress = Callable[[str, int, int, float | None], None]
 
@@ -55,6 +66,8 @@ def calibrate(
     confidence: float | None = None,
     sure: bool | None = None,
     bad: str | Path | None = None,
+    objects: str | None = None,
+    object_score: ObjectScore | None = None,
     device: DeviceName = "auto",
     encoder_weights: str | Path | None = None,
     acceleration: Acceleration | None = None,
@@ -80,6 +93,11 @@ def calibrate(
         sure: Keep the rates with that confidence, not only on average; needs more images. None for what is in force,
             on average at first.
         bad: Images of bad parts: the misses are counted, no limit is moved.
+        objects: Which photographs show one part and in which view: `folder`, a pattern such as `{object}_{view}`, or a
+            manifest; parts then get limits of their own. None for what the data set of the run said, or the rule in
+            force.
+        object_score: Score of a part that limits count: `mean_top` or `max`; None for the one in force, `mean_top` at
+            first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.
         acceleration: Backend and precision; those of later predictions.
@@ -104,6 +122,8 @@ def calibrate(
         "sure": sure,
     }
     given = {name: value for name, value in asked.items() if value is not None}
+    if objects is not None:
+        grouping_of(objects)  # a rule that means nothing is told before anything is computed
     with run_folder(run, by="calibrate") as folder:
         told = told_of(run, folder, note)
 
@@ -112,7 +132,8 @@ def calibrate(
 
         weights = read_manifest_of(run).weights if is_bundle(run) else weights_digest(run)
         return _calibrate(
-            folder, load, weights, good=good, bad=bad, given=given, device=device, batch_size=batch_size,
+            folder, load, weights, good=good, bad=bad, given=given, rule=objects, object_score=object_score,
+            device=device, batch_size=batch_size,
             cross_fitted=cross_fitted, progress=progress, note=told,
         )  # fmt: skip
 
@@ -125,6 +146,8 @@ def _calibrate(
     good: Path | None,
     bad: Path | None,
     given: Mapping[str, Any],
+    rule: str | None,
+    object_score: ObjectScore | None,
     device: str,
     batch_size: int,
     cross_fitted: Mapping[str, Scored] | None,
@@ -132,7 +155,9 @@ def _calibrate(
     note: Notice,
 ) -> dict[str, CategoryResult]:
     """The same in a folder with the run's small files."""
-    rates = replace(read_rates(run), **given)
+    rates, rules = replace(read_rates(run), **given), read_object_rules(run)
+    if object_score is not None:
+        rules = replace(rules, score=object_score)
     categories = tuple(read_run(run).get("categories", ()))
     before = read_calibration(run)
     written = "" if before is None else before.limits_digest
@@ -142,37 +167,68 @@ def _calibrate(
     loaded: list[Predictor] = []
 
     def score(
-        images: Mapping[str, Sequence[Path]], alike: PathGroups, name: str, root: Path, source: str
-    ) -> dict[str, Scored]:
+        images: Mapping[str, Sequence[Path]], alike: PathGroups, name: str, root: Path, source: str, places: Places
+    ) -> tuple[dict[str, Scored], dict[str, ObjectScored]]:
         if not loaded:
             loaded.append(load())
         news = lambda done, total: progress(name, done, total, None)  # noqa: E731
-        figures = score_images(loaded[0], images, batch_size, news, note)
-        return count_once(figures, alike, root, source, note=note)
+        parts = ObjectScoring(places, images) if places else None
+        scored = count_once(
+            score_images(loaded[0], images, batch_size, news, note, parts), alike, root, source, note=note
+        )
+        hashes = {category: one.data_hash for category, one in scored.items()}
+        return scored, {} if parts is None else parts.scored(alike, source, hashes, note)
 
     _learn_missing_capture(run, note)
     found = before or Calibration(muad=__version__, weights=weights, limits_digest=written, rates=rates, good={})
+    parts_anew = rule is not None and before is not None and not before.objects
     if good is not None:
         images = _given(good, categories, NORMAL_NAMES)
         _refuse_trained_on(run, images, note)
-        alike = near_duplicates(images, lambda done, total: progress("compare", done, total, None))
-        found = replace(found, good={**found.good, **score(images, alike, "calibrate", good, str(good.absolute()))})
-    elif before is None and (cross_fitted is None or _has_share(run)):
-        images, alike, root = _own_share(run)
-        found = replace(found, good=score(images, alike, "calibrate", root, f"calibration share of {root}"))
+        wanted = rule or rules.grouping
+        places = _places(wanted, images, good, note) if wanted not in ("", MANIFEST_RULE) else {}
+        alike = near_duplicates(images, lambda done, total: progress("compare", done, total, None), places)
+        scored, parts = score(images, alike, "calibrate", good, str(good.absolute()), places)
+        found = replace(found, good={**found.good, **scored}, objects={**found.objects, **parts})
+    elif parts_anew or (before is None and (cross_fitted is None or _has_share(run))):
+        images, alike, root, places = _own_share(run)
+        if rule is not None:
+            places = _places(rule, images, root, note)
+        scored, parts = score(images, alike, "calibrate", root, f"calibration share of {root}", places)
+        found = replace(found, good=scored, objects=parts)
+        rules = replace(rules, grouping=rules.grouping or (_own_rule(run) if parts else ""))
+    if rule is not None:
+        rules = replace(rules, grouping=MANIFEST_RULE if is_manifest_rule(rule) else rule)
     if cross_fitted is not None:
         found = replace(found, cross_fit=dict(cross_fitted))
     if bad is not None:
         images = _given(bad, categories, ANOMALOUS_NAMES)
-        found = replace(found, bad={**found.bad, **score(images, {}, "score bad images", bad, str(bad.absolute()))})
+        found = replace(
+            found, bad={**found.bad, **score(images, {}, "score bad images", bad, str(bad.absolute()), {})[0]}
+        )
     _learn_missing_products(run, categories, device, note)
     if good is not None:
         remember_calibrated(run, _given(good, categories, NORMAL_NAMES))
-    asked_anew = good is not None or cross_fitted is not None or bool(given)
+    asked_anew = good is not None or cross_fitted is not None or bool(given or rule or object_score)
     stays = before is not None and not asked_anew and rates == before.rates and is_edited(run, before)
     if stays:
         note(f"{LIMITS_FILE} was edited by hand and stays as it is; name a rate to have limits set anew")
-    return _write(run, replace(found, muad=__version__, rates=rates), categories, note, anew=not stays)
+    found = replace(found, muad=__version__, rates=rates, object_rules=rules)
+    return _write(run, found, categories, note, anew=not stays)
+
+
+def _places(rule: str, images: Mapping[str, Sequence[Path]], root: Path, note: Notice) -> Places:
+    """Part and view of calibration images by a rule.
+
+    Raises:
+        ConfigError: There is no such rule.
+        DataError: Its manifest cannot be read.
+    """
+    paths = [path for own in images.values() for path in own]
+    places = place_all(rule, paths, root if root.is_dir() else root.parent)
+    if not places:
+        note(f"no part has limits of its own: {rule!r} fits none of {len(paths)} photographs, such as {paths[0]}")
+    return places
 
 
 def _learn_missing_products(run: Path, categories: Sequence[str], device: str, note: Notice) -> None:
@@ -206,7 +262,7 @@ def calibrate_trained(run: Path, fabric: Fabric, *, device: str, progress: Progr
     done = before is not None and before.weights == weights_digest(run)
     if not done and kept is not None and kept.calibration_names:
         results = calibrate(run, device=device, progress=progress, note=note)
-        for sentence in summary(results, run / LIMITS_FILE):
+        for sentence in summary(results, run / LIMITS_FILE, object_limits_in_force(run)):
             note(sentence)
 
 
@@ -219,13 +275,20 @@ def _write(
     return results if anew else limits_in_force(run)
 
 
+def _own_rule(run: Path) -> str:
+    """What said which photographs of the run's data show one part."""
+    kept = read_run_images(run)
+    rule = "" if kept is None else kept.object_rule
+    return MANIFEST_RULE if not rule or is_manifest_rule(rule) else rule
+
+
 def _has_share(run: Path) -> bool:
     kept = read_run_images(run)
     return kept is not None and bool(kept.calibration_names)
 
 
-def _own_share(run: Path) -> tuple[dict[str, list[Path]], PathGroups, Path]:
-    """The images a run kept for calibration, by category, those that show the same, and the folder of its data set.
+def _own_share(run: Path) -> tuple[dict[str, list[Path]], PathGroups, Path, Places]:
+    """The images a run kept for calibration, by category, those that show the same, the folder of its data set, parts.
 
     Raises:
         DataError: It kept none, or some are no longer there.
@@ -248,10 +311,15 @@ def _own_share(run: Path) -> tuple[dict[str, list[Path]], PathGroups, Path]:
             f"images kept for calibration must be where they were and as they were, got {len(changed)} that are not, "
             f"such as {changed[0]}. Restore them, or name a folder of good images."
         )
+    places = {
+        kept.base / name: Placed(part=part, view=view)
+        for name, (part, view) in kept.objects.items()
+        if name in kept.calibration_names
+    }
     if kept.alike is None:
-        return images, near_duplicates(images), kept.data
+        return images, near_duplicates(images), kept.data, places
     alike = {name: [[kept.base / one for one in group] for group in groups] for name, groups in kept.alike.items()}
-    return images, alike, kept.data
+    return images, alike, kept.data, places
 
 
 def _given(folder: Path, categories: Sequence[str], fitting: frozenset[str]) -> dict[str, list[Path]]:

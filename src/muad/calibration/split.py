@@ -38,6 +38,7 @@ def run_records(
     resumed: bool,
     progress: Callable[[str, int, int, float | None], None],
     note: Callable[[str], None],
+    object_rule: str = "",
 ) -> RunRecords:
     """Good images to train on and to calibrate with; both are written to the run folder.
 
@@ -50,6 +51,7 @@ def run_records(
         resumed: Whether the folder holds a run that goes on.
         progress: Called while images are compared.
         note: Called with sentences the user should see.
+        object_rule: The rule that says which photographs show one part; empty where the data set does.
 
     Raises:
         DataError: The run that goes on does not remember its share, or there are fewer images than are to be drawn.
@@ -68,7 +70,7 @@ def run_records(
         if fabric.is_global_zero and known.data != catalog.root.absolute():
             write_run_images(run_dir, dataclasses.replace(known, data=catalog.root.absolute()))
     elif fabric.is_global_zero:
-        names = _begin(catalog, training, run_dir, progress, note)
+        names = _begin(catalog, training, run_dir, progress, note, object_rule)
     if fabric.world_size > 1:  # the first process decides: another machine might find other near-duplicates
         names = fabric.broadcast(names)
     good = moved_records((record for record in catalog.records if not record.is_anomalous), {})
@@ -84,6 +86,7 @@ def _begin(
     run_dir: Path,
     progress: Callable[[str, int, int, float | None], None],
     note: Callable[[str], None],
+    object_rule: str,
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Divide the good images of a run that begins, and write down which is where; names of both sides."""
     good = [record for record in catalog.records if not record.is_anomalous]
@@ -104,8 +107,9 @@ def _begin(
     for sentence in division.notes:
         note(sentence)
     images = images_of(
-        catalog.root, catalog.layout, division.training, division.calibration, division.alike, set_aside=set_aside
-    )
+        catalog.root, catalog.layout, division.training, division.calibration, division.alike, set_aside=set_aside,
+        object_rule=object_rule,
+    )  # fmt: skip
     write_run_images(run_dir, images)
     return images.training_names, images.calibration_names
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +44,20 @@ def command(
         ),
     ] = None,
     bad: Annotated[Path | None, typer.Option(help="Images of bad parts: counts misses, moves no limit.")] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            help="Limits of parts too: folder, a pattern such as '{object}_{view}', or a manifest.",
+            show_default="as the data say, or the rule in force",
+        ),
+    ] = None,
+    object_score: Annotated[
+        str | None,
+        typer.Option(
+            help="Score of a part: mean_top (of the largest 1 % of all map values) or max (of its views).",
+            show_default=IN_FORCE.format("mean_top"),
+        ),
+    ] = None,
     confidence: Annotated[
         float | None,
         typer.Option(help="Confidence of the bounds that are stated.", show_default=IN_FORCE.format(0.95)),
@@ -65,8 +79,10 @@ def command(
 ) -> None:
     """Set limits for pass, review and reject from good images alone; written to RUN/limits.toml."""
     from muad.bundles.bundle import is_bundle
+    from muad.bundles.editing import run_folder
     from muad.calibration.calibrate import calibrate
     from muad.decisions.limit_sentences import NOT_COVERED
+    from muad.decisions.limit_setting import object_limits_in_force
     from muad.errors import ConfigError
 
     if folds is not None and is_bundle(run):
@@ -90,13 +106,19 @@ def command(
             raise typer.Exit(130) from None
         results = calibrate(
             run, good, false_alarm_rate=false_alarm_rate, review_rate=review_rate, confidence=confidence, sure=sure,
-            bad=bad, device=device, encoder_weights=encoder_weights,
+            bad=bad, objects=objects,
+            object_score=object_score,  # type: ignore[arg-type]  # a name there is not is told
+            device=device, encoder_weights=encoder_weights,
             acceleration=acceleration, batch_size=batch_size, cross_fitted=cross_fitted, progress=update, note=say,
         )  # fmt: skip
+    with run_folder(run) as folder:
+        of_parts = object_limits_in_force(folder)
     if as_json:
-        show_json({name: dataclasses.asdict(result) for name, result in results.items()})
+        show_json(limits_as_json(results, of_parts))
         return
     show_limits(results)
+    if of_parts:
+        show_limits(of_parts, "parts")
     say(NOT_COVERED)
     if is_bundle(run):
         say(f"limits are in the bundle; show them, and change them with --set: muad limits {run}")
@@ -105,11 +127,27 @@ def command(
     say_what_next(run)
 
 
-def show_limits(results: Mapping[str, CategoryResult]) -> None:
-    """A table of limits, and below it what each of them promises."""
+def limits_as_json(
+    results: Mapping[str, CategoryResult], of_parts: Mapping[str, CategoryResult]
+) -> dict[str, dict[str, Any]]:
+    """Limits by category as plain values; those of parts below `objects` of their category."""
+    found = {name: dataclasses.asdict(result) for name, result in results.items()}
+    for name, result in of_parts.items():
+        found[name] = found.get(name, {}) | {"objects": dataclasses.asdict(result)}
+    return found
+
+
+def show_limits(results: Mapping[str, CategoryResult], what: str = "category") -> None:
+    """A table of limits, and below it what each of them promises.
+
+    Args:
+        results: By category.
+        what: Heads the column of categories: `parts` where limits are of parts.
+    """
     table = plain_table()
-    table.add_column("category", no_wrap=True)
-    for heading in ("good\nimages", "review\nabove", "reject\nabove", "bad\nimages", "of them\npass"):
+    table.add_column(what, no_wrap=True)
+    units = "images" if what == "category" else "ones"
+    for heading in (f"good\n{units}", "review\nabove", "reject\nabove", f"bad\n{units}", "of them\npass"):
         table.add_column(heading, justify="right")
     for name, result in results.items():
         misses = result.misses
@@ -118,7 +156,7 @@ def show_limits(results: Mapping[str, CategoryResult]) -> None:
     show_table(table)
     for name, result in results.items():
         for sentence in result.sentences():
-            say(f"{name}: {sentence}")
+            say(f"{name}: {sentence}" if what == "category" else f"{name}, whole parts: {sentence}")
 
 
 def _value(limit: Limit) -> str:

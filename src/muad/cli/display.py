@@ -131,14 +131,20 @@ def show_table(table: Table) -> None:
     console.print(table)
 
 
-def show_verdicts(counts: Mapping[tuple[str, str], int]) -> None:
-    """How many images of each category pass, and so on, by category and verdict."""
-    table = plain_table()
-    table.add_column("category", no_wrap=True)
-    for verdict in _VERDICTS:
+def show_verdicts(counts: Mapping[tuple[str, str], int], what: str = "category", *others: str) -> None:
+    """How many images of each category pass, and so on.
+
+    Args:
+        counts: By category and verdict.
+        what: Heads the column of categories.
+        others: Verdicts that there are besides.
+    """
+    table, verdicts = plain_table(), (*_VERDICTS, *others)
+    table.add_column(what, no_wrap=True)
+    for verdict in verdicts:
         table.add_column(verdict, justify="right")
     for category in sorted({name for name, _ in counts}):
-        table.add_row(category, *(str(counts.get((category, verdict), 0)) for verdict in _VERDICTS))
+        table.add_row(category, *(str(counts.get((category, verdict), 0)) for verdict in verdicts))
     show_table(table)
 
 
@@ -169,9 +175,27 @@ def report_table(report: Report, published: PublishedFigures | None = None) -> T
     return table
 
 
+def objects_table(report: Report) -> Table:
+    """Figures of parts that several photographs show: by both scores, and the AUROC of each view by itself."""
+    table = plain_table("parts of several views")
+    table.add_column("category", no_wrap=True)
+    figures_of = [f"{score}\n{name}" for score in ("mean_top", "max") for name in ("AUROC", "AP", "F1-max")]
+    for heading in ("parts", "bad", *figures_of):
+        table.add_column(heading, justify="right")
+    table.add_column("AUROC of views")
+    for name, category in report.categories.items():
+        if (own := category.objects) is not None:
+            figures = [_figure(value) for score in ("mean_top", "max") for value in own.figures[score].values()]
+            views = ", ".join(f"{view} {_figure(value)}" for view, value in own.views.items())
+            table.add_row(name, str(own.count), str(own.anomalous), *figures, views)
+    return table
+
+
 def show_report(report: Report, published: PublishedFigures | None = None) -> None:
     """Print the table and, below it, whose the published figures are and why a figure is missing."""
     show_table(report_table(report, published))
+    if report.object_mean:
+        show_table(objects_table(report))
     if published is not None:
         say(published.sentence())
     if report.mean_more:

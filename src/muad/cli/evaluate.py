@@ -45,6 +45,10 @@ def command(
         int | None, typer.Option(help="With --conditions: good, and defective, images of each category; 0 for all.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="With --conditions: of the choice and what is drawn.")] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(help="Parts of several views, where the data do not say: folder, a pattern, or a manifest."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of a table.")] = False,
 ) -> None:
     """Measure a run on labelled test images; also written to RUN/evaluation.json and .csv, or RUN/conditions."""
@@ -60,6 +64,8 @@ def command(
     keep_log(*((run, "run.json") if out is None else (out, what)))
     acceleration = acceleration_of(backend, precision, compile_network)
     if conditions or condition:
+        if objects is not None:
+            raise ConfigError(f"objects must be left out with conditions, which judge photographs, got {objects!r}.")
         try:
             with progress_bar() as update:
                 found = evaluate_conditions(
@@ -81,7 +87,7 @@ def command(
         report = evaluate(
             run, data, out=out, layout=layout, device=device, encoder_weights=encoder_weights,
             protocol=protocol,  # type: ignore[arg-type]  # a name there is not is told
-            acceleration=acceleration, batch_size=batch_size, strict=strict, progress=update, note=say,
+            acceleration=acceleration, batch_size=batch_size, strict=strict, objects=objects, progress=update, note=say,
         )  # fmt: skip
     with run_folder(run) as folder:
         facts, stated = read_run(folder), run_settings(folder).published

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,10 @@ from muad.cli.acceleration import acceleration_of
 from muad.cli.advice import say_what_next
 from muad.cli.display import progress_bar, say, say_fault, show, show_verdicts
 from muad.cli.log_file import keep_log
+from muad.wording import counted
+
+if TYPE_CHECKING:
+    from muad.runtime.predictor import Predictor
 
 _NAMED = 5  # faults named one by one; all are in results.csv
 
@@ -39,6 +44,13 @@ def command(
         str | None,
         typer.Option(help="tiff or npy (32-bit, exact), or png (16-bit); alone: full maps.", show_default="tiff"),
     ] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            help="Parts of several views: folder, a pattern such as '{object}_{view}', a manifest, or none.",
+            show_default="the run's rule",
+        ),
+    ] = None,
     append: Annotated[bool, typer.Option("--append", help="Add to results in OUT; done ones are left out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in OUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Also print the results as JSON.")] = False,
@@ -51,13 +63,17 @@ def command(
 ) -> None:
     """Score images and draw where they are anomalous, in their own pixels."""
     from muad.decisions.limits import NO_LIMITS
+    from muad.decisions.object_limits import NO_OBJECT_LIMITS
     from muad.errors import ConfigError
     from muad.outputs import earlier_results, find_images, picture_choice, rows_as_json, write_predictions
+    from muad.outputs.objects import parts_of, read_objects, rule_of, undone
+    from muad.outputs.sources import base_of
     from muad.runtime.predictor import Predictor
 
     pictures = picture_choice(save, maps, map_format)
     if engine != "here":
         given = {"append": append, "overwrite": overwrite, "json": as_json, "device": device != "auto",
+                 "objects": objects is not None,
                  "encoder_weights": encoder_weights is not None}  # fmt: skip
         scale.require_engine(engine, [name for name, is_given in given.items() if is_given])
         scale.predict(
@@ -71,10 +87,8 @@ def command(
     folder = Path(out)
     keep_log(folder, "results.csv")
     earlier = earlier_results(folder, "append" if append else "overwrite" if overwrite else "refuse")
-    found = find_images([Path(path) for path in paths], out=folder, taken=earlier.names)
-    sources = earlier.unknown(found)
-    if len(sources) < len(found):
-        say(f"{len(found) - len(sources)} of {len(found)} images are in {folder / 'results.csv'} already and unchanged")
+    places = [Path(path) for path in paths]
+    found = find_images(places, out=folder, taken=earlier.names)
     predictor = Predictor(
         run,
         device=device,
@@ -84,21 +98,49 @@ def command(
     )
     if predictor.limits is None:
         say(NO_LIMITS)
+    parts = None
+    if (rule := rule_of(objects, _grouping(predictor), say)) is not None:
+        whole = parts_of(found, rule, base_of(places), given=objects is not None, category=category, note=say)
+        parts = undone(whole, earlier, folder) if whole.parts else None
+        if predictor.object_limits is None:
+            say(NO_OBJECT_LIMITS)
+    sources = earlier.unknown(found) if parts is None else parts.sources
+    if len(sources) < len(found):
+        say(f"{len(found) - len(sources)} of {len(found)} images are in {folder / 'results.csv'} already and unchanged")
     with progress_bar() as update:
         rows = write_predictions(
             predictor, sources, folder, batch_size=batch_size, category=category,
-            save=save, maps=maps, map_format=map_format, used=earlier.used,  # type: ignore[arg-type]
+            save=save, maps=maps, map_format=map_format, used=earlier.used, parts=parts,  # type: ignore[arg-type]
             progress=lambda done, total: update("predict", done, total, None),
         )  # fmt: skip
     unreadable = _say_what_was_found(rows, folder)
+    judged = [] if parts is None else _judged_now(read_objects(folder), [one.name for one, _ in parts.parts])
+    if parts is not None:
+        say(f"{counted(len(judged), 'part')} of several views judged: {folder / 'objects.csv'}")
     if as_json:
-        show(rows_as_json(rows), logged=False)
+        both = json.dumps({"photographs": rows, "objects": judged}, indent=2)
+        show(rows_as_json(rows) if parts is None else both, logged=False)
+    elif parts is not None and predictor.object_limits is not None:
+        show_verdicts(
+            Counter((one["category"] or "-", one["verdict"] or "none") for one in judged), "parts", "incomplete"
+        )
     elif predictor.limits is not None:
         show_verdicts(
             Counter((row["category"] or "-", row["verdict"] or "none") for row in rows if row["error"] is None)
         )
     _require_one(rows, unreadable, folder)
     say_what_next(run, folder / "results.json")
+
+
+def _grouping(predictor: Predictor) -> str:
+    """The rule the run makes parts by; empty where it judges none."""
+    return "" if predictor.object_limits is None else predictor.object_limits.rules.grouping
+
+
+def _judged_now(entries: Sequence[dict[str, Any]], names: Sequence[str | None]) -> list[dict[str, Any]]:
+    """Entries of the parts that were judged now."""
+    wanted = set(names)
+    return [entry for entry in entries if entry["object"] in wanted]
 
 
 def _say_what_was_found(rows: Sequence[dict[str, Any]], out: Path) -> list[str]:

@@ -42,6 +42,10 @@ def command(
         str | None, typer.Option(help="Width of what must be found: 0.5mm or 12px; size or tiles are chosen for it.")
     ] = None,
     field_of_view: Annotated[str | None, typer.Option(help="Width a photograph shows, e.g. 120mm.")] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(help="Parts of several views, where the data do not say: folder, a pattern, or a manifest."),
+    ] = None,
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes per node.", min=1)] = 1,
@@ -81,6 +85,7 @@ def command(
             train(
                 data, out, recipe=recipe, overrides=overrides, layout=layout, device=device, devices=devices,
                 nodes=nodes, resume=resume, smallest_defect=smallest_defect, field_of_view=field_of_view,
+                objects=objects,
                 progress=update, note=say,
             )  # fmt: skip
     except KeyboardInterrupt:

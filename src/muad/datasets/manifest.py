@@ -47,7 +47,7 @@ def read_manifest(path: Path) -> tuple[list[Record], list[str]]:
         DataError: Naming the row, if one is incomplete, contradicts itself, repeats an image or names a missing file.
     """
     notes: list[str] = []
-    rows = _read_rows(path)
+    rows = read_rows(path)
     columns = {name for _, row in rows for name in row}
     if ignored := sorted(columns - {*_NEEDED, *_OPTIONAL}):
         notes.append(f"Columns of the manifest that are not read: {', '.join(ignored)}.")
@@ -66,24 +66,34 @@ def read_manifest(path: Path) -> tuple[list[Record], list[str]]:
     return records, notes
 
 
-def _read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, needed: tuple[str, ...] = _NEEDED) -> list[Row]:
+    """Rows of a list by the number of their line; columns are in lower case, values text.
+
+    Args:
+        path: CSV with a header, or JSON-lines.
+        needed: Columns that a CSV must have.
+
+    Raises:
+        DataError: It cannot be read, or lacks a column.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        return _csv_rows(path, text) if path.suffix.lower() in CSV_SUFFIXES else _json_rows(path, text)
+        return _csv_rows(path, text, needed) if path.suffix.lower() in CSV_SUFFIXES else _json_rows(path, text)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         msg = f"manifest {path} must be text in UTF-8 that can be read, got: {error}. Save it again as UTF-8."
         raise DataError(msg) from None
 
 
-def _csv_rows(path: Path, text: str) -> list[Row]:
+def _csv_rows(path: Path, text: str, needed: tuple[str, ...]) -> list[Row]:
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     names = {name: name.strip().lower() for name in reader.fieldnames or ()}
-    if missing := [name for name in _NEEDED if name not in names.values()]:
+    if missing := [name for name in needed if name not in names.values()]:
         msg = (
-            f"manifest {path} must have the columns {', '.join(_NEEDED)} in its first line, got none named "
-            f"{', '.join(missing)}. Columns that may be there: {', '.join(_OPTIONAL)}."
+            f"manifest {path} must have the columns {', '.join(needed)} in its first line, got none named "
+            f"{', '.join(missing)}. "
+            f"Columns that may be there: {', '.join(name for name in (*_NEEDED, *_OPTIONAL) if name not in needed)}."
         )
         raise DataError(msg)
     rows: list[Row] = []

@@ -30,8 +30,10 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from muad.decisions.object_scores import ObjectScore
 from muad.decisions.rank_test import chance_of_lying_lower
 
 REFUTED = 0.01
@@ -64,6 +66,19 @@ class Scored:
     def count(self) -> int:
         """How many different images."""
         return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectScored:
+    """Scores of some good parts of one category, each of several views.
+
+    Attributes:
+        views: Those that every one of them has, sorted.
+        scores: Of the parts, by how the views' are made one.
+    """
+
+    views: tuple[str, ...]
+    scores: Mapping[ObjectScore, Scored]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,12 @@ import tomli_w
 
 from muad.decisions.limit_history import replace_text
 from muad.decisions.limits import LIMITS_FILE, check_limits
+from muad.decisions.object_limits import check_object_limits
 from muad.errors import ConfigError
 from muad.runs.folder import read_run
 
 _NAMES = ("review", "reject", "map")
+_PARTS = "objects."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class LimitSetting:
     """A limit and what it is to be.
 
     Attributes:
-        category: Of which product.
+        category: Of which product; `objects.box` for the limits of whole parts of `box`.
         name: `review`, `reject` or `map`.
         value: The limit; None to have none.
     """
@@ -73,13 +75,21 @@ def set_limits(run: Path, settings: Sequence[LimitSetting], note: Callable[[str]
         CheckpointError: The folder cannot be written.
     """
     categories = tuple(read_run(run).get("categories", ()))
-    unknown = next((one.category for one in settings if categories and one.category not in categories), None)
-    if unknown is not None:
-        raise ConfigError(f"category must be one of {', '.join(categories)}, got {unknown!r}.")
     path = run / LIMITS_FILE
     former = _read(path)
+    of_parts = {f"{_PARTS}{name}" for name in tomllib.loads(former).get("objects", {}).get("categories", {})}
+    known = {*categories, *of_parts}
+    unknown = next((one for one in settings if categories and one.category not in known), None)
+    if unknown is not None:
+        raise ConfigError(f"category must be one of {', '.join([*categories, *of_parts])}, got {unknown.category!r}.")
+    wrong = next((one for one in settings if one.category in of_parts and one.name == "map"), None)
+    if wrong is not None:
+        raise ConfigError(f"a limit of parts must be review or reject, got {wrong.category}.{wrong.name}.")
     text = changed_text(former, settings, datetime.now(UTC).isoformat(timespec="seconds"))
-    check_limits(tomllib.loads(text), categories)
+    values = tomllib.loads(text)
+    check_limits(values, categories)
+    if "objects" in values:
+        check_object_limits(values["objects"], categories, None)
     replace_text(run, text, note)
 
 
@@ -103,9 +113,10 @@ def changed_text(former: str, settings: Sequence[LimitSetting], when: str) -> st
 
 
 def _with_values(values: dict[str, Any], settings: Sequence[LimitSetting]) -> dict[str, Any]:
-    tables = values.setdefault("categories", {})
     for setting in settings:
-        table = tables.setdefault(setting.category, {})
+        table = values
+        for key in _way(setting.category):
+            table = table.setdefault(key, {})
         table.pop(f"{setting.name}_rate", None)
         table.pop(setting.name, None)
         if setting.value is not None:
@@ -117,7 +128,7 @@ def _with_line(lines: list[str], setting: LimitSetting, when: str) -> list[str]:
     heads = [place for place, line in enumerate(lines) if line.lstrip().startswith("[")]
     begin = next((place for place in heads if _is_table(lines[place], setting.category)), None)
     if begin is None:
-        head = tomli_w.dumps({"categories": {setting.category: {}}}).strip()
+        head = tomli_w.dumps(_nested(setting.category)).strip()
         lines, begin = [*lines, "", head], len(lines) + 1
         heads.append(begin)
     end = next((place for place in heads if place > begin), len(lines))
@@ -137,7 +148,21 @@ def _is_table(line: str, category: str) -> bool:
         found: Mapping[str, Any] = tomllib.loads(line)
     except tomllib.TOMLDecodeError:
         return False
-    return found == {"categories": {category: {}}}
+    return found == _nested(category)
+
+
+def _way(category: str) -> tuple[str, ...]:
+    """Keys from the top of the file to the limits of a category, or to those of its parts."""
+    if category.startswith(_PARTS):
+        return ("objects", "categories", category.removeprefix(_PARTS))
+    return ("categories", category)
+
+
+def _nested(category: str) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for key in reversed(_way(category)):
+        table = {key: table}
+    return table
 
 
 def _read(path: Path) -> str:

@@ -17,7 +17,9 @@ NOT_COVERED = (
 
 def sentences_of(result: CategoryResult) -> Iterator[str]:
     """What the limits promise, in plain words."""
-    if result.images > result.count:
+    if result.images > result.count and result.unit == "part":
+        yield f"{result.images} good parts count as {result.count}: of parts that look the same only the largest counts"
+    elif result.images > result.count:
         yield (
             f"{result.images} good images count as {result.count}: of near-duplicates, and of images of one object, "
             "only the largest score counts"
@@ -52,8 +54,16 @@ def on_cross_fitting(result: CategoryResult) -> Iterator[str]:
         )
 
 
-def summary(results: Mapping[str, CategoryResult], path: Path) -> Iterator[str]:
-    """A few lines on which limits there are, which are coarser than wanted, and what the others need."""
+def summary(
+    results: Mapping[str, CategoryResult], path: Path, of_parts: Mapping[str, CategoryResult] | None = None
+) -> Iterator[str]:
+    """A few lines on which limits there are, which are coarser than wanted, and what the others need.
+
+    Args:
+        results: Limits of photographs, by category.
+        path: Where they are.
+        of_parts: Limits of parts that several photographs show.
+    """
     review = [name for name, result in results.items() if result.review.value is not None]
     reject = [name for name, result in results.items() if result.reject.value is not None]
     yield (
@@ -77,29 +87,33 @@ def summary(results: Mapping[str, CategoryResult], path: Path) -> Iterator[str]:
             yield f"{name} limits coarser than {rate} (good images that are missing for it): {', '.join(coarser)}"
         if missing:
             yield f"good images a {name} limit still needs at a rate of {rate}: {', '.join(missing)}"
+    for name, result in (of_parts or {}).items():
+        both = (("review", result.review.carried), ("reject", result.reject.carried))
+        said = ", ".join(f"{kind} at {_percent(carried)}" for kind, carried in both if carried is not None)
+        yield f"limits of whole parts of {name}, from {result.count} good ones: {said or 'none, there are too few'}"
 
 
 def limit_sentence(name: str, limit: Limit, result: CategoryResult) -> str:
     """What one limit promises, or what is missing for it."""
-    count, rates = limit.count, result.rates
+    count, rates, units = limit.count, result.rates, f"{result.unit}s"
     if limit.by_hand:
         if limit.value is None:
             return f"no {name} limit: its line was taken out of limits.toml by hand"
         return f"{name} above {limit.value:.6g}: set by hand, so nothing is promised of it"
     sure = f" with {_percent(rates.confidence)} confidence" if rates.sure else ""
     if limit.carried is None or limit.value is None:
-        needed = f"{limit.more_images} more good images are needed for a rate of {_percent(limit.rate)}{sure}"
+        needed = f"{limit.more_images} more good {units} are needed for a rate of {_percent(limit.rate)}{sure}"
         enough = rates.images_for(rates.review_rate) - count
         if not count or name == "review" or limit.more_images <= enough:
             return f"no {name} limit: {needed} ({count} of {count + limit.more_images})"
         return (
-            f"no {name} limit: from {count} good images it would reject more than the {_percent(rates.review_rate)} "
+            f"no {name} limit: from {count} good {units} it would reject more than the {_percent(rates.review_rate)} "
             f"that may be taken off the line, so what is above the review limit is looked at; {enough} more good "
-            f"images give one, and {needed}"
+            f"{units} give one, and {needed}"
         )
     instead = ""
     if limit.is_coarser:
-        instead = f" (the coarsest limit, {_percent(limit.rate)} is wanted and needs {limit.more_images} more images)"
+        instead = f" (the coarsest limit, {_percent(limit.rate)} is wanted and needs {limit.more_images} more {units})"
     above = f"{name} above {limit.value:.6g}:"
     long_run = ""
     if limit.bound is not None:
@@ -112,7 +126,7 @@ def limit_sentence(name: str, limit: Limit, result: CategoryResult) -> str:
     if rates.sure:
         return f"{above}{sure} at most {_percent(limit.carried)} of good parts in the long run{instead}"
     return (
-        f"{above} on average over draws of {count} calibration images, at most {_percent(limit.carried)} of good "
+        f"{above} on average over draws of {count} calibration {units}, at most {_percent(limit.carried)} of good "
         f"parts{instead}; for this draw, {long_run}"
     )
 

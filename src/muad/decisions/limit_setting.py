@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import tomli_w
 
@@ -25,6 +26,7 @@ from muad.decisions.conformal import (
 )
 from muad.decisions.limit_sentences import limit_sentence, on_cross_fitting, sentences_of
 from muad.decisions.limits import Calibration, CategoryLimits, Rates, read_calibration, read_limits, read_rates
+from muad.decisions.object_limits import ObjectLimits, read_object_limits
 from muad.errors import DataError
 from muad.runs.folder import read_run
 
@@ -109,6 +111,7 @@ class CategoryResult:
         map: The map value that good images exceed anywhere as rarely; None with too few images.
         misses: Of the images given as bad; None if none were given, or if there is no limit.
         rates: What the limits are to keep.
+        unit: What is counted: images, or parts that several images show.
     """
 
     count: int
@@ -122,6 +125,7 @@ class CategoryResult:
     map: float | None
     misses: Misses | None
     rates: Rates
+    unit: Literal["image", "part"] = "image"
 
     def sentences(self) -> Iterator[str]:
         """What the limits promise, in plain words."""
@@ -164,6 +168,31 @@ def results_of(
     return results
 
 
+def object_results_of(calibration: Calibration, in_force: ObjectLimits | None = None) -> dict[str, CategoryResult]:
+    """Limits of parts, of every category whose parts were scored; counted in parts.
+
+    Args:
+        calibration: The scores, and the rates that are wanted.
+        in_force: Limits as `limits.toml` has them, and which score counts; None for those that calibration gives.
+    """
+    rules = calibration.object_rules if in_force is None else in_force.rules
+    good = {name: own.scores[rules.score] for name, own in calibration.objects.items()}
+    of_parts = replace(calibration, good=good, bad={}, cross_fit={})
+    results = results_of(of_parts, sorted(good), None if in_force is None else in_force.categories)
+    return {name: replace(result, map=None, unit="part") for name, result in results.items()}
+
+
+def object_limits_in_force(run: Path) -> dict[str, CategoryResult]:
+    """The limits of parts as `limits.toml` has them now; empty where there are none.
+
+    Raises:
+        ConfigError: `limits.toml` cannot be used.
+        CheckpointError: `calibration.json` cannot be read.
+    """
+    limits, calibration = read_object_limits(run, ()), read_calibration(run)
+    return {} if limits is None or calibration is None else object_results_of(calibration, limits)
+
+
 def limits_in_force(run: Path) -> dict[str, CategoryResult]:
     """The limits of a run as `limits.toml` has them now, and what they promise; nothing is written.
 
@@ -197,16 +226,38 @@ def limits_text(calibration: Calibration, results: Mapping[str, CategoryResult])
             came += f"{'; ' if came else ': '}{cross.source}, scored {cross.created}"
         lines += ["", tomli_w.dumps({"categories": {category: {}}}).strip(), f"# {_counted(result)} good images{came}"]
         lines += [f"# {sentence}" for sentence in on_cross_fitting(result)]
-        for name, limit in (("review", result.review), ("reject", result.reject)):
-            if limit.value is not None:
-                lines.append(f"{name} = {limit.value!r}")
-            if limit.carried is not None:
-                coarser = f"  # coarser than the {limit.rate!r} wanted" if limit.is_coarser else ""
-                lines.append(f"{name}_rate = {limit.carried!r}{coarser}")
-            lines.append(f"# {limit_sentence(name, limit, result)}")
+        lines += _limit_lines(result)
         if result.map is not None:
             lines.append(f"map = {result.map!r}")
-    return _HEAD + "\n".join(lines) + "\n"
+    return _HEAD + "\n".join((*lines, *_object_lines(calibration))) + "\n"
+
+
+def _object_lines(calibration: Calibration) -> Iterator[str]:
+    """The table `[objects]`, where parts were scored."""
+    if not calibration.objects:
+        return
+    rules = calibration.object_rules
+    yield from ("", "# Parts that several photographs show: one score and one verdict each.", "[objects]")
+    yield tomli_w.dumps({"grouping": rules.grouping}).strip() + "  # folder, a pattern of names, or manifest"
+    yield f'score = "{rules.score}"  # mean_top: of the largest 1 % of all map values; max: of the views'
+    for name, result in object_results_of(calibration).items():
+        own = calibration.objects[name]
+        scored = own.scores[rules.score]
+        yield from ("", tomli_w.dumps({"objects": {"categories": {name: {}}}}).strip())
+        yield f"# {_counted(result)} good parts: {scored.source}, scored {scored.created}"
+        yield f"views = [{', '.join(tomli_w.dumps({'v': view}).strip()[4:] for view in own.views)}]"
+        yield from _limit_lines(result)
+
+
+def _limit_lines(result: CategoryResult) -> Iterator[str]:
+    """Both limits, what they keep, and what they promise."""
+    for name, limit in (("review", result.review), ("reject", result.reject)):
+        if limit.value is not None:
+            yield f"{name} = {limit.value!r}"
+        if limit.carried is not None:
+            coarser = f"  # coarser than the {limit.rate!r} wanted" if limit.is_coarser else ""
+            yield f"{name}_rate = {limit.carried!r}{coarser}"
+        yield f"# {limit_sentence(name, limit, result)}"
 
 
 def _counted(result: CategoryResult) -> str:

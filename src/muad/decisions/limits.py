@@ -14,6 +14,8 @@
     reject_rate = 0.02
     map = 0.62                   the middle of the colours of overlays, in values of the map
 
+Parts of several views have limits of their own in it, `[objects]`, which `object_limits` reads.
+
 `calibration.json` is what limits are set from again without images, and what p-values are computed from:
 
     {"format_version": 1, "muad": "0.1.0",
@@ -22,7 +24,9 @@
      "good": {"screw": {"count": 64, "images": 66, "scores": [rising], "map_peaks": [rising], "data_hash": "sha256:…",
                         "source": "where the images were", "created": "2026-01-31T12:00:00+00:00"}, …},
      "cross_fit": {"screw": {…the same, of training images, and "folds": 5}},
-     "bad":  {"screw": {…the same, of the images given as bad}}}
+     "bad":  {"screw": {…the same, of the images given as bad}},
+     "objects": {"box": {"views": ["left", "top"], "scores": {"mean_top": {…the same, of parts}, "max": {…}}}},
+     "object_rules": {"grouping": "folder", "score": "mean_top"}}
 
 Of near-duplicates, and of images of one object, there is one score, the largest: 66 images may count as 64. Scores are
 written with all digits: a limit is exactly one of them, and a score equal to a limit is not above it. Equal means up to
@@ -36,18 +40,20 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from muad.decisions.calibration_scores import Pool, Scored, pool
+from muad.decisions.calibration_scores import ObjectScored, Pool, Scored, pool
 from muad.decisions.conformal import images_needed, p_values, sure_images_needed
+from muad.decisions.object_scores import ObjectRules
 from muad.errors import CheckpointError, ConfigError
 from muad.runs.schema import CalibrationFacts, ScoredFacts, read_json
 
 Verdict = Literal["pass", "review", "reject", "unknown product"]
 CALIBRATION_FILE, LIMITS_FILE = "calibration.json", "limits.toml"
 NO_LIMITS = "no limits: run muad calibrate"
+_Name = TypeVar("_Name", bound=str)
 _FORMAT_VERSION = 1
 ROUNDING = 1e-5
 """Part of a limit by which a score must exceed it to be above it."""
@@ -100,6 +106,8 @@ class Calibration:
         good: By category, images the run was not trained on.
         bad: By category, images given as bad; they never move a limit.
         cross_fit: By category, training images, each scored by a detector that had not seen it.
+        objects: By category, parts of several views the run was not trained on.
+        object_rules: How photographs become parts.
     """
 
     muad: str
@@ -109,6 +117,8 @@ class Calibration:
     good: Mapping[str, Scored]
     bad: Mapping[str, Scored] = field(default_factory=dict)
     cross_fit: Mapping[str, Scored] = field(default_factory=dict)
+    objects: Mapping[str, ObjectScored] = field(default_factory=dict)
+    object_rules: ObjectRules = field(default_factory=ObjectRules)
 
     @property
     def pools(self) -> dict[str, Pool]:
@@ -127,6 +137,8 @@ class Calibration:
             "good": {name: {"count": scored.count, **asdict(scored)} for name, scored in self.good.items()},
             "cross_fit": {name: {"count": scored.count, **asdict(scored)} for name, scored in self.cross_fit.items()},
             "bad": {name: {"count": scored.count, **asdict(scored)} for name, scored in self.bad.items()},
+            **({"objects": {name: asdict(own) for name, own in self.objects.items()}} if self.objects else {}),
+            **({"object_rules": asdict(self.object_rules)} if self.objects else {}),
         }
 
 
@@ -218,7 +230,7 @@ def read_limits(run: Path, categories: Sequence[str]) -> Limits | None:
         ConfigError: `limits.toml` names an unknown category or key, or holds no number, or review lies above reject.
         CheckpointError: `calibration.json` cannot be read.
     """
-    values = _read_file(run)
+    values = read_limits_file(run)
     if values is None:
         return None
     stored = read_calibration(run)
@@ -256,7 +268,7 @@ def read_rates(run: Path) -> Rates:
     """
     stored = read_calibration(run)
     rates = Rates() if stored is None else stored.rates
-    values = {name: value for name, value in (_read_file(run) or {}).items() if name in asdict(rates)}
+    values = {name: value for name, value in (read_limits_file(run) or {}).items() if name in asdict(rates)}
     for name, value in values.items():
         if name == "sure" and not isinstance(value, bool):
             raise ConfigError(f"{LIMITS_FILE}: sure must be true or false, got {value!r}.")
@@ -265,8 +277,12 @@ def read_rates(run: Path) -> Rates:
     return replace(rates, **values)
 
 
-def _read_file(run: Path) -> dict[str, Any] | None:
-    """What `limits.toml` holds; None if there is none."""
+def read_limits_file(run: Path) -> dict[str, Any] | None:
+    """What `limits.toml` holds; None if there is none.
+
+    Raises:
+        ConfigError: It is no TOML.
+    """
     path = run / LIMITS_FILE
     if not path.is_file():
         return None
@@ -300,10 +316,14 @@ def read_calibration(run: Path) -> Calibration | None:
         good=_scored(facts.good),
         bad=_scored(facts.bad),
         cross_fit=_scored(facts.cross_fit),
+        objects={
+            name: ObjectScored(views=own.views, scores=_scored(own.scores)) for name, own in facts.objects.items()
+        },
+        object_rules=ObjectRules(**asdict(facts.object_rules)) if facts.object_rules else ObjectRules(),
     )
 
 
-def _scored(tables: Mapping[str, ScoredFacts]) -> dict[str, Scored]:
+def _scored(tables: Mapping[_Name, ScoredFacts]) -> dict[_Name, Scored]:
     return {
         name: Scored(
             scores=table.scores,

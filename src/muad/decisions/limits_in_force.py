@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from muad.decisions.limits import CALIBRATION_FILE, LIMITS_FILE, Limits, read_limits
+from muad.decisions.object_limits import ObjectLimits, read_object_limits
 from muad.errors import CheckpointError, ConfigError
 
 _State = tuple[bytes | None, tuple[int, int, int] | None]
@@ -25,6 +26,7 @@ class LimitsInForce:
 
     Attributes:
         limits: Those in force; None without any.
+        objects: Those of parts that several photographs show; None without any.
 
     Raises:
         ConfigError: `limits.toml` cannot be used.
@@ -35,6 +37,7 @@ class LimitsInForce:
         self._run, self._categories, self._note = run, categories, note
         self._state = self._look()
         self.limits: Limits | None = read_limits(run, categories)
+        self.objects: ObjectLimits | None = read_object_limits(run, categories)
 
     def refresh(self) -> None:
         """Read the files again if they are others than last time; costs some 20 microseconds if they are not."""
@@ -46,10 +49,11 @@ class LimitsInForce:
             self._note(f"{LIMITS_FILE} is gone from {self._run}: the limits it held stay in force until there is one")
             return
         try:
-            self.limits = read_limits(self._run, self._categories)
+            both = read_limits(self._run, self._categories), read_object_limits(self._run, self._categories)
         except (ConfigError, CheckpointError) as error:
             self._note(f"limits stay as they were, because they cannot be read anew: {error}")
             return
+        self.limits, self.objects = both
         if state[0] != before[0]:
             self._note(f"{LIMITS_FILE} has changed: its limits are in force from here on")
 

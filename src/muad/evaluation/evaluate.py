@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING
 
 from muad.bundles.editing import run_folder, told_of
 from muad.datasets.content_hash import content_hash
+from muad.datasets.grouping import with_places
 from muad.datasets.index import open_catalog
 from muad.errors import DataError
 from muad.evaluation.figures import ProtocolName, evaluate_detector, find_protocol
+from muad.evaluation.objects import ObjectCollection
 from muad.evaluation.unseen import select_unseen
 from muad.metrics.report import CategoryReport, Report
 from muad.progress import shows_progress
 from muad.recognition.naming import measure_names, write_names
 from muad.runs.folder import make_folder, read_images_config, read_run, write_text
+from muad.runs.object_rows import OBJECTS_FILE, object_rows_to_csv
 from muad.runs.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
 from muad.runtime.source import Source, open_source
 from muad.types import DeviceName
+from muad.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from muad.acceleration import Acceleration
+    from muad.metrics.object_report import ObjectReport
     from muad.types import Record
 
 Progress = Callable[[str, int, int, float | None], None]
@@ -49,6 +54,7 @@ def evaluate(
     acceleration: Acceleration | None = None,
     batch_size: int = 16,
     strict: bool = False,
+    objects: str | None = None,
     progress: Progress = _silent,
     note: Notice = _silent,
 ) -> Report:
@@ -56,7 +62,8 @@ def evaluate(
 
     Images it was trained or calibrated on are left out, under whatever name. The figures are also written to
     `RUN/evaluation.json`, the score of every image to `RUN/evaluation.csv`, and how often the product was recognised to
-    `RUN/naming.json`, or into another folder; those of a bundle into the bundle.
+    `RUN/naming.json`, or into another folder; those of a bundle into the bundle. Where several images show one part,
+    from several views, there are figures of parts too, and `RUN/evaluation_objects.csv`.
 
     Args:
         run: Run folder or bundle.
@@ -71,6 +78,8 @@ def evaluate(
         acceleration: Backend and precision; None for torch in the precision of the training.
         batch_size: Images per forward pass.
         strict: Refuse images the run has seen, instead of leaving them out.
+        objects: Which images show one part and in which view, where the data set does not say: `folder`, a pattern such
+            as `{object}_{view}`, or a manifest.
         progress: Called with what is being done, images done, images in all, and None.
         note: Called with sentences the user should see.
 
@@ -88,7 +97,8 @@ def evaluate(
         )  # fmt: skip
         return _evaluate(
             folder, source, Path(data), protocol, target=folder if out is None else make_folder(Path(out)),
-            layout=layout, batch_size=batch_size, strict=strict, progress=progress, note=told_of(where, folder, note),
+            layout=layout, batch_size=batch_size, strict=strict, rule=objects, progress=progress,
+            note=told_of(where, folder, note),
         )  # fmt: skip
 
 
@@ -102,6 +112,7 @@ def _evaluate(
     layout: str,
     batch_size: int,
     strict: bool,
+    rule: str | None,
     progress: Progress,
     note: Notice,
 ) -> Report:
@@ -115,7 +126,10 @@ def _evaluate(
     )
     for sentence in (*catalog.notes, *((early,) if early else ()), *unseen.notes):
         note(sentence)
-    records = unseen.records
+    records: Sequence[Record] = unseen.records
+    if rule is not None:
+        records = with_places(records, rule, catalog.root if catalog.root.is_dir() else catalog.root.parent)
+    viewed = ObjectCollection(records)
     trained = tuple(facts.get("categories", ()))
     foreign = [name for name in _categories(records) if trained and name not in trained]
     if foreign:
@@ -131,6 +145,7 @@ def _evaluate(
             batch_size=batch_size,
             progress=lambda count, _: progress("evaluate", done + count, len(records), None),
             on_scores=lambda judged, values: scores.extend(image_scores(judged, values, catalog.root)),
+            objects=viewed,
         )
 
     if facts["mode"] == "multi_class":
@@ -145,14 +160,20 @@ def _evaluate(
             parts |= run_on(name, chosen, done).categories
             done += len(chosen)
         report = Report(protocol=rules.name, categories=parts, images=len(records))
+    rows = viewed.rows()
     report = dataclasses.replace(
         report,
+        categories={name: _with_parts(own, viewed.report(name, rows)) for name, own in report.categories.items()},
         data=str(data.absolute()),
         layout=catalog.layout,
         data_hash=content_hash(records, catalog.root),
         seen=unseen.seen,
     )
     write_text(target / SCORES_FILE, scores_to_csv(scores))
+    if rows:
+        write_text(target / OBJECTS_FILE, object_rows_to_csv(rows))
+    else:
+        (target / OBJECTS_FILE).unlink(missing_ok=True)  # of another data set
     write_text(target / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
     news = lambda count: progress("name", count, len(records), None)  # noqa: E731
     names = measure_names(source.recogniser(), read_images_config(run_dir).value_range, records, news)
@@ -160,6 +181,16 @@ def _evaluate(
     for each in names:
         note(f"products: {each.sentence()}")
     return report
+
+
+def _with_parts(report: CategoryReport, parts: ObjectReport | None) -> CategoryReport:
+    """The figures of a category with those of its parts, and which of them are in none."""
+    if parts is None:
+        return report
+    notes = list(report.notes)
+    if parts.incomplete:
+        notes.append(f"figures of parts leave out {counted(parts.incomplete, 'part')} that lack a view")
+    return dataclasses.replace(report, objects=parts, notes=tuple(notes))
 
 
 def _categories(records: Sequence[Record]) -> list[str]:

@@ -25,6 +25,7 @@ from muad.runtime.views import (
     ImageViews,
     ViewScores,
     images_at_once,
+    inspected_values,
     original_map,
     predict_images,
     predict_views,
@@ -34,6 +35,7 @@ from muad.runtime.views import (
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, UInt8
 
+    from muad.evaluation.objects import ObjectCollection
     from muad.runtime.views import Scorer
     from muad.types import Record
 
@@ -130,6 +132,7 @@ def evaluate_detector(
     on_scores: OnScores | None = None,
     change: Change | None = None,
     validation: Sequence[Record] = (),
+    objects: ObjectCollection | None = None,
 ) -> Report:
     """Metrics of every category in the test records and their mean.
 
@@ -143,6 +146,7 @@ def evaluate_detector(
         validation: Good images, neither trained on nor tested, from which a protocol's limit comes.
         change: Makes of a photograph and its mask those to evaluate on; called by several threads. None for as they
             are.
+        objects: Told of every photograph, where figures of parts that several of them show are wanted.
 
     Raises:
         ConfigError: Unknown protocol.
@@ -163,8 +167,11 @@ def evaluate_detector(
         scores: list[float] = []
         with MapCollection(detector.expand_grids, partial=not detector.preprocessing.is_plain) as kept:
             for images, image_masks in _batches(chosen, detector.preprocessing, batch_size, change):
-                prediction = _predict(detector, images, batch_size)
+                prediction, values = _predict(detector, images, batch_size)
                 maps, grids = prediction.maps, prediction.grids
+                if objects is not None:
+                    judged = chosen[len(scores) : len(scores) + len(images)]
+                    objects.add(judged, prediction.scores.tolist(), values, whole=_whole(detector.preprocessing, maps))
                 rows = known[len(scores) : len(scores) + len(images)]
                 masks = ground_truth(image_masks[rows], maps.shape[1:], rules.defect_pixel)
                 kept.add(maps[rows], masks, None if grids is None else grids[rows])
@@ -180,7 +187,7 @@ def evaluate_detector(
                 good = [record for record in validation if record.category == category]
                 taken = PixelLimit()
                 for images, _ in _batches(good, detector.preprocessing, batch_size, change):
-                    taken.add(_predict(detector, images, batch_size).maps)
+                    taken.add(_predict(detector, images, batch_size)[0].maps)
                 own = Measured(
                     kept=kept,
                     records=[record for record, is_known in zip(chosen, known, strict=True) if is_known],
@@ -226,18 +233,30 @@ def _half_covered(defect: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Boo
     return half
 
 
-def _predict(detector: Scorer, images: Sequence[ImageViews], batch_size: int) -> ViewScores:
-    """What a detector says of images: a map of the view where that is the image, else of the whole of it."""
+def _predict(
+    detector: Scorer, images: Sequence[ImageViews], batch_size: int
+) -> tuple[ViewScores, list[Float[np.ndarray, " m"]]]:
+    """What a detector says of images: a map of the view where that is the image, else of the whole of it.
+
+    Also, of each image, the values of the detector's own maps that count.
+    """
     preprocessing = detector.preprocessing
     if preprocessing.is_plain:
         categories = [image.category for image in images for _ in image.views]
-        return predict_views(detector, np.concatenate([image.views for image in images]), categories)
+        plain = predict_views(detector, np.concatenate([image.views for image in images]), categories)
+        return plain, list(plain.maps.reshape(len(plain.maps), -1))
     found = predict_images(detector, images, batch_size)
     maps = [
         original_map(preprocessing, image, one, (one.maps.shape[1], one.maps.shape[2]))
         for one, image in zip(found, images, strict=True)
     ]
-    return ViewScores(maps=np.stack(maps), scores=np.array([one.score for one in found], np.float32))
+    values = [inspected_values(preprocessing, image, one) for one, image in zip(found, images, strict=True)]
+    return ViewScores(maps=np.stack(maps), scores=np.array([one.score for one in found], np.float32)), values
+
+
+def _whole(preprocessing: Preprocessing, maps: Float[np.ndarray, "b H W"]) -> int:
+    """How many values the detector's own maps of an image have, all tiles together."""
+    return int(maps.shape[1]) * int(maps.shape[2]) * preprocessing.count
 
 
 def _with_something_to_find(

@@ -87,7 +87,10 @@ def settle_limits(
         good=good,
         cross_fit={name: own for name, own in found.cross_fit.items() if name not in stale},
         bad={name: own for name, own in found.bad.items() if name not in stale},
+        objects={name: own for name, own in found.objects.items() if name not in stale},
     )
+    for name in sorted(stale & {*(before.objects if before else ())}):
+        note(f"{name}: limits of whole parts were of the detector before and are gone; set them: muad calibrate")
     for name in sorted(stale & {*(before.cross_fit if before else ()), *(before.bad if before else ())}):
         note(f"{name}: scores of cross-fitting and of bad images were of the detector before and are left out")
     given = results_of(found, categories)
@@ -122,14 +125,15 @@ def drop_limits(draft: Path, category: str) -> None:
     edited = is_edited(draft, before)
     for file in (path, draft / CALIBRATION_FILE):
         file.unlink(missing_ok=True)
-    left = None if text is None else without_category(text, category)
+    left = None if text is None else without_category(without_category(text, category), category, "objects")
     if before is not None:
         good, bad, crossed = (
             {name: own for name, own in scored.items() if name != category}
             for scored in (before.good, before.bad, before.cross_fit)
         )
         # A file edited by hand stays known as such: its digest is not that of any file.
-        others = replace(before, good=good, bad=bad, cross_fit=crossed)
+        parts = {name: own for name, own in before.objects.items() if name != category}
+        others = replace(before, good=good, bad=bad, cross_fit=crossed, objects=parts)
         write_limits(draft, others, None if edited else left, lambda _: None)
     if left is not None and (before is None or edited):
         replace_text(draft, left, lambda _: None)
@@ -151,8 +155,10 @@ def _write(
     if edited and before is not None:
         text = path.read_text(encoding="utf-8")
         for name in anew:
-            alone = limits_text(found, {name: given[name]})
+            alone = limits_text(replace(found, objects={}), {name: given[name]})
             text = with_table(without_category(text, name), alone[alone.index("\n[") :])
+        for name in before.objects.keys() - found.objects.keys():
+            text = without_category(text, name, "objects")
         check_limits(tomllib.loads(text), categories)
         write_limits(draft, found, None, note)
         if text != path.read_text(encoding="utf-8"):

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from muad.errors import DataError
+from muad.metrics.object_report import OBJECT_METRICS, ObjectReport
 from muad.metrics.ranking import RankMetrics
 from muad.metrics.region import PixelMetrics
 
@@ -24,7 +25,7 @@ METRIC_NAMES = (
     "pixel_aupro",
 )
 _DATA_KEYS = ("data", "layout", "data_hash")
-_KNOWN_KEYS = {*_DATA_KEYS, "mean_more", "seen"}
+_KNOWN_KEYS = {*_DATA_KEYS, "mean_more", "object_mean", "seen"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class CategoryReport:
         images: How many images were evaluated; None in a report read from JSON, which keeps only their sum.
         notes: Why a figure is None, and what else the reader should know.
         more: Figures that only this data set's protocol has, by name.
+        objects: Figures of parts that several photographs show; None where there are none.
     """
 
     image_auroc: float | None = None
@@ -54,6 +56,7 @@ class CategoryReport:
     images: int | None = None
     notes: tuple[str, ...] = ()
     more: Mapping[str, float | None] = field(default_factory=dict)
+    objects: ObjectReport | None = None
 
     def __post_init__(self) -> None:
         for name, value in (*self.values().items(), *self.more.items()):
@@ -151,6 +154,18 @@ class Report:
             means[name] = math.fsum(values) / len(values) if values else None
         return means
 
+    @property
+    def object_mean(self) -> dict[str, dict[str, float | None]]:
+        """By score of a part, the unweighted mean of each metric over the categories that have parts; else empty."""
+        found = [report.objects.figures for report in self.categories.values() if report.objects is not None]
+        means: dict[str, dict[str, float | None]] = {}
+        for score in dict.fromkeys(score for figures in found for score in figures):
+            means[score] = {}
+            for name in OBJECT_METRICS:
+                values = [value for own in found if (value := own.get(score, {}).get(name)) is not None]
+                means[score][name] = math.fsum(values) / len(values) if values else None
+        return means
+
     def to_json(self) -> dict[str, Any]:
         """The report as plain dictionaries: `protocol`, `categories`, `mean`, `images`, and the data if known."""
         categories: dict[str, dict[str, Any]] = {}
@@ -160,9 +175,12 @@ class Report:
                 categories[category]["more"] = {**report.more}
             if report.notes:
                 categories[category]["notes"] = list(report.notes)
+            if report.objects is not None:
+                categories[category]["objects"] = report.objects.to_json()
         data = {name: value for name in _DATA_KEYS if (value := getattr(self, name)) is not None}
         known = {**data, **({} if self.seen is None else {"seen": asdict(self.seen)})}
         known |= {"mean_more": self.mean_more} if self.mean_more else {}
+        known |= {"object_mean": self.object_mean} if self.object_mean else {}
         return {"protocol": self.protocol, "categories": categories, "mean": self.mean, "images": self.images, **known}
 
     @classmethod
@@ -192,7 +210,7 @@ class Report:
 
 
 def _category_from_json(category: str, data: object) -> CategoryReport:
-    entry = _require_keys(data, set(METRIC_NAMES), {"more", "notes"}, f"categories.{category}")
+    entry = _require_keys(data, set(METRIC_NAMES), {"more", "notes", "objects"}, f"categories.{category}")
     more = entry.get("more", {})
     if not isinstance(more, Mapping) or METRIC_NAMES[0] in more:
         raise DataError(f"categories.{category}.more must be an object of other figures, got {more!r}. Evaluate again.")
@@ -205,7 +223,10 @@ def _category_from_json(category: str, data: object) -> CategoryReport:
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise DataError(f"categories.{category}.notes must be a list of sentences, got {notes!r}. Evaluate again.")
     own = {name: figures[name] for name in METRIC_NAMES}
-    return CategoryReport(**own, notes=tuple(notes), more={name: figures[name] for name in more})
+    objects = None
+    if entry.get("objects") is not None:
+        objects = ObjectReport.from_json(entry["objects"], f"categories.{category}.objects")
+    return CategoryReport(**own, notes=tuple(notes), more={name: figures[name] for name in more}, objects=objects)
 
 
 def _seen_from_json(data: object) -> Seen:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 RESULTS_HTML = "results.html"
 _COLUMNS = (
     *("path", "category", "verdict", "score", "p_value", "review_above", "reject_above", "highest"),
-    *("reason", "notice", "error", "overlay", "original"),
+    *("reason", "notice", "error", "overlay", "original", "part"),
 )
 
 

@@ -51,10 +51,15 @@ def find_images(paths: Sequence[Path], *, out: Path | None = None, taken: Iterab
             raise DataError(f"path must hold images ({', '.join(sorted(IMAGE_SUFFIXES))}), got {path} without any.")
         for file in found:
             files.setdefault(_absolute(file), file)
-    bases = [_absolute(path if path.is_dir() else path.parent) for path in paths]
-    base = Path(_common(bases)) if bases else Path()
+    base = base_of(paths)
     given = set(taken)
     return [Source(path=file, name=free_name(_relative(absolute, base), given)) for absolute, file in files.items()]
+
+
+def base_of(paths: Sequence[Path]) -> Path:
+    """The innermost folder of all, which outputs and parts are named from."""
+    bases = [_absolute(path if path.is_dir() else path.parent) for path in paths]
+    return Path(_common(bases)) if bases else Path()
 
 
 def walk_images(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path]:

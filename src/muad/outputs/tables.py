@@ -19,6 +19,8 @@ COLUMNS = (
     *("path", "category", "recognised", "score", "verdict", "reason", "p_value", "width", "height"),
     *("map", "overlay", "notice", "error"),
 )
+VIEW_COLUMNS = ("object", "view")
+"""At the end, where photographs are judged as parts."""
 Used = Literal["refuse", "append", "overwrite"]
 _END = "\n]\n"
 
@@ -30,10 +32,12 @@ class Earlier:
     Attributes:
         entries: Of `results.json`.
         used: What becomes of them.
+        columns: Of `results.csv`, where rows are appended to.
     """
 
     entries: Sequence[Mapping[str, Any]] = ()
     used: Used = "refuse"
+    columns: tuple[str, ...] | None = None
 
     @property
     def names(self) -> set[str]:
@@ -77,9 +81,10 @@ def earlier_results(out: Path, used: Used) -> Earlier:
             f"output folder must hold no results yet, got {table} with {count} row{'' if count == 1 else 's'}. "
             "Name another, or add to it with --append, or replace it with --overwrite."
         )
-    if count and used == "append" and header != list(COLUMNS):
+    columns = tuple(header) if header is not None and count and used == "append" else None
+    if columns not in (None, COLUMNS, COLUMNS + VIEW_COLUMNS):
         raise ConfigError(f"{table} must have the columns {', '.join(COLUMNS)} to append to, got others. Name another.")
-    return Earlier(entries=tuple(_stored_entries(out / RESULTS_JSON)), used=used)
+    return Earlier(entries=tuple(_stored_entries(out / RESULTS_JSON)), used=used, columns=columns)
 
 
 def file_facts(path: Path) -> tuple[int | None, int | None]:
@@ -97,18 +102,27 @@ class ResultTables:
     Args:
         out: Output folder; it is made.
         earlier: What it holds.
+        columns: Of `results.csv`.
 
     Raises:
+        ConfigError: Rows with other columns are to be appended to.
         OSError: A file cannot be written.
     """
 
-    def __init__(self, out: Path, earlier: Earlier) -> None:
+    def __init__(self, out: Path, earlier: Earlier, columns: tuple[str, ...] = COLUMNS) -> None:
+        if earlier.columns not in (None, columns):
+            how = "one by one" if earlier.columns == COLUMNS else "as parts"
+            raise ConfigError(
+                f"results that are appended to must be of photographs judged in the same way, got {out / RESULTS_CSV}, "
+                f"whose were judged {how}. Name another folder."
+            )
+        self._columns = columns
         out.mkdir(parents=True, exist_ok=True)
         kept = earlier.entries if earlier.used == "append" else ()
         if earlier.used == "overwrite":
             _remove_pictures(out, earlier.entries)
         self._table = _open_table(out / RESULTS_CSV, keep=bool(kept))
-        self._rows = csv.DictWriter(self._table, COLUMNS)
+        self._rows = csv.DictWriter(self._table, columns)
         if self._table.tell() == 0:
             self._rows.writeheader()
             self._table.flush()
@@ -137,7 +151,7 @@ class ResultTables:
         os.fsync(self._table.fileno())
 
     def _write_row(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        row = {column: entry.get(column) for column in COLUMNS}
+        row = {column: entry.get(column) for column in self._columns}
         self._rows.writerow({name: _one_line(value) for name, value in row.items()})
         return row
 

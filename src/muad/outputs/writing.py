@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from PIL import Image
 
 from muad.errors import ConfigError, DataError
 from muad.outputs.maps import MAP_FORMATS, MapFormat, MapSize, map_choice, small_map
+from muad.outputs.objects import part_in_words, remove_objects, write_objects
 from muad.outputs.page import page_row, write_results_page
 from muad.outputs.sources import MAPS, OVERLAYS, Source
-from muad.outputs.tables import ResultTables, earlier_results, file_facts
+from muad.outputs.tables import COLUMNS, VIEW_COLUMNS, ResultTables, earlier_results, file_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from muad.decisions.object_limits import ObjectVerdict
+    from muad.outputs.objects import Parts
     from muad.outputs.tables import Used
+    from muad.runtime.objects import ObjectPrediction
     from muad.runtime.prediction import ImagePrediction
     from muad.runtime.predictor import Predictor
 
 Save = Literal["all", "review", "reject", "none"]
 _SAVED: dict[str, tuple[str | None, ...]] = {  # verdicts that leave pictures
-    "all": ("pass", "review", "unknown product", "reject", None),
-    "review": ("review", "unknown product", "reject", None),
+    "all": ("pass", "review", "incomplete", "unknown product", "reject", None),
+    "review": ("review", "incomplete", "unknown product", "reject", None),
     "reject": ("reject",),
     "none": (),
 }
@@ -42,6 +46,7 @@ def write_predictions(
     maps: MapSize | None = None,
     map_format: MapFormat | None = None,
     used: Used = "refuse",
+    parts: Parts | None = None,
 ) -> list[dict[str, Any]]:
     """Predict and write `results.csv`, `results.json`, `overlays/` and `maps/`; rows are on disk as they come.
 
@@ -62,6 +67,7 @@ def write_predictions(
         maps: Size of maps: none, at most 512 px, or the photograph's; small if neither this nor a format is given.
         map_format: How they are stored; full ones if only this is given.
         used: What becomes of results that are there already.
+        parts: The same images as parts of several views; each gets a verdict, in `objects.csv` and `objects.json`.
 
     Returns:
         The new rows of `results.csv`.
@@ -75,18 +81,34 @@ def write_predictions(
     earlier = earlier_results(out, used)
     for source in sources:
         predictor.category_of(source.path, category)
-    predictions = predictor.stream((source.path for source in sources), batch_size=batch_size, category=category)
+    columns = COLUMNS if parts is None else COLUMNS + VIEW_COLUMNS
     rows: list[dict[str, Any]] = []
     shown = [page_row(entry, out) for entry in earlier.entries] if earlier.used == "append" else []
+    judged: list[ObjectPrediction] = []
     try:
-        with ResultTables(out, earlier) as tables:
+        with ResultTables(out, earlier, columns) as tables:
+
+            def add(entry: dict[str, Any], part: str | None = None) -> None:
+                rows.append(tables.add(entry))
+                shown.append(page_row(entry | {"part": part}, out))
+                progress(len(rows), len(sources))
+
+            if earlier.used == "overwrite":
+                remove_objects(out)
             try:
-                for prediction, source in zip(predictions, sources, strict=True):
-                    entry = write_one(prediction, source, out, pictures)
-                    rows.append(tables.add(entry))
-                    shown.append(page_row(entry, out))
-                    progress(len(rows), len(sources))
+                for one, own in () if parts is None else _judged_parts(predictor, parts, batch_size):
+                    for (view, prediction), source in zip(one.views, own, strict=True):
+                        of_part = one.verdict if view == one.highest_view else None
+                        entry = write_one(prediction, source, out, pictures, of_part)
+                        add(entry | {"object": one.name, "view": view}, part_in_words(one))
+                    judged.append(one.without_pictures())
+                alone = sources if parts is None else parts.alone
+                single = predictor.stream((source.path for source in alone), batch_size=batch_size, category=category)
+                for prediction, source in zip(single, alone, strict=True):
+                    add(write_one(prediction, source, out, pictures))
             finally:  # also of a run that is interrupted
+                if parts is not None:
+                    write_objects(out, judged, keep=earlier.used == "append")
                 write_results_page(out, shown)
     except OSError as error:
         done = f" {len(rows)} of {len(sources)} images are done and stay." if rows else ""
@@ -94,6 +116,14 @@ def write_predictions(
             f"output folder must be writable, got {out} ({error.strerror or error}). Free space or name another.{done}"
         ) from None
     return rows
+
+
+def _judged_parts(
+    predictor: Predictor, parts: Parts, batch_size: int
+) -> Iterator[tuple[ObjectPrediction, Sequence[Source]]]:
+    """Parts as they are judged, with their photographs."""
+    found = predictor.stream_objects((one for one, _ in parts.parts), batch_size=batch_size)
+    return zip(found, (own for _, own in parts.parts), strict=True)
 
 
 def picture_choice(
@@ -110,9 +140,20 @@ def picture_choice(
 
 
 def write_one(
-    prediction: ImagePrediction, source: Source, out: Path, pictures: tuple[Save, MapSize, MapFormat]
+    prediction: ImagePrediction,
+    source: Source,
+    out: Path,
+    pictures: tuple[Save, MapSize, MapFormat],
+    of_part: ObjectVerdict | None = None,
 ) -> dict[str, Any]:
     """Write the map and the overlay of one image, if its verdict asks for them; returns its entry of `results.json`.
+
+    Args:
+        prediction: What was said of it.
+        source: The image.
+        out: Output folder.
+        pictures: Which images leave pictures, and which.
+        of_part: The verdict on the part it shows, where that asks for them too.
 
     Raises:
         OSError: A file cannot be written.
@@ -121,7 +162,8 @@ def write_one(
     size, modified = file_facts(source.path)
     entry = prediction.to_dict() | {"path": source.path.as_posix(), "bytes": size, "modified_ns": modified}
     entry |= {"overlay": None, "map": None, "map_range": None, "map_px": None}
-    if prediction.anomaly_map is None or prediction.verdict not in _SAVED[save]:
+    wanted = prediction.verdict in _SAVED[save] or (of_part is not None and of_part in _SAVED[save])
+    if prediction.anomaly_map is None or not wanted:
         return entry
     overlay = prediction.overlay()
     exact = overlay.shape[0] * overlay.shape[1] <= _EXACT_PIXELS

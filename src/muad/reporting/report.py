@@ -22,6 +22,7 @@ from muad.metrics.report import METRIC_NAMES
 from muad.progress import shows_progress
 from muad.reporting.content import CategoryContent, Counts, RunContent, read_content
 from muad.reporting.page import render, split_command, write_page
+from muad.reporting.parts import read_parts
 from muad.reporting.pictures import finding_pair
 from muad.reporting.plots import category_plot
 from muad.runtime.predictor import Predictor
@@ -75,6 +76,7 @@ def report(
         open_catalog(Path(data), for_training=False)  # named by the user, so it must be there, shown or not
     with run_folder(run_dir) as folder:
         found = read_content(folder)
+        parts = read_parts(folder, found.figures)
         content = replace(
             found, run=run_dir, missing=tuple(one.replace(str(folder), str(run_dir)) for one in found.missing)
         )
@@ -94,7 +96,7 @@ def report(
         progress("plots", done, len(content.categories), None)
     beside = run_dir.with_suffix(f".{REPORT_FILE}") if is_bundle(run_dir) else run_dir / REPORT_FILE
     target = beside if out is None else Path(out)
-    write_page(render("report.html", _values(content, cases, plots, missing, next_steps)), target)
+    write_page(render("report.html", _values(content, cases, plots, missing, next_steps) | {"parts": parts}), target)
     return target
 
 

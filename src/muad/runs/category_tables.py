@@ -11,17 +11,26 @@ from typing import Any
 import tomli_w
 
 
-def without_category(text: str, category: str) -> str:
-    """The text without `[categories.NAME]` and what stands below it; as it is where there is no such table."""
+def without_category(text: str, category: str, above: str | None = None) -> str:
+    """The text without `[categories.NAME]` and what stands below it; as it is where there is no such table.
+
+    Args:
+        text: Of the file.
+        category: Whose table.
+        above: The table that `categories` is in, such as `objects`; None for the file itself.
+    """
     wanted = tomllib.loads(text)
-    if category not in wanted.get("categories", {}):
+    outer = wanted if above is None else wanted.get(above, {})
+    if category not in outer.get("categories", {}):
         return text
-    del wanted["categories"][category]
-    if not wanted["categories"]:
-        del wanted["categories"]
+    del outer["categories"][category]
+    if not outer["categories"]:
+        del outer["categories"]
+    head: dict[str, Any] = {"categories": {category: {}}}
+    head = head if above is None else {above: head}
     lines = text.splitlines()
     heads = [place for place, line in enumerate(lines) if line.lstrip().startswith("[")]
-    begin = next((place for place in heads if _table(lines[place]) == {"categories": {category: {}}}), None)
+    begin = next((place for place in heads if _table(lines[place]) == head), None)
     if begin is not None:
         end = next((place for place in heads if place > begin), len(lines))
         left = "\n".join([*lines[:begin], *lines[end:]]).rstrip("\n") + "\n"

@@ -5,15 +5,18 @@
      "calibration": {"screw": {"screw/train/good/003.jpg": "digest", …}, …},
      "alike":       {"screw": [["screw/train/good/003.jpg", "screw/train/good/017.jpg"], …], …},
      "set_aside":   {"screw": {"screw/train/good/005.jpg": "digest", …}, …},
+     "objects":     {"screw/train/good/003.jpg": ["of which part", "in which view"], …},
+     "object_rule": "{object}_{view}",
      "calibrated":  {"screw": {"/elsewhere/good/1.jpg": "digest", …}, …},
      "pixels":      {"digest of a file": "digest of its pixels", …}}
 
 Names are taken from the data set's folder, so that it may move; digests are of the files, so that a copy of a training
 image is known wherever it comes from, and of their pixels, so that it is known in another format too. `alike` are those
 kept for calibration that show the same picture or object, and count once; `set_aside` are good images that were not
-drawn for a run of few, with which nothing is done; `calibrated` are images of elsewhere that limits were set on. Runs
-of older releases have no such file, or not all of it. Images of an extended run come from several data sets: `data` is
-a manifest in its own folder, and the names are whole paths.
+drawn for a run of few, with which nothing is done; `objects` says which photographs show one part in which view, where
+that is known; `calibrated` are images of elsewhere that limits were set on. Runs of older releases have no such file,
+or not all of it. Images of an extended run come from several data sets: `data` is a manifest in its own folder, and the
+names are whole paths.
 """
 
 from __future__ import annotations
@@ -56,6 +59,8 @@ class RunImages:
         set_aside: The same of good images that were not drawn where only a few were to be.
         calibrated: By category, digest by path of images of elsewhere that limits were set on.
         pixels: Digest of the pixels by that of the file; empty where there were too many files to decode.
+        objects: By name, part and view of every image of which both are known, trained on or kept out.
+        object_rule: The rule that said so; empty where the data set did.
     """
 
     data: Path
@@ -66,6 +71,8 @@ class RunImages:
     set_aside: Digests = field(default_factory=dict)
     calibrated: Digests = field(default_factory=dict)
     pixels: Mapping[str, str] = field(default_factory=dict)
+    objects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    object_rule: str = ""
 
     @property
     def base(self) -> Path:
@@ -115,6 +122,7 @@ def images_of(
     calibration: Iterable[Record],
     alike: Iterable[Sequence[Record]] = (),
     set_aside: Iterable[Record] = (),
+    object_rule: str = "",
 ) -> RunImages:
     """The images of a run that begins; their files are read."""
     trained, kept = tuple(training), tuple(calibration)
@@ -128,6 +136,12 @@ def images_of(
         calibration=_digests(kept, data),
         alike=groups,
         set_aside=_digests(set_aside, data),
+        objects={
+            relative_name(record.path, data): (record.object_id, record.view)
+            for record in (*trained, *kept)
+            if record.object_id is not None and record.view is not None
+        },
+        object_rule=object_rule,
     )
     paths = {record.path for record in (*trained, *kept)}
     return replace(found, pixels=_pixels(paths)) if sum(map(_size, paths)) <= _PIXELS_UP_TO else found
@@ -168,6 +182,8 @@ def write_run_images(run: Path, images: RunImages) -> None:
         **({"set_aside": images.set_aside} if images.set_aside else {}),
         **({"calibrated": images.calibrated} if images.calibrated else {}),
         **({"pixels": images.pixels} if images.pixels else {}),
+        **({"objects": images.objects} if images.objects else {}),
+        **({"object_rule": images.object_rule} if images.object_rule else {}),
     }
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -195,6 +211,8 @@ def read_run_images(run: Path) -> RunImages | None:
         set_aside=facts.set_aside,
         calibrated=facts.calibrated,
         pixels=facts.pixels,
+        objects=facts.objects,
+        object_rule=facts.object_rule,
     )
 
 

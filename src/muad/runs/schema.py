@@ -134,6 +134,8 @@ class ImagesFacts:
 
     Attributes:
         alike: By category, names of images kept for calibration that show the same; None before releases wrote it.
+        objects: Part and view by name, where both are known.
+        object_rule: The rule that said so; empty where the data set did.
     """
 
     format_version: Literal[1]
@@ -145,6 +147,8 @@ class ImagesFacts:
     set_aside: Digests = field(default_factory=dict)
     calibrated: Digests = field(default_factory=dict)
     pixels: Mapping[str, str] = field(default_factory=dict)
+    objects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    object_rule: str = ""
 
 
 @checked
@@ -169,6 +173,28 @@ class ScoredFacts:
             raise ValueError(f"map_peaks must be as many as scores, {len(self.scores)}, got {len(self.map_peaks)}")
 
 
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectScoredFacts:
+    """What `calibration.json` says of the parts of one category."""
+
+    views: tuple[Name, ...]
+    scores: Mapping[Literal["mean_top", "max"], ScoredFacts]
+
+    def __post_init__(self) -> None:
+        if len(self.scores) < 2 or not self.views:
+            raise ValueError("objects must hold views, and scores by mean_top and max")
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRulesFacts:
+    """How photographs become parts."""
+
+    grouping: str
+    score: Literal["mean_top", "max"]
+
+
 Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
 
 
@@ -188,6 +214,8 @@ class CalibrationFacts:
     good: Mapping[str, ScoredFacts]
     bad: Mapping[str, ScoredFacts] = field(default_factory=dict)
     cross_fit: Mapping[str, ScoredFacts] = field(default_factory=dict)
+    objects: Mapping[str, ObjectScoredFacts] = field(default_factory=dict)
+    object_rules: ObjectRulesFacts | None = None
 
 
 @checked

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SCORES_FILE = "evaluation.csv"
 _COLUMNS = ("path", "category", "is_anomalous", "defect_type", "score")
+_VIEW_COLUMNS = ("object", "view")
+"""Written besides where photographs show parts from several views."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class ImageScore:
         is_anomalous: The label.
         defect_type: Kind of defect, or None.
         score: What the detector gave, unbounded; higher is more anomalous.
+        part: Which part it shows, where several photographs show the same; else None.
+        view: In which view.
     """
 
     path: str
@@ -40,6 +44,8 @@ class ImageScore:
     is_anomalous: bool
     defect_type: str | None
     score: float
+    part: str | None = None
+    view: str | None = None
 
 
 def image_scores(records: Sequence[Record], values: Float[np.ndarray, " n"], root: Path) -> list[ImageScore]:
@@ -51,6 +57,8 @@ def image_scores(records: Sequence[Record], values: Float[np.ndarray, " n"], roo
             is_anomalous=record.is_anomalous,
             defect_type=record.defect_type,
             score=value,
+            part=record.object_id,
+            view=record.view,
         )
         for record, value in zip(records, values.tolist(), strict=True)
     ]
@@ -60,9 +68,12 @@ def scores_to_csv(scores: Iterable[ImageScore]) -> str:
     """The rows with a header; scores keep every digit, labels are 0 and 1."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    for row in scores:
-        table.writerow((row.path, row.category, int(row.is_anomalous), row.defect_type or "", repr(row.score)))
+    rows = list(scores)
+    has_views = any(row.part is not None for row in rows)
+    table.writerow((*_COLUMNS, *_VIEW_COLUMNS) if has_views else _COLUMNS)
+    for row in rows:
+        told = (row.path, row.category, int(row.is_anomalous), row.defect_type or "", repr(row.score))
+        table.writerow((*told, row.part or "", row.view or "") if has_views else told)
     # Names that are no text on this system are written so that they can be read, not found.
     return text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -79,7 +90,7 @@ def read_scores(path: Path) -> tuple[ImageScore, ...]:
             columns, rows = tuple(table.fieldnames or ()), list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"scores must be a readable table, got {path} ({error}). Evaluate the run again.") from None
-    if columns != _COLUMNS:
+    if columns not in (_COLUMNS, _COLUMNS + _VIEW_COLUMNS):
         raise DataError(f"scores must have the columns {', '.join(_COLUMNS)}, got {path}. Evaluate the run again.")
     return tuple(_row(row, path, line) for line, row in enumerate(rows, start=2))
 
@@ -100,4 +111,6 @@ def _row(row: dict[str, str], path: Path, line: int) -> ImageScore:
         is_anomalous=row["is_anomalous"] == "1",
         defect_type=row["defect_type"] or None,
         score=score,
+        part=row.get("object") or None,
+        view=row.get("view") or None,
     )

@@ -33,10 +33,12 @@ class Photograph:
     Attributes:
         image: A path, an array, a PIL image, or a file in memory.
         category: What it shows; None where that is not known.
+        views: How many photographs show the same part, where its score is asked for; 0 for a part by itself.
     """
 
     image: ImageLike
     category: str | None = None
+    views: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class Look:
         small: What it is recognised by.
         judged_as: The category by whose detector or region it is judged.
         captured: How it was taken.
+        views_of_part: How many photographs show the same part, where its score is asked for.
     """
 
     prediction: ImagePrediction
@@ -62,6 +65,7 @@ class Look:
     small: UInt8[np.ndarray, "h w 3"] | None = None
     judged_as: str | None = None
     captured: Capture | None = None
+    views_of_part: int = 0
 
 
 def named(look: Look, found: Recognition) -> Look:

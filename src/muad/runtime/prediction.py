@@ -17,6 +17,8 @@ from muad.overlays import Caption, draw_overlay, with_band
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
+    from muad.decisions.object_scores import Largest
+
 STOPPED: tuple[Verdict, ...] = ("reject", "unknown product", "review")
 
 
@@ -46,6 +48,8 @@ class ImagePrediction:
         limits: Those it was judged by; None without.
         map_limit: The map value above which a place of such an image is anomalous, or None.
         colour_scale: Map values drawn as nothing and as fully anomalous, or None.
+        largest: The largest values of the detector's own map, for the score of a part of several views; None where that
+            is not asked for.
     """
 
     path: Path | None
@@ -64,6 +68,7 @@ class ImagePrediction:
     limits: CategoryLimits | None = None
     map_limit: float | None = None
     colour_scale: tuple[float, float] | None = None
+    largest: Largest | None = None
 
     @property
     def reason(self) -> str | None:

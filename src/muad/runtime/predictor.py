@@ -18,6 +18,7 @@ from muad.bundles.editing import faults_of, told_of
 from muad.capture import NOT_CHECKED, content_reasons, measure, read_capture
 from muad.decisions.limits import Limits
 from muad.decisions.limits_in_force import LimitsInForce
+from muad.decisions.object_scores import Largest, largest_of
 from muad.errors import ConfigError, DataError
 from muad.images.loading import read_ahead
 from muad.images.reading import ImageBytes, has_pages, read_image
@@ -26,14 +27,24 @@ from muad.recognition import UNKNOWN_PRODUCT, shrink
 from muad.runs.folder import read_run
 from muad.runtime.computing import Acceleration, BackendName
 from muad.runtime.looking import Channels, ImageLike, Look, Photograph, as_rgb, named
+from muad.runtime.objects import ObjectPrediction, ViewedObject, stream_objects
 from muad.runtime.prediction import ImagePrediction
 from muad.runtime.source import open_source
-from muad.runtime.views import ImageMaps, Scorer, images_at_once, original_map, predict_images, view_image
+from muad.runtime.views import (
+    ImageMaps,
+    Scorer,
+    images_at_once,
+    inspected_values,
+    original_map,
+    predict_images,
+    view_image,
+)
 from muad.types import DeviceName
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
+    from muad.decisions.object_limits import ObjectLimits
     from muad.images.preprocessing import Preprocessing
     from muad.images.reading import ValueRange
     from muad.recognition.learning import Recogniser
@@ -106,6 +117,11 @@ class Predictor:
         """How images are judged; None without limits. Each group of images is judged by `limits.toml` as it is then."""
         return self._limits.limits
 
+    @property
+    def object_limits(self) -> ObjectLimits | None:
+        """How parts of several views are judged; None without limits of parts."""
+        return self._limits.objects
+
     def predict(
         self,
         images: ImageLike | Photograph | Iterable[ImageLike | Photograph],
@@ -145,6 +161,30 @@ class Predictor:
         _require_order(channels)
         return self._stream(images, batch_size, category, channels)
 
+    def predict_object(
+        self,
+        views: Mapping[str, ImageLike | Photograph],
+        *,
+        name: str | None = None,
+        category: str | None = None,
+        batch_size: int = 16,
+        channels: Channels = "rgb",
+    ) -> ObjectPrediction:
+        """One verdict on a part from photographs of its views, by name of the view; a missing view is said.
+
+        Raises:
+            ConfigError: No view, unknown or missing category, or another order of channels.
+        """
+        one = ViewedObject(name=name, views=tuple(views.items()), category=category)
+        (found,) = self.stream_objects([one], batch_size=batch_size, channels=channels)
+        return found
+
+    def stream_objects(
+        self, objects: Iterable[ViewedObject], *, batch_size: int = 16, channels: Channels = "rgb"
+    ) -> Iterator[ObjectPrediction]:
+        """Verdicts on parts in order, each as soon as its last view is judged."""
+        return stream_objects(self, objects, batch_size, channels)
+
     def look(
         self,
         image: ImageLike | Photograph,
@@ -167,8 +207,9 @@ class Predictor:
         Raises:
             ConfigError: Unknown or missing category, or another order of channels.
         """
+        views = 0
         if isinstance(image, Photograph):
-            category = category if image.category is None else image.category
+            category, views = category if image.category is None else image.category, image.views
             image = image.image
         _require_order(channels)
         path, preprocessing = Path(image) if isinstance(image, (str, Path)) else None, self._preprocessing
@@ -197,6 +238,7 @@ class Predictor:
             photograph=photograph,
             small=shrink(photograph) if self._recogniser is not None else None,
             judged_as=category,
+            views_of_part=views,
         )
         # Here, in a thread, unless the region of interest is that of a category nobody named.
         return self._viewed(seen) if category is not None or preprocessing.interest is None else seen
@@ -330,12 +372,15 @@ class Predictor:
             with self._computing:
                 results |= zip(places, predict_images(detector, images, batch_size), strict=True)
         scores = {place: found.score for place, found in results.items()}
+        largest = {place: _largest(self._preprocessing, group[place], found) for place, found in results.items()}
         for place, seen in enumerate(group):
             if place not in results or seen.views is None:
                 yield seen.prediction
                 continue
             restored = original_map(self._preprocessing, seen.views, results.pop(place))
-            yield dataclasses.replace(seen.prediction, anomaly_map=restored, score=scores[place])
+            yield dataclasses.replace(
+                seen.prediction, anomaly_map=restored, score=scores[place], largest=largest.get(place)
+            )
 
     def _judged(self, limits: Limits | None, prediction: ImagePrediction) -> ImagePrediction:
         """The same, with verdict and p-value; the score stays what the detector gave."""
@@ -374,6 +419,13 @@ class Predictor:
             for oldest in list(self._detectors)[:-_KEPT_DETECTORS]:
                 del self._detectors[oldest]
             return detector
+
+
+def _largest(preprocessing: Preprocessing, seen: Look, found: ImageMaps) -> Largest | None:
+    """What of an image's map can count for the part it shows, where that is asked for."""
+    if not seen.views_of_part or seen.views is None:
+        return None
+    return largest_of(inspected_values(preprocessing, seen.views, found), seen.views_of_part, found.maps.size)
 
 
 def _require_order(channels: Channels) -> None:

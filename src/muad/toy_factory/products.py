@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from muad.toy_factory.drawing import Canvas
 
 # Drawn at twice the resolution and averaged down: smooth edges at any angle.
-_SUPERSAMPLING = 2
+SUPERSAMPLING = 2
 _SMALLEST_PX, _LARGEST_PX = 32, 2048
 
 
@@ -79,7 +79,7 @@ def render(
         return np.random.default_rng([seed, index, zlib.crc32(f"{category}/{purpose}".encode())])
 
     fault = None if defect is None else Defect(defect, stream(f"defect/{defect}"))
-    canvas = product.build(_SUPERSAMPLING * image_px, stream("piece"), fault)
+    canvas = product.build(SUPERSAMPLING * image_px, stream("piece"), fault)
     return photograph(canvas, product.stage, stream("photograph"), image_px)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
@@ -16,14 +16,15 @@ from muad.threads import reading_threads
 from muad.toy_factory.products import PRODUCTS, check_category, check_image_px, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+Piece = TypeVar("Piece")
 MANIFEST_NAME = "toy_factory.json"
 # Raised whenever the same parameters give other pictures.
-_EDITION = 1
+EDITION = 1
 # Pieces of one split or kind are numbered within a block of their own, so that no number depends on how many are made.
-_BLOCK = 1_000_000
+BLOCK = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ def write_toy_factory(
     """
     order = _check(
         _Order(
-            edition=_EDITION,
+            edition=EDITION,
             seed=seed,
             image_px=image_px,
             train_per_category=train_per_category,
@@ -92,10 +93,32 @@ def write_toy_factory(
         )
     )
     pieces = list(_pieces(order))
+    fill_folder(out, _as_json(order), pieces, lambda piece: _complete(out, piece, order), progress)
+
+
+def fill_folder(
+    out: Path,
+    order: Mapping[str, object],
+    pieces: Sequence[Piece],
+    complete: Callable[[Piece], None],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write what is missing of an order, and note that it is complete.
+
+    Args:
+        out: Folder to write to, new or empty or from an earlier run of the same order.
+        order: What was asked for, as plain values.
+        pieces: What to write.
+        complete: Writes one of them, unless that was done before.
+        progress: Called with the number of pieces done and to do, after each.
+
+    Raises:
+        DataError: The folder holds something else, or cannot be written.
+    """
     try:
         _open_folder(out, order)
         # Threads are enough: nearly all of the time is numpy's and OpenCV's, which release Python's lock.
-        with closing(read_ahead(lambda piece: _complete(out, piece, order), pieces, ahead=reading_threads())) as made:
+        with closing(read_ahead(complete, pieces, ahead=reading_threads())) as made:
             for done, _ in enumerate(made, start=1):
                 if progress is not None:
                     progress(done, len(pieces))
@@ -110,7 +133,7 @@ def piece_index(defect: str | None, number: int, *, train: bool = False) -> int:
     """The index that `render` takes for the image of that number in a folder of one split and kind."""
     kinds = sorted({kind for product in PRODUCTS.values() for kind in product.defects})
     block = 0 if train else 1 if defect is None else 2 + kinds.index(defect)
-    return block * _BLOCK + number
+    return block * BLOCK + number
 
 
 def _check(order: _Order) -> _Order:
@@ -120,9 +143,9 @@ def _check(order: _Order) -> _Order:
     check_image_px(order.image_px)
     limits = {
         "seed": (order.seed, 0, 2**63),
-        "train_per_category": (order.train_per_category, 1, _BLOCK),
-        "test_normal": (order.test_normal, 0, _BLOCK),
-        "test_per_defect": (order.test_per_defect, 0, _BLOCK),
+        "train_per_category": (order.train_per_category, 1, BLOCK),
+        "test_normal": (order.test_normal, 0, BLOCK),
+        "test_per_defect": (order.test_per_defect, 0, BLOCK),
     }
     for name, (value, low, high) in limits.items():
         if not low <= value < high:
@@ -147,14 +170,14 @@ def _pieces(order: _Order) -> Iterator[_Piece]:
                 yield _Piece(category, defect, piece_index(defect, number), image, mask)
 
 
-def _open_folder(out: Path, order: _Order) -> None:
+def _open_folder(out: Path, order: Mapping[str, object]) -> None:
     """Make the folder, or make sure that it was begun with the same order."""
     if out.exists() and not out.is_dir():
         raise DataError(f"output must be a folder, got the file {out}. Name another.")
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / MANIFEST_NAME
     if manifest.is_file():
-        theirs, ours = _read_manifest(manifest), _as_json(order)
+        theirs, ours = _read_manifest(manifest), order
         changed = [
             f"{name} {theirs.get(name)} there, {asked} asked"
             for name, asked in ours.items()
@@ -185,10 +208,10 @@ def _read_manifest(manifest: Path) -> dict[str, object]:
     return noted
 
 
-def _write_manifest(out: Path, order: _Order, *, complete: bool) -> None:
+def _write_manifest(out: Path, order: Mapping[str, object], *, complete: bool) -> None:
     """Note the order; that it is complete is noted last."""
-    noted = {**_as_json(order), "complete": complete}
-    _write_whole(out / MANIFEST_NAME, (json.dumps(noted, indent=2) + "\n").encode())
+    noted = {**order, "complete": complete}
+    write_whole(out / MANIFEST_NAME, (json.dumps(noted, indent=2) + "\n").encode())
 
 
 def _as_json(order: _Order) -> dict[str, object]:
@@ -208,11 +231,12 @@ def _complete(out: Path, piece: _Piece, order: _Order) -> None:
         piece.category, seed=order.seed, index=piece.index, defect=piece.defect, image_px=order.image_px
     )
     if piece.mask is not None:
-        _write_whole(out / piece.mask, _png(mask.astype(np.uint8) * 255))
-    _write_whole(out / piece.image, _png(cv2.cvtColor(image, cv2.COLOR_RGB2BGR)))
+        write_whole(out / piece.mask, as_png(mask.astype(np.uint8) * 255))
+    write_whole(out / piece.image, as_png(cv2.cvtColor(image, cv2.COLOR_RGB2BGR)))
 
 
-def _png(image: np.ndarray) -> bytes:
+def as_png(image: np.ndarray) -> bytes:
+    """An image in BGR, or a mask, as the bytes of a file."""
     # The sensor noise does not compress: more effort than level 1 costs time and saves nothing.
     _, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return bytes(encoded)
@@ -223,7 +247,7 @@ def _part(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is either whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _part(path).write_bytes(content)

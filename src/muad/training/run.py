@@ -23,6 +23,7 @@ from muad.configuration.run_config import (
     plain_values,
 )
 from muad.datasets.content_hash import content_hash
+from muad.datasets.grouping import with_places
 from muad.datasets.index import open_catalog
 from muad.detectors import DiffusionAdConfig
 from muad.device import choose_device
@@ -85,6 +86,7 @@ def train(
     resume: bool = False,
     smallest_defect: str | None = None,
     field_of_view: str | None = None,
+    objects: str | None = None,
     progress: Progress = _silent,
     note: Notice = _silent,
 ) -> RunConfig:
@@ -103,6 +105,8 @@ def train(
         smallest_defect: Width of the smallest defect that must be found, `0.5mm` or in pixels of the photographs
             `12px`; the input size, or tiles, are chosen for it. None to leave them.
         field_of_view: Width of what a photograph shows, for a defect given as a length.
+        objects: Which photographs show one part and in which view, where the data set does not say: `folder`, a pattern
+            such as `{object}_{view}`, or a manifest. Parts stay whole, and get limits of their own.
         progress: Called with what is being trained, steps done, steps in all, and the mean loss when known.
         note: Called with sentences the user should see.
 
@@ -117,6 +121,9 @@ def train(
     """
     run_dir = usable_folder(Path(out))
     catalog = open_catalog(Path(data), layout)
+    if objects is not None:
+        base = catalog.root if catalog.root.is_dir() else catalog.root.parent
+        catalog = dataclasses.replace(catalog, records=tuple(with_places(catalog.records, objects, base)))
     sentences = list(catalog.notes)
     records = catalog.select(split="train")
     if not records:
@@ -147,7 +154,14 @@ def train(
         progress = _silent
     with nothing_left_of_a_failed_start(run_dir, active=fabric.is_global_zero):
         records, kept = run_records(
-            config, catalog, run_dir, fabric, resumed=_holds_work(run_dir), progress=progress, note=note
+            config,
+            catalog,
+            run_dir,
+            fabric,
+            resumed=_holds_work(run_dir),
+            progress=progress,
+            note=note,
+            object_rule=objects or "",
         )
         known = (*records, *kept) if config.training.shots else catalog.select(split="train")
         if config.training.shots:  # nothing is asked of those set aside
