@@ -84,3 +84,13 @@ def test_a_look_depends_on_its_seed_alone_and_the_whole_view_is_only_turned_and_
     for seed in range(20):
         look = random_look(view, (30, 30), seed)
         assert sum(np.array_equal(look, one) for one in eight) == 1
+
+
+def test_two_senses_are_cropped_and_turned_alike() -> None:
+    first, second = np.random.default_rng(5).integers(0, 256, (2, 40, 40, 3), np.uint8)
+    both = np.concatenate([first, second], axis=2)
+    for seed in range(4):
+        expected = [random_look(one, (30, 30), seed) for one in (first, second)]
+        np.testing.assert_array_equal(random_look(both, (30, 30), seed), np.concatenate(expected, axis=2))
+    expected = [turned(one[None], 30.0) for one in (first, second)]
+    np.testing.assert_array_equal(turned(both[None], 30.0), np.concatenate(expected, axis=3))

@@ -21,14 +21,14 @@ _TRIES = 10  # for a crop that lies within the view
 _SALT = 0x6675  # so that what is drawn here is not what a detector draws from the same seed
 
 
-def turned(views: UInt8[np.ndarray, "b H W 3"], degrees: float) -> UInt8[np.ndarray, "b H W 3"]:
+def turned(views: UInt8[np.ndarray, "b H W c"], degrees: float) -> UInt8[np.ndarray, "b H W c"]:
     """Views turned counter-clockwise about their centre; the corners that come free mirror what lies inside.
 
     By a quarter of a turn square views are turned without any rounding; else values are bilinear. The rim is mirrored
     as AnomalyDINO does it (arXiv:2405.14529, official code dammsi/AnomalyDINO, `rotate_image`).
 
     Args:
-        views: Any number of them.
+        views: Any number of them; of two senses, six channels.
         degrees: Angle.
     """
     quarters, rest = divmod(degrees, 90)
@@ -37,15 +37,22 @@ def turned(views: UInt8[np.ndarray, "b H W 3"], degrees: float) -> UInt8[np.ndar
     height, width = views.shape[1:3]
     around = ((width - 1) / 2, (height - 1) / 2)
     matrix = cv2.getRotationMatrix2D(around, degrees, 1.0)
+    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101
     return np.stack(
         [
-            cv2.warpAffine(view, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+            np.concatenate(
+                [
+                    cv2.warpAffine(sense, matrix, (width, height), flags=flags, borderMode=border)
+                    for sense in _senses(view)
+                ],
+                axis=2,
+            )
             for view in views
         ]
     )
 
 
-def random_look(view: UInt8[np.ndarray, "H W 3"], crop_px: tuple[int, int], seed: int) -> UInt8[np.ndarray, "h w 3"]:
+def random_look(view: UInt8[np.ndarray, "H W c"], crop_px: tuple[int, int], seed: int) -> UInt8[np.ndarray, "h w c"]:
     """A random part of a view, brought to a size, turned by 0, 90, 180 or 270 degrees, and mirrored either way or not.
 
     The part has the area that `crop_px` has of the view, and a ratio of width to height that is up to a twentieth
@@ -61,14 +68,20 @@ def random_look(view: UInt8[np.ndarray, "H W 3"], crop_px: tuple[int, int], seed
     """
     random = np.random.default_rng((seed, _SALT))
     top, left, height, width = _part(view.shape[:2], crop_px, random)
-    part = Image.fromarray(view[top : top + height, left : left + width])
+    parts = _senses(view[top : top + height, left : left + width])
     # Rows first, as in `Preprocessing.view`: Pillow's releases differ in the order they choose.
-    rows = part.resize((crop_px[1], height), Image.Resampling.BILINEAR)
-    look = np.asarray(rows.resize((crop_px[1], crop_px[0]), Image.Resampling.BILINEAR))
+    rows = [Image.fromarray(part).resize((crop_px[1], height), Image.Resampling.BILINEAR) for part in parts]
+    looks = [np.asarray(row.resize((crop_px[1], crop_px[0]), Image.Resampling.BILINEAR)) for row in rows]
+    look = np.concatenate(looks, axis=2)
     look = np.rot90(look, int(random.integers(4)))
     across, upright = random.random(2) < 0.5
     look = look[:, ::-1] if across else look
     return np.ascontiguousarray(look[::-1] if upright else look)
+
+
+def _senses(view: UInt8[np.ndarray, "H W c"]) -> list[UInt8[np.ndarray, "H W 3"]]:
+    """What each sense shows in a view: libraries know no more than three or four channels."""
+    return np.split(view, view.shape[2] // 3, axis=2)
 
 
 def _part(size: tuple[int, ...], crop_px: tuple[int, int], random: np.random.Generator) -> tuple[int, int, int, int]:
