@@ -16,8 +16,8 @@ from PIL import Image
 
 from muad.conditions.condition import UNCHANGED
 from muad.errors import CheckpointError, DataError
+from muad.file_names import safe_part
 from muad.images.reading import read_pair
-from muad.outputs.names import safe_name
 from muad.overlays import draw_overlay
 from muad.reporting.pictures import outlined
 from muad.runs.folder import make_folder
@@ -94,14 +94,14 @@ def draw_worst(
             kind = "miss" if row.is_anomalous else "alarm"
             facts = f"{row.path}\0{found.seed}\0{weights}\0{scale}"
             own = hashlib.sha256(facts.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-            stem = f"{one.condition.name}_{row.category}_{kind}".replace("/", "_")
-            path = found.folder / _FOLDER / f"{safe_name(Path(stem))}_{own}.webp"
+            stem = safe_part(f"{one.condition.name}_{row.category}_{kind}")
+            path = found.folder / _FOLDER / f"{stem}_{own}.webp"
             file: Path | None = path
             try:
                 if not path.is_file():
                     record, scorer = records[row.path], detector(row.category)
                     strip = _strip(record, one.condition, found.seed, row.path, scorer, scale)
-                    _save(strip, path, f"{safe_name(Path(stem))}_")
+                    _save(strip, path, f"{stem}_")
             except DataError:  # changed since it was scored
                 file = None
             worst.append(Worst(condition=one.condition, row=row, before=before, is_error=is_error, file=file))

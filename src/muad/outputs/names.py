@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-_FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f\ud800-\udfff]')  # by Windows, or no text at all
-_RESERVED = re.compile(r"(con|conin\$|conout\$|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?", re.IGNORECASE)
+from muad.file_names import one_name, safe_part
+
 _WRITTEN = (".png", ".jpg", ".tiff", ".npy")  # a folder that ends so would stand where a file may have to
-_LONGEST = 180  # bytes; file systems allow 255, and an ending and a number come behind
 
 
 def safe_name(name: Path) -> Path:
@@ -21,7 +17,7 @@ def safe_name(name: Path) -> Path:
     them; what is too long is cut and ends in a digest of the whole.
     """
     *folders, last = name.parts
-    return Path(*(_safe_folder(part) for part in folders), _safe_part(last))
+    return Path(*(_safe_folder(part) for part in folders), safe_part(last))
 
 
 def free_name(name: Path, taken: set[str]) -> Path:
@@ -43,7 +39,7 @@ def free_name(name: Path, taken: set[str]) -> Path:
 
 def name_key(name: Path) -> str:
     """What two names that cannot stand beside each other have in common."""
-    return unicodedata.normalize("NFC", name.as_posix()).casefold()
+    return one_name(name.as_posix())
 
 
 def _choices(name: Path) -> Iterator[Path]:
@@ -57,18 +53,5 @@ def _choices(name: Path) -> Iterator[Path]:
 
 
 def _safe_folder(part: str) -> str:
-    safe = _safe_part(part)
+    safe = safe_part(part)
     return f"{safe}_" if safe.lower().endswith(_WRITTEN) else safe
-
-
-def _safe_part(part: str) -> str:
-    safe = _FORBIDDEN.sub("_", part)
-    ending = len(safe) - len(safe.rstrip(". "))
-    safe = safe[: len(safe) - ending] + "_" * ending
-    if _RESERVED.fullmatch(safe):
-        safe = f"_{safe}"
-    encoded = safe.encode()
-    if len(encoded) > _LONGEST:
-        digest = hashlib.sha256(part.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-        safe = f"{encoded[: _LONGEST - 13].decode(errors='ignore').rstrip('. ')}-{digest}"
-    return safe

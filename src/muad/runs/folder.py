@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from muad.errors import CheckpointError, ConfigError
+from muad.file_names import first_clash, name_fault
 from muad.images.settings import ImagesConfig
 from muad.runs.faults import explain
 from muad.runs.schema import RunFacts, check, parse_json
@@ -172,6 +174,26 @@ def category_folder(run_dir: Path, category: str) -> Path:
     if not category or category in (".", "..") or any(sign in category for sign in '/\\:*?"<>|'):
         raise CheckpointError(f"category must be usable as a folder name in per_category mode, got {category!r}.")
     return run_dir / CATEGORIES_FOLDER / category
+
+
+def category_folders(run_dir: Path, categories: Iterable[str]) -> dict[str, Path]:
+    """The folders of a `per_category` run that is about to be trained.
+
+    Raises:
+        CheckpointError: A category's name cannot be a folder's name, or two are one on Windows and macOS.
+    """
+    names = list(categories)
+    for name in names:
+        if (fault := name_fault(name)) is not None:
+            raise CheckpointError(
+                f"category must be usable as a folder name in per_category mode, got {name!r}: {fault}. Rename it."
+            )
+    if (clash := first_clash(names)) is not None:
+        raise CheckpointError(
+            f"categories must differ by more than case in per_category mode, got {clash[0]!r} and {clash[1]!r}: their "
+            "folders would be one on Windows and macOS. Rename one."
+        )
+    return {name: category_folder(run_dir, name) for name in names}
 
 
 def checkpoints(run_dir: Path) -> list[Checkpoint]:

@@ -31,7 +31,7 @@ from muad.errors import CheckpointError, ConfigError, DataError
 from muad.images.roi import copy_masks
 from muad.progress import shows_progress
 from muad.recognition import has_products, learn_products
-from muad.runs.folder import ROI_FOLDER, category_folder, read_run, usable_folder
+from muad.runs.folder import ROI_FOLDER, category_folders, read_run, usable_folder
 from muad.training import train_detector
 from muad.training.choose import adapt_config, describe_choice
 from muad.training.engine import launch, resolve_precision
@@ -144,7 +144,7 @@ def train(
     if not config.training.shots:
         config = settle_categories(settle_images(config, records, sentences.append), records)
     per_category = config.training.mode == "per_category"
-    folders = {name: category_folder(run_dir, name) for name in _count(records)} if per_category else {}
+    folders = category_folders(run_dir, _count(records)) if per_category else {}
     fabric = launch(config.training.precision, device=device, devices=devices, nodes=nodes)
     if fabric.is_global_zero:  # only now is it known which of several processes this is
         for sentence in sentences:

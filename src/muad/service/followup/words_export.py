@@ -30,6 +30,7 @@ from pathlib import Path
 
 from muad.datasets.tree import ANOMALOUS_NAMES, MASK_FOLDER_NAMES, NORMAL_NAMES
 from muad.errors import ConfigError, DataError
+from muad.file_names import name_fault
 from muad.service.history import History, Inspection, InspectionFilter, NotRecordedError, Pictures, Word
 
 MOST_A_DAY, MOST_A_PRODUCT = 50, 1_000
@@ -237,8 +238,10 @@ def folder_name(text: str, categories: set[str], *, kind: bool = True) -> str:
         ('Scratch_deep', 'bad', 'bolt_defect')
     """
     if not kind:  # of a product the name is the model's own
-        if not text or text in (".", "..") or any(sign in text for sign in '/\\:*?"<>|\0'):
-            raise DataError(f"product must be usable as a folder name, got {text!r}. Name other products: --product")
+        if (fault := name_fault(text)) is not None:
+            raise DataError(
+                f"product must be usable as a folder name, got {text!r}: {fault}. Name other products: --product"
+            )
         return text
     name = _NAME.sub("_", text).strip("_")[:60]
     if not name or name.lower() in NORMAL_NAMES | frozenset(MASK_FOLDER_NAMES) | ANOMALOUS_NAMES:
