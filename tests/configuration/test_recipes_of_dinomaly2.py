@@ -49,7 +49,8 @@ def test_settings_are_the_preview_codes(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_headers_say_what_is_printed_and_how_to_repeat_it(name: str) -> None:
     config, text = load_config(name), " ".join(recipe_text(name).replace("\n#", " ").split())
-    assert re.search(rf"muad train \w+ --out RUN --recipe {name} muad evaluate RUN \w+ --protocol dinomaly ", text)
+    protocol = "mulsen_ad" if "mulsen" in name else "dinomaly"
+    assert re.search(rf"muad train \w+ --out RUN --recipe {name} muad evaluate RUN \w+ --protocol {protocol} ", text)
     expected = text.partition("Expected, in %:")[2].partition("Source:")[0]
     printed = {metric: float(value) for metric, value in re.findall(r"(\w+_\w+) (\d+\.\d+)", expected)}
     stated = {metric: getattr(config.published, metric) for metric in METRICS}

@@ -13,6 +13,7 @@ from muad.datasets.index import open_catalog
 from muad.evaluation.figures import evaluate_detector, find_protocol
 from muad.images.preprocessing import Preprocessing
 from muad.metrics.collection import ArrayMaps
+from muad.metrics.region import pixel_metrics
 from muad.metrics.report import Report
 from muad.metrics.saturated import SaturatedRegion, saturated_overlap
 from muad.runtime.views import ViewScores
@@ -122,6 +123,46 @@ def test_the_limit_of_the_pixels_comes_from_validation_and_lights_are_told_apart
     without = evaluate_detector(Brightness(), catalog.records, protocol=rules.name).categories["can"]
     assert without.more == {"pixel_seg_f1": None}
     assert any("there are no validation images" in note for note in without.notes)
+
+
+def test_a_part_of_two_senses_is_scored_by_their_sum_and_pixels_are_measured_apart(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    folder, maps, masks, sums, labels = tmp_path / "capsule", {}, {}, [], []
+    rows = ["object,RGB,Infrared,Pointcloud"]
+    for sense in ("RGB", "Infrared"):
+        _save(folder / sense / "train/0.png", np.zeros((SIDE, SIDE), np.uint8))
+    for kind, count in (("good", 5), ("hole", 5)):
+        for number in range(count):
+            shows = {"RGB": kind == "hole" and number in (0, 1), "Infrared": kind == "hole" and number in (1, 2, 3)}
+            total = 0.0
+            for sense, is_shown in shows.items():
+                mask = np.zeros((SIDE, SIDE), bool)
+                image = rng.integers(0, 150, (SIDE, SIDE)).astype(np.uint8)
+                if is_shown:
+                    mask[4:10, 5:15] = True
+                    image[mask] += 60
+                    _save(folder / sense / f"GT/hole/{number}.png", np.where(mask, np.uint8(255), np.uint8(0)))
+                _save(folder / sense / f"test/{kind}/{number}.png", image)
+                total += image.max() / 255
+                if kind == "good" or number != 4:  # the last is seen in the point cloud alone
+                    maps.setdefault(sense, []).append(image)
+                    masks.setdefault(sense, []).append(mask)
+            sums.append(total)
+            labels.append(kind == "hole")
+            if kind == "hole":
+                rows.append(f"{number},{int(shows['RGB'])},{int(shows['Infrared'])},{int(number == 4)}")
+    (folder / "RGB/GT/hole/data.csv").write_text("\n".join(rows), encoding="utf-8")
+    catalog = open_catalog(tmp_path)
+    report = evaluate_detector(Brightness(), catalog.records, protocol=find_protocol("auto", catalog.layout).name)
+    found = report.categories["capsule"].more
+    assert report.protocol == "mulsen_ad"
+    assert found["object_auroc"] == pytest.approx(roc_auc_score(labels, np.round(sums, 6)), abs=1e-6)
+    for sense, name in (("RGB", "rgb"), ("Infrared", "infrared")):
+        truth, values = np.stack(masks[sense]), np.stack(maps[sense])
+        assert found[f"pixel_auroc_{name}"] == pytest.approx(roc_auc_score(truth.ravel(), values.ravel()))
+        expected = pixel_metrics(values.astype(np.float32), truth, aupro="thresholds_200").aupro
+        assert found[f"pixel_aupro_{name}"] == pytest.approx(expected, abs=0.01)
 
 
 def test_other_layouts_keep_the_published_protocol() -> None:

@@ -23,7 +23,7 @@ def command(
     run: Annotated[Path, typer.Argument(help="Run folder or bundle.")],
     data: Annotated[Path, typer.Argument(help="Labelled data set.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the files it writes; RUN if left out.")] = None,
-    protocol: Annotated[str, typer.Option(help="auto (by data), dinomaly, exact, mvtec_loco, mvtec_ad_2.")] = "auto",
+    protocol: Annotated[str, typer.Option(help="auto (by the data), dinomaly, exact, or a data set's own.")] = "auto",
     layout: Annotated[str, typer.Option(help="How the data lie on disk.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     encoder_weights: Annotated[Path | None, typer.Option(help="Where the encoder's file lies now.")] = None,

@@ -71,7 +71,7 @@ def evaluate(
             split of its own since the run was trained.
         out: Folder for both files; None for the run's, whose report is made from them.
         protocol: `auto`: that of the data set where it has one, else `dinomaly` (as published); or `exact`,
-            `mvtec_loco`, `mvtec_ad_2`.
+            `mvtec_loco`, `mvtec_ad_2`, `mulsen_ad`.
         layout: How the data lie on disk; `auto` recognises them.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         encoder_weights: Where the encoder's file lies now, if not where it was at training.

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from muad.errors import ConfigError, DataError
-from muad.evaluation.released import Measured, figures_at_limit, figures_of_kinds
+from muad.evaluation.released import Measured, figures_at_limit, figures_of_kinds, figures_of_senses
 from muad.images.loading import read_ahead
 from muad.images.preprocessing import Preprocessing
 from muad.images.reading import read_mask, read_truth
@@ -56,7 +56,8 @@ class Protocol:
         meaning: One line for people.
         fpr_limit: Largest false-positive rate AUPRO looks at.
         more: What else is measured: `kinds`: every kind of defect apart, and saturated overlap; `limit`: F1 of pixels
-            at a limit from the validation images.
+            at a limit from the validation images; `senses`: parts by the sum of their images' scores, pixels of each
+            sense apart.
         layout: The layout of data sets it is for, where it is for one.
     """
 
@@ -65,7 +66,7 @@ class Protocol:
     aupro: Literal["exact", "thresholds_200"]
     meaning: str
     fpr_limit: float = 0.3
-    more: Literal["", "kinds", "limit"] = ""
+    more: Literal["", "kinds", "limit", "senses"] = ""
     layout: str = ""
 
 
@@ -101,11 +102,19 @@ PROTOCOLS = {
             more="limit",
             layout="mvtec_ad_2",
         ),
+        Protocol(
+            name="mulsen_ad",
+            defect_pixel="any",
+            aupro="thresholds_200",
+            meaning="as dinomaly; parts by the sum of the scores of their images, pixels of colour and infrared apart",
+            more="senses",
+            layout="mulsen_ad",
+        ),
     )
 }
 
 
-ProtocolName = Literal["auto", "dinomaly", "exact", "mvtec_loco", "mvtec_ad_2"]
+ProtocolName = Literal["auto", "dinomaly", "exact", "mvtec_loco", "mvtec_ad_2", "mulsen_ad"]
 
 
 def find_protocol(name: str, layout: str = "") -> Protocol:
@@ -184,17 +193,18 @@ def evaluate_detector(
                 on_scores(chosen, image_scores)
             report = _category_report(chosen, image_scores, kept, outside, rules)
             if rules.more and change is None:  # what a defect is comes from its files
-                good = [record for record in validation if record.category == category]
-                taken = PixelLimit()
-                for images, _ in _batches(good, detector.preprocessing, batch_size, change):
-                    taken.add(_predict(detector, images, batch_size)[0].maps)
                 own = Measured(
                     kept=kept,
-                    records=[record for record, is_known in zip(chosen, known, strict=True) if is_known],
-                    scores=image_scores[known],
+                    records=chosen,
+                    scores=image_scores,
+                    known=np.flatnonzero(known),
                     framing=_framing(detector.preprocessing),
                 )
-                more = figures_of_kinds(own) if rules.more == "kinds" else figures_at_limit(own, taken.limit())
+                if rules.more == "limit":
+                    good = [record for record in validation if record.category == category]
+                    more = figures_at_limit(own, _limit(detector, good, batch_size))
+                else:
+                    more = figures_of_kinds(own) if rules.more == "kinds" else figures_of_senses(own)
                 report = dataclasses.replace(report, more=more.figures, notes=(*report.notes, *more.notes))
             reports[category] = report
     return Report(protocol=rules.name, categories=reports, images=len(records))
@@ -296,6 +306,14 @@ def _batches(
     items = read_ahead(read, records, ahead=2 * at_once)
     while pending := list(islice(items, at_once)):
         yield [image for image, _ in pending], np.stack([mask for _, mask in pending])
+
+
+def _limit(detector: Scorer, good: Sequence[Record], batch_size: int) -> float | None:
+    """The map value at which pixels are cut, from good images that were not trained on; None without any."""
+    taken = PixelLimit()
+    for images, _ in _batches(good, detector.preprocessing, batch_size, None):
+        taken.add(_predict(detector, images, batch_size)[0].maps)
+    return taken.limit()
 
 
 def _framing(preprocessing: Preprocessing) -> Preprocessing:

@@ -1,4 +1,4 @@
-"""Figures that only the protocol of one data set has: kinds of defect apart, and F1 of pixels at a limit."""
+"""Figures that only the protocol of one data set has: kinds of defect or senses apart, F1 of pixels at a limit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 
 from muad.datasets.saturation import read_defects
+from muad.metrics.collection import ChosenMaps
 from muad.metrics.ranking import rank_metrics
+from muad.metrics.region import pixel_metrics_of
 from muad.metrics.saturated import FPR_LIMIT, SaturatedRegion, saturated_overlap
 from muad.metrics.segmentation import SIGMAS, segmentation_f1
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import Float, Int, UInt8
 
     from muad.images.preprocessing import Preprocessing
     from muad.metrics.collection import MapCollection
@@ -24,19 +26,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was measured of a category's images whose defects are known.
+    """What was measured of a category.
 
     Attributes:
-        kept: Their maps and masks.
-        records: What they are.
+        records: Its images.
         scores: Of each.
+        known: Places of those whose defects are known.
+        kept: Maps and masks of these, in their order.
         framing: Brings a mask to where the maps are.
     """
 
-    kept: MapCollection
     records: Sequence[Record]
     scores: Float[np.ndarray, " n"]
+    known: Int[np.ndarray, " m"]
+    kept: MapCollection
     framing: Preprocessing
+
+    @property
+    def known_records(self) -> list[Record]:
+        """Images whose defects are known, in the order of their maps."""
+        return [self.records[place] for place in self.known]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +66,8 @@ def figures_of_kinds(measured: Measured) -> More:
     """
     regions: dict[int, list[SaturatedRegion]] = {}
     hidden = 0
-    for number, record in enumerate(measured.records):
+    records, scores = measured.known_records, measured.scores[measured.known]
+    for number, record in enumerate(records):
         if record.mask_path is None or record.mask_kind != "regions":
             continue
         for defect in read_defects(record.mask_path):
@@ -69,14 +79,14 @@ def figures_of_kinds(measured: Measured) -> More:
             share = defect.saturation.area(pixels) / pixels
             enough = max(1, round(share * int(np.count_nonzero(region))))
             regions.setdefault(number, []).append(SaturatedRegion(mask=region, enough=enough))
-    kinds = sorted({record.defect_type for record in measured.records if record.defect_type is not None})
-    labels = np.array([record.is_anomalous for record in measured.records])
+    kinds = sorted({record.defect_type for record in records if record.defect_type is not None})
+    labels = np.array([record.is_anomalous for record in records])
     auroc: dict[str, float | None] = {}
     overlap: dict[str, float | None] = {}
     for kind in kinds:
-        chosen = [n for n, record in enumerate(measured.records) if record.defect_type in (None, kind)]
+        chosen = [n for n, record in enumerate(records) if record.defect_type in (None, kind)]
         name = kind.removesuffix("_anomalies")
-        auroc[f"image_auroc_{name}"] = rank_metrics(labels[chosen], measured.scores[chosen]).auroc
+        auroc[f"image_auroc_{name}"] = rank_metrics(labels[chosen], scores[chosen]).auroc
         overlap[f"pixel_spro_{name}"] = saturated_overlap(measured.kept, regions, chosen)
     figures = {**auroc, "image_auroc_of_kinds": _mean(auroc), **overlap, "pixel_spro": _mean(overlap)}
     notes = [f"pixel_spro: saturated overlap, averaged over false-positive rates up to {FPR_LIMIT}"]
@@ -95,12 +105,39 @@ def figures_at_limit(measured: Measured, limit: float | None) -> More:
     if limit is None:
         reason = "there are no validation images to take the limit from"
         return More(figures={"pixel_seg_f1": None}, notes=(f"pixel_seg_f1 undefined: {reason}",))
-    figures = {"pixel_seg_f1": segmentation_f1(measured.kept, range(len(measured.records)), limit)}
-    for light in sorted({record.light for record in measured.records if record.light is not None}):
-        chosen = [number for number, record in enumerate(measured.records) if record.light == light]
+    records = measured.known_records
+    figures = {"pixel_seg_f1": segmentation_f1(measured.kept, range(len(records)), limit)}
+    for light in sorted({record.light for record in records if record.light is not None}):
+        chosen = [number for number, record in enumerate(records) if record.light == light]
         figures[f"pixel_seg_f1_{light}"] = segmentation_f1(measured.kept, chosen, limit)
     note = f"pixel_seg_f1: at {limit:.6g}, the mean of the validation maps and {SIGMAS:g} standard deviations"
     return More(figures=figures, notes=(note,))
+
+
+def figures_of_senses(measured: Measured) -> More:
+    """Of parts, whose score is the sum of those of their images, anomalous if one of these is; pixels sense by sense.
+
+    References:
+        Guo et al., Dinomaly2, arXiv:2510.17611, and its preview code for MulSen-AD.
+    """
+    parts: dict[str, list[int]] = {}
+    for place, record in enumerate(measured.records):
+        parts.setdefault(record.object_id or record.path.as_posix(), []).append(place)
+    whole = max(map(len, parts.values()), default=0)
+    complete = [own for own in parts.values() if len(own) == whole]
+    labels = [any(measured.records[place].is_anomalous for place in own) for own in complete]
+    ranks = rank_metrics(labels, [float(measured.scores[own].sum()) for own in complete])
+    figures = {"object_auroc": ranks.auroc, "object_ap": ranks.average_precision, "object_f1_max": ranks.f1_max}
+    records = measured.known_records
+    for sense in sorted({record.view for record in records if record.view is not None}):
+        chosen = np.array([number for number, record in enumerate(records) if record.view == sense])
+        found = pixel_metrics_of(ChosenMaps(measured.kept, chosen), aupro="thresholds_200")
+        figures |= {f"pixel_auroc_{sense}": found.auroc, f"pixel_ap_{sense}": found.average_precision}
+        figures |= {f"pixel_f1_max_{sense}": found.f1_max, f"pixel_aupro_{sense}": found.aupro}
+    notes = [f"object_auroc and so on: of {len(complete)} parts, whose score is the sum of those of {whole} images"]
+    if len(complete) < len(parts):
+        notes.append(f"they leave out {len(parts) - len(complete)} parts with fewer images")
+    return More(figures=figures, notes=tuple(notes))
 
 
 def _on_map(measured: Measured, mask: UInt8[np.ndarray, "H W"]) -> np.ndarray | None:

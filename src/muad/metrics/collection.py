@@ -205,6 +205,39 @@ class MapCollection:
         return found
 
 
+class ChosenMaps:
+    """Some of the maps of another collection, as a collection of their own.
+
+    Args:
+        whole: Where they are.
+        chosen: Which ones, at least one.
+    """
+
+    def __init__(self, whole: LabelledMaps, chosen: Int[np.ndarray, " m"]) -> None:
+        self._whole, self._chosen = whole, chosen
+        self.anomalous_pixels: np.ndarray = whole.anomalous_pixels[chosen]
+        self.inspected_pixels: np.ndarray = whole.inspected_pixels[chosen]
+        self.partial = whole.partial
+        self.size = whole.size
+
+    def extremes(self) -> tuple[float, float]:
+        """Lowest and highest value of these maps; NaN where nothing was inspected is left out."""
+        ends = []
+        for image in self._chosen:
+            values = self._whole.maps(np.array([image]))
+            values = values[~np.isnan(values)] if self.partial else values
+            ends += [float(values.min()), float(values.max())] if values.size else []
+        return float(np.min(ends)), float(np.max(ends))
+
+    def maps(self, images: Int[np.ndarray, " m"]) -> Shaped[np.ndarray, "m H W"]:
+        """Some of them."""
+        return self._whole.maps(self._chosen[images])
+
+    def masks(self, images: Int[np.ndarray, " m"]) -> Bool[np.ndarray, "m H W"]:
+        """Their masks."""
+        return self._whole.masks(self._chosen[images])
+
+
 def _read_into(file: BufferedIOBase, row: Float[np.ndarray, "H W"]) -> None:
     """Fill an array from where the file stands."""
     if file.readinto(row.data.cast("B")) != row.nbytes:
