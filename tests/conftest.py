@@ -64,6 +64,25 @@ def the_exporter_is_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def the_recogniser_is_exported_once() -> Iterator[None]:
+    """The network that tells products apart is the same in every bundle: five seconds of a processor each time."""
+    from functools import cache
+
+    from muad.bundling import export
+    from muad.encoders.product_encoder import product_encoder
+
+    computed = export.export_recogniser
+
+    @cache
+    def of(fingerprint: str) -> Any:  # a test that has another network gets that one
+        return computed()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "export_recogniser", lambda: of(product_encoder("cpu").fingerprint))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Reference numbers and real images, kept outside the project; MUAD_SHARED names another place."""

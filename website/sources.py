@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +26,17 @@ def shown(name: str) -> str:
 
 def _page(name: str) -> str:
     text = (ROOT / name).read_text(encoding="utf-8")
-    if not name.endswith(".md"):
+    if name.endswith(".ipynb"):
+        text = _notebook(text)
+    elif not name.endswith(".md"):
         text = f"# {name}\n\n~~~~{_LANGUAGES.get(Path(name).suffix, 'text')}\n{text}\n~~~~\n"
     return f"---\nsearch:\n  exclude: true\n---\n{text}"
+
+
+def _notebook(text: str) -> str:
+    """Its prose as it is, its code as blocks of Python."""
+    cells = [("".join(cell["source"]), cell["cell_type"]) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(f"~~~~python\n{own}\n~~~~" if kind == "code" else own for own, kind in cells) + "\n"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

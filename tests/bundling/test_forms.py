@@ -9,6 +9,7 @@ import torch
 from muad.bundles.bundle import open_bundle
 from muad.bundling.export import export
 from muad.bundling.networks import export_network, parts_of
+from muad.configuration.run_config import load_config
 from muad.detectors import PatchCore, PatchCoreConfig
 from muad.device import has_fast_bf16
 from muad.encoders.encoder import EncoderConfig
@@ -16,7 +17,12 @@ from muad.runtime.predictor import Predictor
 from muad.runtime.sessions import onnx_session, runtimes
 from muad.training.run import train
 
-_PAIR = (EncoderConfig(name="random-vit-tiny"), EncoderConfig(name="random-efficientnet-lite0"))
+_TRANSFORMER = (
+    '{name="random-custom", tap_layers=[0,1,2,3], layout={width=32, depth=4, heads=2, registers=1, position_grid=4}}'
+)
+_PAIR = load_config(
+    overrides=["detector.name=patchcore", f'detector.encoders=[{_TRANSFORMER}, "random-resnet18"]']
+).encoders
 _LOWERED = pytest.mark.skipif(
     "openvino" not in runtimes() or not has_fast_bf16(torch.device("cpu")),
     reason="bfloat16 needs OpenVINO and a processor with units for it",
@@ -45,7 +51,7 @@ def test_both_parts_after_each_other_are_the_whole_and_the_search_reads_what_tra
 
 @_LOWERED
 def test_a_bundle_in_bfloat16_is_chosen_within_twice_what_it_was_off(tiny_data: Path, tmp_path: Path) -> None:
-    wanted = ('detector.encoders=["random-vit-tiny", "random-efficientnet-lite0"]', "detector.grid_px=14")
+    wanted = (f'detector.encoders=[{_TRANSFORMER}, "random-resnet18"]', "detector.grid_px=14")
     sizes = ("detector.resize_px=[56,56]", "detector.crop_px=[56,56]", "detector.most_patches=40")
     train(tiny_data, tmp_path / "run", overrides=("detector.name=patchcore", *wanted, *sizes))
     exported = export(tmp_path / "run", tmp_path / "pair.muad", precisions=("bf16",))
