@@ -1,7 +1,7 @@
 """What `benchmarks/station.py` has Locust send: photographs of a folder, as raw bodies, at a rate or without a pause.
 
 Settings come by environment: `LOAD_PHOTOS` (a folder), `LOAD_RATE` (requests a second of each user; 0 for no pause),
-`LOAD_CATEGORY` (empty for none).
+`LOAD_CATEGORY` (empty for none), `LOAD_TOKEN` (for a station that asks for one).
 """
 
 import os
@@ -19,6 +19,9 @@ PHOTOS = [
 RATE = float(os.environ["LOAD_RATE"])
 QUERY = f"?category={category}" if (category := os.environ.get("LOAD_CATEGORY", "")) else ""
 
+TOKEN = os.environ.get("LOAD_TOKEN", "")
+HEADERS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
+
 
 class Line(FastHttpUser):
     """A line controller that sends a photograph and waits for its verdict."""
@@ -35,7 +38,8 @@ class Line(FastHttpUser):
     def inspect(self) -> None:
         """One part."""
         photo = random.choice(PHOTOS)
-        with self.client.post(f"/v1/inspections{QUERY}", data=photo, name="answered", catch_response=True) as answer:
+        sent = {"data": photo, "headers": HEADERS, "name": "answered", "catch_response": True}
+        with self.client.post(f"/v1/inspections{QUERY}", **sent) as answer:
             if answer.status_code == 503:
                 answer.request_meta["name"] = "busy"  # refused at once, with the time to come back
                 answer.success()
