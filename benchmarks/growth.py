@@ -148,9 +148,7 @@ def measure(count: int, step: str, arguments: list[str], folder: Path, limit: fl
         said.seek(0)
         last = said.read().strip().splitlines()[-1:]
     ended = "" if status == 0 else ("time" if until == float("inf") else "".join(last)[:200] or f"status {status}")
-    return Row(
-        count=count, step=step, cpu_s=used.ru_utime + used.ru_stime, peak_mib=used.ru_maxrss / 1024, ended=ended
-    )
+    return Row(count=count, step=step, cpu_s=used.ru_utime + used.ru_stime, peak_mib=used.ru_maxrss / 1024, ended=ended)
 
 
 def steps_of(count: int, chosen: list[str], limit: float) -> Iterator[Row]:

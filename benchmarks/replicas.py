@@ -157,7 +157,9 @@ def main() -> None:
         for replicas in (1, 2):
             config = folder / "serve.json"
             config.write_text(json.dumps(serve_config(station, model, replicas)), encoding="utf-8")
-            with started([sys.executable, "-c", "from ray.serve.scripts import cli; cli()", "run", str(config)], folder) as token:
+            with started(
+                [sys.executable, "-c", "from ray.serve.scripts import cli; cli()", "run", str(config)], folder
+            ) as token:
                 load(given.photos, token, 5)
                 row(f"Ray Serve, {replicas} replica{'s' * (replicas > 1)}", load(given.photos, token, given.seconds))
                 if replicas < 2:
@@ -183,7 +185,8 @@ def judged_by(database: str) -> str:
 
 def kill_a_replica() -> None:
     """End one of them by SIGKILL."""
-    listed = subprocess.run(["pgrep", "-f", "ray::ServeReplica:station:StationReplica"], capture_output=True, text=True)
+    asked = ["pgrep", "-f", "ray::ServeReplica:station:StationReplica"]
+    listed = subprocess.run(asked, check=True, capture_output=True, text=True)
     os.kill(int(listed.stdout.split()[0]), signal.SIGKILL)
 
 

@@ -34,7 +34,7 @@ def test_what_several_processes_cannot_share_is_refused(tmp_path: Path, text: st
 
 @pytest.mark.parametrize("args", [{}, {"folder": "a", "bundle": "b"}])
 def test_wrong_arguments_are_named(args: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match="args of the station must be folder and model, got (folder|bundle)"):
+    with pytest.raises(ConfigError, match=r"args of the station must be folder and model, got (folder|bundle)"):
         application(args)
 
 

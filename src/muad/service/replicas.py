@@ -86,7 +86,9 @@ def application(args: dict[str, Any]) -> Application:
     settings = read_settings(folder)
     check_replicable(settings, folder)
     check_settings(settings, folder)
-    return StationReplica.bind(str(folder), None if model is None else str(model.absolute()))
+    replica: Any = StationReplica  # a deployment, which decorators do not say
+    made: Application = replica.bind(str(folder), None if model is None else str(model.absolute()))
+    return made
 
 
 def check_replicable(settings: StationSettings, folder: Path) -> None:
