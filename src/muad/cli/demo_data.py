@@ -23,7 +23,7 @@ def command(
     """Write the toy factory: rendered products with exact defect masks, in the layout of MVTec AD or 3D-AD."""
     from muad.errors import ConfigError
     from muad.toy_factory import write_toy_factory, write_trays, write_viewed_product
-    from muad.toy_factory.viewed_writer import PARTS_MANIFEST
+    from muad.toy_factory.viewed_products import PARTS_MANIFEST
 
     if product is not None and depth:
         raise ConfigError(f"product must be left out with depth, which writes a tray, got {product}.")

@@ -7,8 +7,7 @@ damaged and photographed with; `writer.py` makes a data set of them. `moulded_tr
 
 from muad.toy_factory.moulded_tray import write_trays
 from muad.toy_factory.products import PRODUCTS, Product, render
-from muad.toy_factory.viewed_products import VIEWED_PRODUCTS, ViewedProduct, render_view
-from muad.toy_factory.viewed_writer import write_viewed_product
+from muad.toy_factory.viewed_products import VIEWED_PRODUCTS, ViewedProduct, render_view, write_viewed_product
 from muad.toy_factory.writer import write_toy_factory
 
 __all__ = [
