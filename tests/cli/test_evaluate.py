@@ -101,7 +101,10 @@ def test_a_category_the_run_has_not_seen_is_said_so(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--protocol", "mvtec"), "protocol must be one of dinomaly, exact, got 'mvtec'."),
+        (
+            ("--protocol", "mvtec"),
+            "protocol must be one of auto, dinomaly, exact, mvtec_loco, mvtec_ad_2, mulsen_ad, got 'mvtec'.",
+        ),
         (("--device", "tpu7"), "device must be one of"),
     ],
 )
