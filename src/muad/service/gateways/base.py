@@ -10,6 +10,9 @@ import importlib.util
 import ipaddress
 import os
 import ssl
+import threading
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -154,6 +157,55 @@ class Inlet(Protocol):
 
     def state(self) -> InletState:
         """How it does."""
+
+
+class InletThread(ABC):
+    """A way in with a thread of its own, and how it does.
+
+    Args:
+        kind: What it is, for the name of the thread.
+        name: Of the inlet.
+        stop_s: How long its end is waited for.
+    """
+
+    def __init__(self, kind: str, name: str, stop_s: float) -> None:
+        self.name = name
+        self._kind, self._stop_s = kind, stop_s
+        self._stop, self._news = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._taken = self._refused = self._skipped = self._waiting = 0
+        self._away_since: float | None = None
+        self._error: str | None = None
+
+    def start(self, submit: Submit) -> None:
+        """Bring photographs in from now on."""
+        name = f"{self._kind} {self.name}"
+        self._thread = threading.Thread(target=self._run, args=(submit,), name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Bring in no more, and wait until that is so."""
+        self._stop.set()
+        self._news.set()
+        if self._thread is not None:
+            self._thread.join(self._stop_s)
+
+    def state(self) -> InletState:
+        """How it does."""
+        away = self._away_since
+        return InletState(
+            name=self.name,
+            taken=self._taken,
+            refused=self._refused,
+            skipped=self._skipped,
+            waiting=self._waiting,
+            away_for_s=None if away is None else time.monotonic() - away,
+            error=self._error,
+        )
+
+    @abstractmethod
+    def _run(self, submit: Submit) -> None:
+        """Bring photographs in until `_stop` is set; `_news` ends a wait early."""
 
 
 class Section(BaseModel):

@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, SecretStr
 
 from muad.errors import ConfigError
-from muad.service.gateways.base import InletState, LaterError, Section, Submission, Submit, hold, read_secret
+from muad.service.gateways.base import InletThread, LaterError, Section, Submission, Submit, hold, read_secret
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -157,7 +157,7 @@ class _Request:
     answer: Future[Inspection] = field(default_factory=Future)
 
 
-class Camera:
+class Camera(InletThread):
     """The inlet.
 
     Args:
@@ -166,41 +166,17 @@ class Camera:
     """
 
     def __init__(self, settings: CameraSettings, folder: Path) -> None:
-        self.name = settings.name
+        super().__init__("camera", settings.name, settings.timeout_s + 5.0)
         self._settings, self._folder = settings, folder
         self._requests: deque[_Request] = deque()
         self._lock = threading.Lock()
-        self._stop, self._news = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
         self._last: Future[Inspection] | None = None
-        self._taken = self._refused = self._skipped = 0
-        self._away_since: float | None = time.monotonic()
-        self._error: str | None = "is not open yet"
-
-    def start(self, submit: Submit) -> None:
-        """Open the camera, and take photographs from now on."""
-        self._thread = threading.Thread(target=self._run, args=(submit,), name=f"camera {self.name}", daemon=True)
-        self._thread.start()
+        self._away_since, self._error = time.monotonic(), "is not open yet"
 
     def stop(self) -> None:
         """Take no more, and let go of the camera."""
-        self._stop.set()
-        self._news.set()
-        if self._thread is not None:
-            self._thread.join(self._settings.timeout_s + 5.0)
+        super().stop()
         self._tell_away("the station ends")
-
-    def state(self) -> InletState:
-        """How it does."""
-        away = self._away_since
-        return InletState(
-            name=self.name,
-            taken=self._taken,
-            refused=self._refused,
-            skipped=self._skipped,
-            away_for_s=None if away is None else time.monotonic() - away,
-            error=self._error,
-        )
 
     def trigger(
         self,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pydantic import Field
 
 from muad.errors import ConfigError
 from muad.outputs.tables import file_facts
-from muad.service.gateways.base import InletState, LaterError, Section, Submission, Submit
+from muad.service.gateways.base import InletThread, LaterError, Section, Submission, Submit
 from muad.watching.arrivals import Arrival, Arrivals
 from muad.watching.ledger import Facts, Ledger
 from muad.watching.moving import free_place, move_file
@@ -93,7 +92,7 @@ class _InHand:
     answer: Future[Inspection]
 
 
-class WatchFolder:
+class WatchFolder(InletThread):
     """The inlet. Of several processes of a station one watches.
 
     Args:
@@ -103,7 +102,7 @@ class WatchFolder:
     """
 
     def __init__(self, settings: WatchSettings, folder: Path, most_bytes: int) -> None:
-        self.name = settings.name
+        super().__init__("watch", settings.name, stop_s=30.0)  # what the station has in hand is waited for
         self._settings, self._most_bytes = settings, most_bytes
         self._watched = (folder / settings.folder).absolute()
         self._move = None if settings.move is None else (folder / settings.move).absolute()
@@ -111,38 +110,9 @@ class WatchFolder:
         place = hashlib.sha256(str(self._watched).encode(errors="surrogateescape")).hexdigest()[:8]
         self._memory = folder / "watch" / f"{settings.name}-{place}"
         self._pattern = None if settings.pattern is None else re.compile(settings.pattern)
-        self._stop, self._news = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
         self._in_hand: dict[str, _InHand] = {}
         self._not_before: dict[str, float] = {}
         self._stuck: set[str] = set()
-        self._taken = self._refused = self._waiting = 0
-        self._away_since: float | None = None
-        self._error: str | None = None
-
-    def start(self, submit: Submit) -> None:
-        """Take photographs from now on."""
-        self._thread = threading.Thread(target=self._run, args=(submit,), name=f"watch {self.name}", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take no more; what the station has in hand is waited for, so that it is remembered."""
-        self._stop.set()
-        self._news.set()
-        if self._thread is not None:
-            self._thread.join(30.0)
-
-    def state(self) -> InletState:
-        """How it does."""
-        away = self._away_since
-        return InletState(
-            name=self.name,
-            taken=self._taken,
-            refused=self._refused,
-            waiting=self._waiting,
-            away_for_s=None if away is None else time.monotonic() - away,
-            error=self._error,
-        )
 
     def _run(self, submit: Submit) -> None:
         ledger = None
