@@ -66,7 +66,7 @@ def figures_of_kinds(measured: Measured) -> More:
     """
     regions: dict[int, list[SaturatedRegion]] = {}
     hidden = 0
-    records, scores = measured.known_records, measured.scores[measured.known]
+    records = measured.known_records
     for number, record in enumerate(records):
         if record.mask_path is None or record.mask_kind != "regions":
             continue
@@ -79,14 +79,15 @@ def figures_of_kinds(measured: Measured) -> More:
             share = defect.saturation.area(pixels) / pixels
             enough = max(1, round(share * int(np.count_nonzero(region))))
             regions.setdefault(number, []).append(SaturatedRegion(mask=region, enough=enough))
-    kinds = sorted({record.defect_type for record in records if record.defect_type is not None})
-    labels = np.array([record.is_anomalous for record in records])
+    kinds = sorted({record.defect_type for record in measured.records if record.defect_type is not None})
+    labels = np.array([record.is_anomalous for record in measured.records])
     auroc: dict[str, float | None] = {}
     overlap: dict[str, float | None] = {}
     for kind in kinds:
+        shown = [n for n, record in enumerate(measured.records) if record.defect_type in (None, kind)]
         chosen = [n for n, record in enumerate(records) if record.defect_type in (None, kind)]
         name = kind.removesuffix("_anomalies")
-        auroc[f"image_auroc_{name}"] = rank_metrics(labels[chosen], scores[chosen]).auroc
+        auroc[f"image_auroc_{name}"] = rank_metrics(labels[shown], measured.scores[shown]).auroc
         overlap[f"pixel_spro_{name}"] = saturated_overlap(measured.kept, regions, chosen)
     figures = {**auroc, "image_auroc_of_kinds": _mean(auroc), **overlap, "pixel_spro": _mean(overlap)}
     notes = [f"pixel_spro: saturated overlap, averaged over false-positive rates up to {FPR_LIMIT}"]
