@@ -150,6 +150,10 @@ def write_images(
         name: {_whole(before.base / one): digest for one, digest in own.items() if digest not in taken}
         for name, own in before.set_aside.items()
     }
+    objects = {_whole(before.base / one): placed for one, placed in before.objects.items()}
+    for record in (*training, *calibration):
+        if record.object_id is not None and record.view is not None:
+            objects[_whole(record.path)] = (record.object_id, record.view)
     groups = None
     if before.alike is not None:
         groups = {
@@ -170,6 +174,8 @@ def write_images(
         set_aside=set_aside,
         calibrated=before.calibrated,
         pixels=pixels,
+        objects=objects,
+        object_rule=before.object_rule,
     )
     write_run_images(draft, images)
     return images

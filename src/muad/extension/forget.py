@@ -173,8 +173,10 @@ def _without(known: RunImages, product: str) -> RunImages:
         for own in side.values()
         for digest in own.values()
     }
+    names = {name for side in (training, calibration) for own in side.values() for name in own}
     return dataclasses.replace(
         known,
+        objects={name: placed for name, placed in known.objects.items() if name in names},
         training=training,
         calibration=calibration,
         set_aside=set_aside,
