@@ -116,7 +116,12 @@ def test_every_option_named_in_prose_exists() -> None:
     foreign = {"--cached", "--no-index", "--find-links", "--nnodes", "--nproc-per-node", "--logdir", "--help", "--head"}
     foreign |= {"--index-url", "--constraint"}
     for page in PAGES:
-        text = re.sub(r"^\$ python benchmarks/.*$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        text = re.sub(
+            r"^\$ python benchmarks/.*$|`python benchmarks/[^`]*`",
+            "",
+            page.read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        )
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
         assert named <= known | foreign, page.name
 
