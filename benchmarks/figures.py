@@ -4,7 +4,8 @@
 
 A page has a place for a table: a line `<!-- table: NAME -->`, and `<!-- end -->` below it. NAME is a file of
 benchmarks/results: what `evaluation.json` of a run holds (a row for each category and their mean) or `compare.json`
-of a comparison (a row for each detector, with what is published), with the commands and the seed it came of.
+of a comparison (a row for each detector, with what is published), or `conditions.json` of a run under conditions (a row
+for each condition and category), with the commands and the seed it came of.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_aupro")
 
 def table(result: dict[str, Any]) -> str:
     """A result as markdown, ending with a newline."""
-    lines = _comparison(result) if "rows" in result else _evaluation(result)
+    kind = _comparison if "rows" in result else _conditions if "conditions" in result else _evaluation
+    lines = kind(result)
     return "\n".join(lines) + "\n"
 
 
@@ -66,6 +68,31 @@ def _comparison(result: dict[str, Any]) -> list[str]:
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _conditions(result: dict[str, Any]) -> list[str]:
+    lines = [
+        "| category | condition | image_auroc | pixel_ap | good, stopped | defective, passed | … unwarned "
+        "| flagged, good | flagged, defective |",
+        f"|{'---|' * 9}",
+    ]
+    for category in result["conditions"][0]["categories"]:
+        for one in result["conditions"]:
+            own = one["categories"][category]
+            good, bad = own["good"], own["anomalous"]
+            cells = [
+                category, one["meaning"], f"{own['figures']['image_auroc']:.3f}", f"{own['figures']['pixel_ap']:.3f}",
+                _of(good["total"] - good["passed"], good["total"], own["more_alarms"]),
+                _of(bad["passed"], bad["total"], own["more_misses"]), _of(bad["unnoticed"], bad["total"]),
+                _of(good["warned"], good["total"]), _of(bad["warned"], bad["total"]),
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _of(count: int, whole: int, beyond_chance: bool = False) -> str:
+    text = f"{count} of {whole}"
+    return f"**{text}**" if beyond_chance else text
 
 
 def _percent(figures: dict[str, float | None], best: dict[str, float]) -> str:
