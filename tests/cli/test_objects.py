@@ -51,6 +51,13 @@ def test_run_and_bundle_give_the_same_verdicts_without_being_told_the_rule(
     assert by_run["p03"]["verdict"] == "incomplete"
     assert by_run["p03"]["missing"] == "right"
     assert by_run["p03"]["reason"] == "no photograph of view right"
+    out = tmp_path / viewed.bundle.name
+    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["object"], row["view"]) for row in csv.DictReader(file)]
+    assert rows == [("p01", "left"), ("p01", "right"), ("p02", "left"), ("p02", "right"), ("p03", "left")]
+    entries = json.loads((out / "objects.json").read_text(encoding="utf-8"))
+    assert [[own["view"] for own in entry["views"]] for entry in entries] == [["left", "right"]] * 2 + [["left"]]
+    assert "part p03: incomplete, score at least" in (out / "results.html").read_text(encoding="utf-8")
 
 
 def test_the_bundle_says_how_parts_are_judged_and_what_changed(viewed: Any) -> None:
@@ -79,21 +86,8 @@ def test_every_rule_gives_the_same_parts(predict: Callable[..., Rows], viewed: A
     assert by_folder == by_name == by_list
 
 
-def test_photographs_name_their_part_and_parts_list_their_photographs(
-    predict: Callable[..., Rows], viewed: Any, data: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    predict(viewed.bundle, data, out)
-    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
-        rows = [(row["object"], row["view"]) for row in csv.DictReader(file)]
-    assert rows == [("p01", "left"), ("p01", "right"), ("p02", "left"), ("p02", "right"), ("p03", "left")]
-    entries = json.loads((out / "objects.json").read_text(encoding="utf-8"))
-    assert [[own["view"] for own in entry["views"]] for entry in entries] == [["left", "right"]] * 2 + [["left"]]
-    assert "part p03: incomplete, score at least" in (out / "results.html").read_text(encoding="utf-8")
-
-
 def test_a_view_that_comes_later_has_its_part_judged_again_and_no_other(
-    predict: Callable[..., Rows], viewed: Any, data: Path, tmp_path: Path
+    muad: Callable[..., Any], predict: Callable[..., Rows], viewed: Any, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     assert predict(viewed.bundle, data, out)["p03"]["verdict"] == "incomplete"
@@ -105,13 +99,7 @@ def test_a_view_that_comes_later_has_its_part_judged_again_and_no_other(
     assert after["p03"]["verdict"] != "incomplete"
     with (out / "results.csv").open(encoding="utf-8", newline="") as file:
         assert [row["object"] for row in csv.DictReader(file)] == ["p01", "p01", "p02", "p02", "p03", "p03", "p03"]
-
-
-def test_none_judges_photographs_one_by_one_and_leaves_no_table_of_parts(
-    muad: Callable[..., Any], predict: Callable[..., Rows], viewed: Any, data: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    predict(viewed.bundle, data, out)
+    # One by one from here on: nothing is appended to rows of parts, and no table of parts stays beside other results.
     command = ("predict", viewed.bundle, data, "--out", out, "--save", "none", "--objects", "none")
     assert "whose were judged as parts. Name another folder" in muad(*command, "--append").error
     assert muad(*command, "--overwrite").code == 0
