@@ -27,10 +27,21 @@ def command(
     from muad.extension import forget
 
     quiet_engine()
-    with progress_bar() as update:
-        found = forget(
-            run, product, out, bound=bound, device=device, encoder_weights=encoder_weights, progress=update, note=say
-        )
+    try:
+        with progress_bar() as update:
+            found = forget(
+                run,
+                product,
+                out,
+                bound=bound,
+                device=device,
+                encoder_weights=encoder_weights,
+                progress=update,
+                note=say,
+            )
+    except KeyboardInterrupt:
+        say(f"interrupted; {run} is as it was.")
+        raise typer.Exit(130) from None
     if as_json:
         show_json(found.to_json())
         return

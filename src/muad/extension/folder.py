@@ -52,7 +52,8 @@ def new_folder(run: Path, out: str | Path | None, ending: str) -> Path:
     Raises:
         CheckpointError: Something is there already.
     """
-    place = run.with_name(f"{run.absolute().name}-{ending}") if out is None else Path(out)
+    whole = run.absolute()
+    place = whole.with_name(f"{whole.name}-{ending}") if out is None else Path(out)
     usable_folder(place)
     if place.is_dir() and any(place.iterdir()):
         raise CheckpointError(f"out must be a new or empty folder, got {place}. Name another with --out.")
