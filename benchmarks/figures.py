@@ -73,8 +73,8 @@ def _comparison(result: dict[str, Any]) -> list[str]:
 def _conditions(result: dict[str, Any]) -> list[str]:
     lines = [
         "| category | condition | image_auroc | pixel_ap | good, stopped | defective, passed | … unwarned "
-        "| flagged, good | flagged, defective |",
-        f"|{'---|' * 9}",
+        "| flagged, good | flagged, defective | taken for another product, good |",
+        f"|{'---|' * 10}",
     ]
     for category in result["conditions"][0]["categories"]:
         for one in result["conditions"]:
@@ -85,6 +85,7 @@ def _conditions(result: dict[str, Any]) -> list[str]:
                 _of(good["total"] - good["passed"], good["total"], own["more_alarms"]),
                 _of(bad["passed"], bad["total"], own["more_misses"]), _of(bad["unnoticed"], bad["total"]),
                 _of(good["warned"], good["total"]), _of(bad["warned"], bad["total"]),
+                _of(good["misnamed"], good["total"]),
             ]  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     return lines
