@@ -152,7 +152,9 @@ def test_two_processes_train_what_one_does(
     for term in ours:
         assert ours[term] == pytest.approx(expected[term], rel=1e-5), term
     assert difference(two, one) < 1e-5
-    assert files(two) == files(one)  # the second process wrote nothing
+    assert files(two) == sorted([*files(one), "log.txt"])  # the command's; the second process wrote nothing
+    log = (two / "log.txt").read_text(encoding="utf-8")
+    assert (log.count("$ muad train"), log.count("Recognised")) == (1, 1)
 
 
 def test_every_sentence_is_said_once(together: tuple[Path, str]) -> None:
