@@ -43,9 +43,13 @@ from muad.training.batches import look_through
 from muad.types import Catalog, Record
 
 SHOTS = (1, 2, 4, 8, 16)
+QUARTERS = (90.0, 180.0, 270.0)
 EIGHTHS = (45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
-MEMORIES: dict[str, tuple[float, ...]] = {"memory": (), "memory, turned": EIGHTHS}
-SIDE_PX = 168
+MEMORIES: dict[str, tuple[float, ...]] = {
+    "memory": (),
+    "memory, 90 degrees": QUARTERS,
+    "memory, 45 degrees": EIGHTHS,
+}
 MOST_PATCHES, CANDIDATES = 2_000, 16_000  # of a product, as without a recipe for three products
 METRICS = ("image_auroc", "pixel_ap", "pixel_aupro")
 
@@ -129,11 +133,13 @@ class EncodedOnce(PatchCore):
 def memories(
     catalog: Catalog,
     out: Rows,
-    draws: int,
+    draws: Sequence[int],
     ways: Sequence[str],
     with_all: bool,
     categories: Sequence[str],
     every: int,
+    shots_of: Sequence[int],
+    px: int,
 ) -> None:
     """Rows of memories of patches of some categories, judged on one test image in so many of each kind."""
     groups = alike_groups([one for one in catalog.select(split="train") if one.category in categories])
@@ -141,14 +147,14 @@ def memories(
         known: dict[bytes, tuple[torch.Tensor, ...]] = {}
         good = catalog.select(category=category, split="train")
         tested = thinned(catalog.select(category=category, split="test"), every)
-        counts = [(shots, draw) for shots in SHOTS for draw in range(1, draws + 1)] + [(0, 1)] * with_all
-        for way in ways:
-            for shots, draw in counts:
+        counts = [(shots, draw) for draw in draws for shots in shots_of] + [(0, 1)] * with_all
+        for shots, draw in counts:
+            for way in ways:
                 if out.holds(catalog.root.name, category, way, shots, draw) or (shots == 0 and way != "memory"):
                     continue
                 own = {category: groups[category]}
                 drawn = draw_shots(good, own, shots, draw, catalog.root).drawn if shots else good
-                row = remember(drawn, tested, MEMORIES[way], known, draw)
+                row = remember(drawn, tested, MEMORIES[way], known, draw, px)
                 out.add(replace(row, data=catalog.root.name, category=category, way=way, shots=shots, draw=draw))
 
 
@@ -158,14 +164,15 @@ def remember(
     turns: tuple[float, ...],
     known: dict[bytes, tuple[torch.Tensor, ...]],
     seed: int,
+    px: int,
 ) -> Row:
     """The figures of a memory of a few photographs."""
-    patches = len(drawn) * (1 + len(turns)) * (SIDE_PX // 14) ** 2
+    patches = len(drawn) * (1 + len(turns)) * (px // 14) ** 2
     share = min(1.0, CANDIDATES / patches)
     detector = EncodedOnce(
         PatchCoreConfig(
-            resize_px=(SIDE_PX, SIDE_PX),
-            crop_px=(SIDE_PX, SIDE_PX),
+            resize_px=(px, px),
+            crop_px=(px, px),
             turns=turns,
             coreset_fraction=share,
             candidate_fraction=share,
@@ -208,18 +215,24 @@ DINOMALY = {"Dinomaly": "none", "Dinomaly, augmented": "few_shot"}
 
 
 def dinomaly(
-    catalog: Catalog, out: Rows, draws: int, ways: Sequence[str], shots_of: Sequence[int], settings: Sequence[str]
+    catalog: Catalog,
+    out: Rows,
+    draws: Sequence[int],
+    ways: Sequence[str],
+    shots_of: Sequence[int],
+    settings: Sequence[str],
+    px: int,
 ) -> None:
     """Rows of Dinomaly, one detector for all categories, trained by `muad train` and judged by `muad evaluate`."""
     for shots in shots_of:
-        for draw in range(1, draws + 1):
+        for draw in draws:
             for way in ways:
                 if out.holds(catalog.root.name, catalog.categories[0], way, shots, draw):
                     continue
                 asked = [
                     "detector.name=dinomaly",
-                    f"detector.resize_px=[{SIDE_PX}, {SIDE_PX}]",
-                    f"detector.crop_px=[{SIDE_PX}, {SIDE_PX}]",
+                    f"detector.resize_px=[{px}, {px}]",
+                    f"detector.crop_px=[{px}, {px}]",
                     *settings,
                     f"training.shots={shots}",
                     f"training.shots_seed={draw}",
@@ -245,14 +258,15 @@ def dinomaly(
 
 
 def means(rows: Sequence[Row], way: str, shots: int, metric: str) -> list[float]:
-    """Of every draw the mean over the categories."""
-    own = [row for row in rows if (row.way, row.shots) == (way, shots)]
+    """Of every draw that was measured on all of them, the mean over the categories."""
+    categories = len({row.category for row in rows})
     by_draw: dict[int, list[float]] = {}
-    for row in own:
+    for row in rows:
         value = getattr(row, metric)
-        if value is not None:
+        if (row.way, row.shots) == (way, shots) and value is not None:
             by_draw.setdefault(row.draw, []).append(value)
-    return [math.fsum(values) / len(values) for _, values in sorted(by_draw.items())]
+    whole = [values for _, values in sorted(by_draw.items()) if len(values) == categories]
+    return [math.fsum(values) / len(values) for values in whole]
 
 
 def cell(values: Sequence[float]) -> str:
@@ -299,8 +313,9 @@ def draw_curve(rows: Sequence[Row], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6.4, 3.6), dpi=110)
     for way in dict.fromkeys(row.way for row in rows):
-        counts = sorted({row.shots for row in rows if row.way == way and row.shots})
-        found = [means(rows, way, shots, "image_auroc") for shots in counts]
+        every = {shots: means(rows, way, shots, "image_auroc") for shots in SHOTS}
+        counts = [shots for shots, values in every.items() if values]
+        found = [every[shots] for shots in counts]
         middle = [100 * statistics.mean(values) for values in found]
         spread = [100 * statistics.stdev(values) if len(values) > 1 else 0.0 for values in found]
         axes.errorbar(counts, middle, yerr=spread, marker="o", markersize=4, capsize=3, linewidth=1.4, label=way)
@@ -325,14 +340,15 @@ def main() -> None:
         own = verbs.add_parser(verb)
         own.add_argument("data", type=Path)
         own.add_argument("--out", type=Path, required=True)
-        own.add_argument("--draws", type=int, default=3 if verb == "memory" else 1)
+        own.add_argument("--draws", nargs="+", type=int, default=(1, 2, 3) if verb == "memory" else (1,))
+        own.add_argument("--shots", nargs="+", type=int, default=SHOTS)
+        own.add_argument("--px", type=int, default=168, help="Side of the images.")
         own.add_argument("--ways", nargs="+", choices=tuple(ways), default=tuple(ways))
         if verb == "memory":
             own.add_argument("--categories", nargs="+", help="Some of them; else all.")
             own.add_argument("--every", type=int, default=1, help="Judge one test image in so many of each kind.")
             own.add_argument("--all", action="store_true", help="Also a memory of all training photographs.")
         else:
-            own.add_argument("--shots", nargs="+", type=int, default=SHOTS)
             own.add_argument("--set", dest="settings", action="append", default=[], help="section.key=value")
     verbs.add_parser("toy").add_argument("out", type=Path)
     show = verbs.add_parser("show")
@@ -350,10 +366,12 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     catalog, out = open_catalog(asked.data), Rows(asked.out)
+    common: dict[str, Any] = {"draws": asked.draws, "ways": asked.ways, "shots_of": asked.shots, "px": asked.px}
     if asked.verb == "memory":
-        memories(catalog, out, asked.draws, asked.ways, asked.all, asked.categories or catalog.categories, asked.every)
+        categories = asked.categories or catalog.categories
+        memories(catalog, out, with_all=asked.all, categories=categories, every=asked.every, **common)
     else:
-        dinomaly(catalog, out, asked.draws, asked.ways, asked.shots, asked.settings)
+        dinomaly(catalog, out, settings=asked.settings, **common)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,12 @@ def test_a_run_says_what_it_drew_and_what_it_set_aside(few: tuple[Path, list[str
     assert {one.path for one in left} == {photos / name for name in images.training_names}
 
 
+def test_training_says_what_so_few_photographs_may_be_expected_to_give(few: tuple[Path, list[str]]) -> None:
+    _, told = few
+    (said,) = (sentence for sentence in told if sentence.startswith("few photographs (bolt 2, cloth 2)"))
+    assert "muad calibrate RUN --cross-fit 2 gives a review limit that one good part in 3 exceeds" in said
+
+
 def test_a_resumed_run_keeps_its_draw_and_refuses_another(
     few: tuple[Path, list[str]], photos: Path, tiny_recipe: Path
 ) -> None:
@@ -145,3 +151,16 @@ def test_with_a_split_of_muads_own_the_rest_is_not_taken_for_new_photographs(
     kept = json.loads((tmp_path / "run" / "images.json").read_text(encoding="utf-8"))
     assert len(kept["training"]["nut"]) == 3
     assert len(kept["training"]["nut"]) + len(kept["set_aside"]["nut"]) == len(catalog.select(split="train"))
+
+
+def test_a_run_of_few_is_cross_fitted_on_what_it_drew(few: tuple[Path, list[str]], tmp_path: Path) -> None:
+    from muad import api
+    from muad.training.cross_fitting import cross_fit
+
+    run = tmp_path / "run"
+    shutil.copytree(few[0], run)
+    found = cross_fit(run, 2, device="cpu")
+    assert {name: len(scored.scores) for name, scored in found.items()} == {"bolt": 2, "cloth": 2}
+    limits = api.calibrate(run, cross_fitted=found, device="cpu")
+    review = limits["bolt"].review
+    assert (review.carried, review.assumed) == (pytest.approx(1 / 3), True)

@@ -56,8 +56,10 @@ def test_length_share_and_memory_are_chosen_for_the_few_images_that_are_drawn() 
     assert chosen("training.shots=16").training.calibration_share == 0.2
     memory = chosen("training.shots=8").detector
     assert isinstance(memory, PatchCoreConfig)
-    assert memory.coreset_fraction == 1
-    assert chosen("training.shots=8", "detector.turns=[90, 180, 270]").detector.coreset_fraction < 0.5
+    assert (memory.turns, memory.coreset_fraction) == ((), 1.0)
+    turned = chosen("training.shots=8", "detector.turns=[90, 180, 270]").detector
+    assert isinstance(turned, PatchCoreConfig)
+    assert turned.coreset_fraction < 0.5
     assert "chosen for 8 good images of 1 category" in describe_choice(few, catalog_of(2000), torch.device("cpu"))
 
 

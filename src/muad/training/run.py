@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from muad.advice.few_shots import expectations
 from muad.calibration.calibrate import calibrate_trained
 from muad.calibration.split import run_records
 from muad.capture import has_capture
@@ -166,6 +167,9 @@ def train(
         known = (*records, *kept) if config.training.shots else catalog.select(split="train")
         if config.training.shots:  # nothing is asked of those set aside
             config = settle_categories(settle_images(config, known, note if fabric.is_global_zero else _silent), known)
+        expected = expectations(_count([*records, *kept]))
+        if expected is not None and fabric.is_global_zero:
+            note(expected)
         facts = {
             "mode": config.training.mode,
             "categories": _count(records),
