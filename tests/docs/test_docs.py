@@ -178,7 +178,14 @@ def test_examples_run_and_are_short(
     assert ast.get_docstring(ast.parse(text))
     quick = ["schedule.total_steps=2", "schedule.warmup_steps=1", "training.batch_size=2"]
     arguments = {
-        "train.py": ["demo/data", "mine", *quick, "detector.resize_px=[56,56]", "detector.crop_px=[56,56]"],
+        "train.py": [
+            "demo/data",
+            "mine",
+            *quick,
+            "detector.encoder.name=random-vit-tiny",
+            "detector.resize_px=[56,56]",
+            "detector.crop_px=[56,56]",
+        ],
         "predict.py": ["demo/run", "demo/data/printed_board/test"],
     }[example.name]
     monkeypatch.setattr("sys.argv", [str(example), *arguments])
