@@ -47,15 +47,15 @@ def test_what_was_chosen_holds_for_one_command(muad: Callable[..., Any]) -> None
 
 
 def test_verbose_shows_what_libraries_log_and_when(muad: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    import muad.configuration.listing as listing
+    from muad.configuration import settings_table
 
-    found = listing.find_settings
+    found = settings_table.find_settings
 
     def logs(*arguments: Any) -> Any:
         logging.getLogger("some.library").info("took %d", 3)
         return found(*arguments)
 
-    monkeypatch.setattr(listing, "find_settings", logs)
+    monkeypatch.setattr(settings_table, "find_settings", logs)
     assert "some.library" not in muad("settings", "ema_decay").err
     assert " some.library: took 3\n" in muad("settings", "ema_decay", "-v").err
 
