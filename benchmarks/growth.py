@@ -29,39 +29,14 @@ import numpy as np
 from PIL import Image
 
 RESULT, RECORD = Path(__file__).with_name("growth.md"), Path(__file__).with_name("growth.json")
+RECIPE = Path(__file__).with_name("small.toml")
 PRODUCTS, VIEWS, SIDE = 5, 5, 64
-RECIPE = """
-[detector]
-resize_px = [56, 56]
-crop_px = [56, 56]
-easy_ramp_steps = 1
-
-[detector.encoder]
-name = "random-custom"
-tap_layers = [0, 1, 2, 3]
-
-[detector.encoder.layout]
-width = 64
-depth = 4
-heads = 2
-registers = 1
-position_grid = 4
-
-[schedule]
-total_steps = 100
-warmup_steps = 2
-
-[training]
-cache = "disk"
-batch_size = 16
-precision = "32-true"
-"""
 STEPS = {
     "data": ("list", ["data", "summary", "DATA", "--json"]),
     "check": ("check-data", ["check-data", "DATA", "--json"]),
     "train": (
         "train: features kept, 100 steps, limits",
-        ["train", "DATA", "--out", "RUN", "--recipe", "RECIPE", "--device", "cpu"],
+        ["train", "DATA", "--out", "RUN", "--recipe", str(RECIPE), "--device", "cpu", "--set", "training.cache=disk"],
     ),
     "evaluate": ("evaluate", ["evaluate", "RUN", "DATA", "--json"]),
     "report": ("report", ["report", "RUN", "--out", "REPORT"]),
@@ -155,9 +130,8 @@ def steps_of(count: int, chosen: list[str], limit: float) -> Iterator[Row]:
     """All steps at one count."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "small.toml").write_text(RECIPE, encoding="utf-8")
         write_data(folder / "data", count)
-        places = {"DATA": "data", "RUN": "run", "RECIPE": "small.toml", "REPORT": "report.html"}
+        places = {"DATA": "data", "RUN": "run", "REPORT": "report.html"}
         for step, (_, arguments) in STEPS.items():
             if step in chosen:
                 given = [str(folder / places[one]) if one in places else one for one in arguments]

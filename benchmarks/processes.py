@@ -25,34 +25,14 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 RESULT = Path(__file__).with_name("processes.md")
+RECIPE = Path(__file__).with_name("small.toml")
 STEPS, SAVED_EVERY = 96, 4
-RECIPE = f"""
-[detector]
-resize_px = [56, 56]
-crop_px = [56, 56]
-easy_ramp_steps = 1
-
-[detector.encoder]
-name = "random-custom"
-tap_layers = [0, 1, 2, 3]
-
-[detector.encoder.layout]
-width = 64
-depth = 4
-heads = 2
-registers = 1
-position_grid = 4
-
-[schedule]
-total_steps = {STEPS}
-warmup_steps = 2
-
-[training]
-batch_size = 8
-precision = "32-true"
-log_every_steps = 1
-save_every_steps = {SAVED_EVERY}
-"""
+SETTINGS = (
+    f"schedule.total_steps={STEPS}",
+    "training.batch_size=8",
+    "training.log_every_steps=1",
+    f"training.save_every_steps={SAVED_EVERY}",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +52,8 @@ class Site:
         command = ["-m", "muad", "train", str(self.data), "--out", str(self.folder / run), "--device", "cpu"]
         if resumed:
             return [*command, "--resume"]
-        return [*command, "--recipe", str(self.folder / "small.toml"), "--set", f"training.cache={cache}"]
+        settings = [part for one in (*SETTINGS, f"training.cache={cache}") for part in ("--set", one)]
+        return [*command, "--recipe", str(RECIPE), *settings]
 
     def environment(self, run: str) -> dict[str, str]:
         """Kept features are each run's own, so that each makes them."""
@@ -163,7 +144,6 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as name:
         site = Site(data=given.data.absolute(), folder=Path(name))
-        (site.folder / "small.toml").write_text(RECIPE, encoding="utf-8")
         for run, what, parts in (
             ("one", "one process", [(1, {})]),
             ("two", "2 processes", [(2, {})]),
