@@ -167,8 +167,17 @@ COMMANDS = {
     "check-data": ("check-data", "DATA"),
     "probe-encoder": ("probe-encoder", "muad-tiny", "DATA"),
     "demo": ("demo", "--out", "OUT"),
-    "settings": ("settings",),
+    "extend": ("extend", "RUN", "DATA"),
 }
+
+LISTS = [("settings",), ("recipes", "list"), ("recipes", "show", "dinomaly-mvtec"), ("cache", "list")]
+
+
+@pytest.mark.parametrize("words", LISTS, ids=" ".join)
+def test_lists_need_no_bench(python: Path, words: tuple[str, ...]) -> None:
+    done = run_line(python, "-m", "muad", *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
