@@ -265,7 +265,8 @@ def test_every_former_file_is_kept_by_its_date(run: Path) -> None:
     kept = [[(run / "limits" / f"{stem}{end}").read_text("utf-8") for end in (".toml", ".json")] for stem in stems]
     assert kept == texts
     assert len(list((run / "limits").iterdir())) == 6
-    assert all(f"kept as {run / 'limits' / stem}.toml" in told for stem, told in zip(stems, said, strict=True))
+    names = [f"kept in the run as {Path('limits') / stem}.toml" for stem in stems]
+    assert all(name in told for name, told in zip(names, said, strict=True))
 
 
 def test_limits_edited_by_hand_stay_until_others_are_asked_for(run: Path, data: Path) -> None:
@@ -279,7 +280,7 @@ def test_limits_edited_by_hand_stay_until_others_are_asked_for(run: Path, data: 
     assert (run / "limits.toml").read_text(encoding="utf-8") == edited
     said.clear()
     muad.calibrate(run, review_rate=0.2, note=said.append)
-    assert "had been edited by hand: the former file is kept as" in said[0]
+    assert "had been edited by hand: the former file is kept in the run as" in said[0]
     assert edited in [path.read_text(encoding="utf-8") for path in (run / "limits").glob("*.toml")]
     assert _limits(run)["bolt"]["review"] < 1
 

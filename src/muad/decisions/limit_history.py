@@ -52,7 +52,8 @@ def write_limits(run: Path, calibration: Calibration, text: str | None, note: Ca
     kept = _keep(run, {limits: text, scores: stored})
     if limits in kept:
         by_hand = f"{LIMITS_FILE} had been edited by hand" if edited else "the limits were others before"
-        note(f"{by_hand}: the former file is kept as {kept[limits]}, and new limits are in force")
+        place = kept[limits].relative_to(run)
+        note(f"{by_hand}: the former file is kept in the run as {place}, and new limits are in force")
     write_text(scores, stored)
     if text is not None:
         write_text(limits, text)
