@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 import gevent
-from locust import FastHttpUser, constant, constant_throughput, task
+from locust import FastHttpUser, task
 
 PHOTOS = [
     file.read_bytes()
@@ -26,13 +26,15 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
 class Line(FastHttpUser):
     """A line controller that sends a photograph and waits for its verdict."""
 
-    wait_time = constant_throughput(RATE) if RATE else constant(0)
     connection_timeout = network_timeout = 120.0
 
+    def wait_time(self) -> float:
+        """Seconds to the next part: parts come at random, and lines do not send in step."""
+        return random.expovariate(RATE) if RATE else 0.0
+
     def on_start(self) -> None:
-        """Begin at a moment of its own: lines do not send in step."""
-        if RATE:
-            gevent.sleep(random.uniform(0, 1 / RATE))
+        """Begin at a moment of its own."""
+        gevent.sleep(self.wait_time())
 
     @task
     def inspect(self) -> None:
