@@ -52,12 +52,12 @@ def test_verbose_shows_what_libraries_log_and_when(muad: Callable[..., Any], mon
     found = settings_table.find_settings
 
     def logs(*arguments: Any) -> Any:
-        logging.getLogger("some.library").info("took %d", 3)
+        logging.getLogger("some.package").info("took %d", 3)
         return found(*arguments)
 
     monkeypatch.setattr(settings_table, "find_settings", logs)
-    assert "some.library" not in muad("settings", "ema_decay").err
-    assert " some.library: took 3\n" in muad("settings", "ema_decay", "-v").err
+    assert "some.package" not in muad("settings", "ema_decay").err
+    assert " some.package: took 3\n" in muad("settings", "ema_decay", "-v").err
 
 
 def test_every_verb_takes_both() -> None:
