@@ -1,0 +1,160 @@
+"""The compared systems by this project, as its users run them: the recipe, the step of the loop, the prediction.
+
+Encoders have random weights of the same architecture, since only time is measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from muad.acceleration import AcceleratedDetector, Acceleration
+from muad.bundling.networks import export_network
+from muad.checkpoints.checkpoint import build_detector
+from muad.configuration.run_config import RunConfig, load_config
+from muad.detectors import Dinomaly
+from muad.detectors.base import Detector, FittingDetector, SteppingDetector
+from muad.detectors.types import Batch
+from muad.device import has_fast_bf16
+from muad.runtime.sessions import openvino_session
+from muad.training.engine import launch
+from muad.training.feature_cache import FeatureCache, prepare_features
+from muad.training.loop import compute_gradients
+from muad.training.optimizer import build_optimizer, resting, set_learning_rates
+from muad.types import Record
+
+FLOAT32, ANEW, LOWER = "float32", "float32, encoding at every step", "bf16"
+RUN, BUNDLE = "the run, float32", "its bundle, OpenVINO float32"
+_KEPT_IMAGES = 32
+
+
+def settled(recipe: str, overrides: tuple[str, ...]) -> RunConfig:
+    """A recipe of the package with its encoder's weights drawn at random."""
+    config = load_config(recipe, overrides)
+    detector: Any = config.detector
+    if getattr(detector, "encoder", None) is not None:
+        detector = dataclasses.replace(detector, encoder=detector.encoder.with_random_weights())
+    return dataclasses.replace(config, detector=detector)
+
+
+class Training:
+    """Steps of a run as `training/loop.py` takes them, one after the other on the same images.
+
+    Args:
+        config: Of the run.
+        images: Normalised.
+        precision: `32-true` or `bf16-mixed`.
+        keeps: Whether features of the frozen part are kept, as they are by default where there is one.
+        masks: Where images are damaged, for a detector that is trained on damage; its own is not drawn here.
+        from_step: The first step.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        images: Tensor,
+        *,
+        precision: Any = "32-true",
+        keeps: bool = True,
+        masks: Tensor | None = None,
+        from_step: int = 0,
+    ) -> None:
+        self.config, self.images, self.masks, self.at = config, images, masks, from_step
+        threads = torch.get_num_threads()
+        self.fabric = launch(precision, device="cpu")
+        torch.set_num_threads(threads)
+        detector = build_detector(config)
+        if not isinstance(detector, SteppingDetector):
+            raise TypeError(f"{config.detector.name} takes no steps")
+        detector.total_steps = config.schedule.total_steps
+        self.optimizer = build_optimizer(config.optim, detector)
+        self.model, self.engine_optimizer = self.fabric.setup(detector, self.optimizer)
+        self.detector = detector
+        self.cache = self._kept() if keeps else None
+
+    def _kept(self) -> FeatureCache | None:
+        height, width = self.config.detector.crop_px
+        grey = np.full((1, height, width, 3), 128, np.uint8)
+        record = Record(path=Path("none"), category="part", split="train", is_anomalous=False)
+        return prepare_features(
+            self.detector, [record] * _KEPT_IMAGES, lambda _: grey, self.fabric, mode="memory", batch_size=2,
+            looks=2 * _KEPT_IMAGES, progress=lambda *_: None, note=lambda _: None,
+        )  # fmt: skip
+
+    def step(self) -> float:
+        """The next step."""
+        count, step = len(self.images), self.at
+        self.at += 1
+        features, images = None, self.images
+        if self.cache is not None:
+            order = torch.randperm(_KEPT_IMAGES, generator=torch.Generator().manual_seed(step))[:count].tolist()
+            features, images = self.cache.take(order, self.fabric.device), self.images[:0]
+        batch = Batch(
+            images=images, seeds=tuple(range(step * count, (step + 1) * count)), categories=("part",) * count,
+            features=features, masks=self.masks, clean=None if self.masks is None else self.images.flip(0),
+            normal_fraction=torch.tensor(1.0),
+        )  # fmt: skip
+        set_learning_rates(self.config, self.optimizer, step)
+        losses = compute_gradients(self.model, batch, step, 1, self.fabric, resting(self.optimizer, step))
+        most = self.config.optim.clip_norm or math.inf
+        self.fabric.clip_gradients(self.model, self.engine_optimizer, max_norm=most, error_if_nonfinite=False)
+        self.engine_optimizer.step()
+        self.engine_optimizer.zero_grad()
+        return float(losses.total)
+
+
+def steps(config: RunConfig, images: Tensor, **settings: Any) -> dict[str, Callable[[], object]]:
+    """What a step can be timed as: by default, without kept features where some are kept, and in bfloat16."""
+    first = Training(config, images, **settings)
+    found: dict[str, Callable[[], object]] = {FLOAT32: first.step}
+    if first.cache is not None:
+        found = {f"{FLOAT32}, features kept": first.step}
+        found[ANEW] = Training(config, images, keeps=False, **settings).step
+    if has_fast_bf16(torch.device("cpu")):
+        kept = ", features kept" if first.cache is not None else ""
+        found[LOWER + kept] = Training(config, images, precision="bf16-mixed", **settings).step
+    return found
+
+
+def predictions(detector: Detector, images: Tensor) -> dict[str, Callable[[], object]]:
+    """What an image can be timed as: by the run, and by a bundle of it."""
+    image = images[:1]
+    if isinstance(detector, Dinomaly):
+        found: dict[str, Callable[[], object]] = {}
+        for precision, label in (("fp32", RUN), ("bf16", "the run, bf16")):
+            fast = AcceleratedDetector(detector, Acceleration(precision=precision), batch_size=1)  # type: ignore[arg-type]
+            found[label] = partial(fast.predict, image)
+        return found
+    found = {RUN: partial(detector.predict, image)}
+    exported = export_network(detector)
+    file = io.BytesIO(exported.graph.SerializeToString())
+    session, names, given = openvino_session(file.getvalue()), exported.outputs, image.numpy()
+    found[BUNDLE] = lambda: detector.map_head(dict(zip(names, session([given]), strict=True)))
+    return found
+
+
+def fitted(config: RunConfig, images: Tensor) -> tuple[FittingDetector, Callable[[], object]]:
+    """A detector that looks once, and the look at all these images."""
+    detector = build_detector(config)
+    if not isinstance(detector, FittingDetector):
+        raise TypeError(f"{config.detector.name} takes steps")
+
+    def look() -> None:
+        detector.memory = detector.memory[:0]
+        detector.shares = type(detector.shares)()
+        batches = [
+            Batch(images=part, seeds=(0,) * len(part), categories=("part",) * len(part)) for part in images.split(2)
+        ]
+        detector.eval()
+        detector.fit(batches, 0, lambda *_: None)
+
+    return detector, look
