@@ -32,6 +32,22 @@ def fit(detector: PatchCore, batches: Iterable[torch.Tensor], seed: int = 0) -> 
         detector.fit(shown, seed, lambda *_: None)
 
 
+def test_a_nearest_patch_sought_in_bfloat16_is_measured_in_float32() -> None:
+    generator = torch.Generator().manual_seed(3)
+    patches, memory = (torch.randn(2, count, 96, generator=generator) for count in (300, 1250))
+    memory = memory.flatten(0, 1)
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    found = nearest(patches, memory, lowered=True)
+    distances = torch.cdist(patches.double(), memory.double()).square()
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    # The distance of a patch that is there, and hardly ever another one's than the nearest's.
+    assert (distances - found[..., None]).abs().amin(-1).max() < 1e-3
+    least = distances.amin(-1)
+    assert (found - least).min() > -1e-3
+    assert (found / least).max() < 1.01
+    assert (found / least - 1).abs().mean() < 1e-4
+
+
 def test_with_all_patches_remembered_a_known_image_has_no_distance() -> None:
     detector = make(blur_sigma_px=0.0, coreset_fraction=1.0)
     images = torch.randn(3, 3, *SIZE)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from muad import Predictor, open_catalog
 from muad.configuration.run_config import load_config
-from muad.experiments.demo import FULL, QUICK, draw_examples
+from muad.experiments.demo import FULL, QUICK, draw_examples, judge_examples
 from muad.toy_factory import PRODUCTS
 
 
@@ -20,7 +20,7 @@ def test_the_sheet_has_a_row_per_category_and_a_column_per_kind(
     kinds = {record.category: {other.defect_type for other in records if other.category == record.category}
              for record in records}  # fmt: skip
     predictor = Predictor(request.getfixturevalue(run), device="cpu")
-    draw_examples(predictor, records, tmp_path / "new" / "sheet.png")
+    draw_examples(judge_examples(predictor, records), tmp_path / "new" / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "new" / "sheet.png"))
     cell = 196  # 192 px and a frame of 2
     title = 38

@@ -7,7 +7,8 @@ matrices.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +22,72 @@ if TYPE_CHECKING:
 
 _BLOCK = 4096  # remembered patches compared at once: of a thousand patches 16 MiB
 _ROWS = 432  # patches compared at once on a processor, whose caches hold what comes out
+_SOUGHT = 1024  # remembered patches compared at once where the nearest is sought in bfloat16
 _EXACT_BELOW = 2048  # a memory that is searched exactly as quickly
 _SEARCHED_LISTS = 16
 
 
-def nearest(patches: Float[Tensor, "b n d"], memory: Float[Tensor, "m d"]) -> Float[Tensor, "b n"]:
-    """Squared Euclidean distance of every patch to the nearest remembered one."""
+def nearest(
+    patches: Float[Tensor, "b n d"], memory: Float[Tensor, "m d"], *, lowered: bool = False
+) -> Float[Tensor, "b n"]:
+    """Squared Euclidean distance of every patch to the nearest remembered one.
+
+    Args:
+        patches: Of each image.
+        memory: The remembered ones.
+        lowered: On a processor, seek the nearest one by products of bfloat16 numbers, summed in float32, and measure
+            its distance in float32. Of two that are about as near it may take the farther one.
+
+    Raises:
+        ConfigError: Nothing is remembered.
+    """
     if not len(memory):
         raise ConfigError("memory must hold normal patches, got none.")
-    flat = patches.flatten(0, 1)
+    flat, lengths = patches.flatten(0, 1), memory.square().sum(1)
     if torch.compiler.is_exporting() or flat.device.type != "cpu":
-        return _squared(flat, memory).reshape(patches.shape[:2])
-    return torch.cat([_squared(rows, memory) for rows in torch.split(flat, _ROWS)]).reshape(patches.shape[:2])
+        return _squared(flat, memory, lengths).reshape(patches.shape[:2])
+    if lowered:
+        found = memory[_sought(flat, memory, lengths)]
+        return (flat - found).square().sum(1).reshape(patches.shape[:2])
+    rows = [_squared(rows, memory, lengths) for rows in torch.split(flat, _ROWS)]
+    return torch.cat(rows).reshape(patches.shape[:2])
 
 
-def _squared(flat: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Float[Tensor, " n"]:
-    """The same of patches in a row."""
+def _squared(
+    flat: Float[Tensor, "n d"], memory: Float[Tensor, "m d"], lengths: Float[Tensor, " m"]
+) -> Float[Tensor, " n"]:
+    """The same of patches in a row, with the squared lengths of those remembered."""
+    blocks = zip(torch.split(memory, _BLOCK), torch.split(lengths, _BLOCK), strict=True)
     # |m|² - 2 p·m in one product
-    compared = [
-        torch.addmm(block.square().sum(1), flat, block.T, alpha=-2).amin(1) for block in torch.split(memory, _BLOCK)
-    ]
+    compared = [torch.addmm(own, flat, block.T, alpha=-2).amin(1) for block, own in blocks]
     return (reduce(torch.minimum, compared) + flat.square().sum(1)).clamp(min=0)
+
+
+def _sought(
+    flat: Float[Tensor, "n d"], memory: Float[Tensor, "m d"], lengths: Float[Tensor, " m"]
+) -> Int[Tensor, " n"]:
+    """Which remembered patch is nearest to each, by products of bfloat16 numbers."""
+    least = torch.full((len(flat),), torch.inf)
+    where = torch.zeros(len(flat), dtype=torch.long)
+    with _bf16_products():
+        for begin in range(0, len(memory), _SOUGHT):
+            some = slice(begin, begin + _SOUGHT)
+            own, place = torch.addmm(lengths[some], flat, memory[some].T, alpha=-2).min(1)
+            nearer = own < least
+            least, where = torch.where(nearer, own, least), torch.where(nearer, place + begin, where)
+    return where
+
+
+@contextmanager
+def _bf16_products() -> Iterator[None]:
+    """Products of float32 matrices take bfloat16 factors meanwhile, and sum in float32."""
+    onednn: Any = torch.backends.mkldnn  # its settings have no types
+    before = onednn.matmul.fp32_precision
+    onednn.matmul.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        onednn.matmul.fp32_precision = before
 
 
 def reweighted(

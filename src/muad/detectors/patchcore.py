@@ -39,6 +39,7 @@ from muad.encoders.feature_maps import FeatureMaps
 from muad.encoders.pyramids import PyramidFamily
 from muad.errors import LARGEST_PX, ConfigError, require_setting, require_sides
 from muad.images.preprocessing import Preprocessing
+from muad.nn.image_by_core import image_by_core
 from muad.nn.patches import embed_patches
 from muad.runtime.heads import Blur, GridHead  # a setting's type, which pydantic reads
 
@@ -88,7 +89,8 @@ class PatchCoreConfig(DetectorConfig):
         reweight_neighbours: Over how many remembered patches around the nearest one the score is reweighted, as in the
             paper (9); 0 for none, as in the official code.
         precision: In which images are encoded: `fp32`, or `auto`: vision transformers multiply in bfloat16 where the
-            device has units for it. CNNs and distances are float32, and so is an exported network.
+            device has units for it, and on a processor the nearest patch is sought so. CNNs and the distance to the
+            patch that was found are float32, and so is an exported network.
         search: `exact`, or `faiss`: approximate, quicker with a large memory; an exported network searches exactly.
         map_px: Side of the square map that is blurred and scored; 0 for the size of the input.
         blur_sigma_px: Width of the Gaussian; 0 for none.
@@ -233,12 +235,13 @@ class PatchCore(FittingDetector):
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "b 3 H W"]) -> Features:
         """Maps of all layers: of each group of blocks of a vision transformer, and of each stage of a CNN."""
-        lowered = self.config.precision == "auto" and has_fast_bf16(images.device)
+        lowered = self._is_lowered(images.device)
         if torch.compiler.is_exporting() or images.device.type != "cpu":
             return tuple(self.encoder(images, lowered=lowered))
-        # A processor has its caches for one image: a batch takes a third longer.
-        each = [self.encoder(image, lowered=lowered) for image in torch.split(images, 1)]
-        return tuple(torch.cat(maps) for maps in zip(*each, strict=True))
+        return tuple(image_by_core(partial(self.encoder, lowered=lowered), images))
+
+    def _is_lowered(self, device: torch.device) -> bool:
+        return self.config.precision == "auto" and has_fast_bf16(device)
 
     def patches(self, features: Features) -> Float[Tensor, "b n d"]:
         """Patch features: each layer averaged over 3x3 patches, brought to the finest grid, and joined with the others.
@@ -254,7 +257,7 @@ class PatchCore(FittingDetector):
             return F.normalize(joined, dim=-1) if self.config.distance == "unit" else joined
         placed = []
         for stage in maps:
-            averaged = _neighbourhood_mean(stage.float())
+            averaged = _neighbourhood_mean(stage.float().contiguous(memory_format=torch.channels_last))
             if averaged.shape[2:] != self.grid:
                 averaged = F.interpolate(averaged, self.grid, mode="bilinear")
             layer = averaged.flatten(2).transpose(1, 2)
@@ -402,7 +405,10 @@ class PatchCore(FittingDetector):
 
     def distances(self, patches: Float[Tensor, "b n d"]) -> dict[str, Tensor]:
         """What `measure` gives for patches."""
-        squared = (self._approximate or nearest)(patches, self.memory)
+        if self._approximate is not None:
+            squared = self._approximate(patches, self.memory)
+        else:
+            squared = nearest(patches, self.memory, lowered=self._is_lowered(patches.device))
         distance = squared if self.config.distance == "squared" else squared.sqrt()
         found = {"distance": distance.reshape(-1, *self.grid)}
         if self.config.reweight_neighbours:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,10 @@ from muad.training.run import train
 if TYPE_CHECKING:
     from muad.decisions.limits import Verdict
     from muad.reporting.content import Counts, RunContent
+    from muad.runtime.prediction import ImagePrediction
     from muad.types import Record
+
+    Judged = dict[str, list[tuple[Record, ImagePrediction]]]
 
 RECIPE, BUNDLE = "toy-factory", "demo.muad"
 _CELL_PX, _TITLE_PX, _TEXT_PX = 192, 38, 12
@@ -63,7 +66,7 @@ class Extent:
 
 # 172 good photographs are enough to learn from, and leave 100 different ones for a limit at 1 %. To compare bundle and
 # run on all that are kept would take longer than the training.
-FULL = Extent(train=172, test_normal=16, test_per_defect=6, checked=50)
+FULL = Extent(train=172, test_normal=16, test_per_defect=6, checked=24)
 # 48 leave 24 for the limits, of which a rate of 5 % needs 19 that differ.
 QUICK = Extent(
     categories=("pill_blister", "printed_board"),
@@ -127,11 +130,11 @@ def run_demo(out: Path, progress: Progress, note: Callable[[str], None], extent:
         report = Report.from_json(json.loads(figures.read_text(encoding="utf-8")))
     else:
         report = evaluate(run, data, progress=progress)
-    records = open_catalog(data, for_training=False).select(split="test")
+    judged = judge_examples(Predictor(run), open_catalog(data, for_training=False).select(split="test"))
     if not picture.is_file():
-        draw_examples(Predictor(run), records, picture)
+        draw_examples(judged, picture)
     page = write_report(run, data=data, progress=progress)
-    _by_bundle(run, out / BUNDLE, records, extent.checked, progress, note)
+    _by_bundle(run, out / BUNDLE, judged, extent.checked, progress, note)
     return Demo(report=report, picture=picture, page=page, found=found_and_missed(read_content(run)))
 
 
@@ -152,33 +155,34 @@ def found_and_missed(content: RunContent) -> str:
     return f"of {total} parts with a defect: {told(bad)}; of {sound} good parts: {told(good)}"
 
 
-def draw_examples(predictor: Predictor, records: tuple[Record, ...], picture: Path) -> None:
+def judge_examples(predictor: Predictor, records: Sequence[Record]) -> Judged:
+    """What is said of the first good part of every category, and of the first with each kind of defect."""
+    chosen: dict[str, dict[str, Record]] = {}
+    for record in records:
+        chosen.setdefault(record.category, {}).setdefault(record.defect_type or "", record)
+    examples = {category: [record for _, record in sorted(kinds.items())] for category, kinds in chosen.items()}
+    found = iter(predictor.predict([record.path for kinds in examples.values() for record in kinds]))
+    return {category: [(record, next(found)) for record in kinds] for category, kinds in examples.items()}
+
+
+def draw_examples(judged: Judged, picture: Path) -> None:
     """A sheet with a row per category: one normal image, then one of each kind of defect, each above its overlay.
 
     Above each stand product, defect and verdict. What was found is coloured and outlined, true defects are outlined in
     white, at a distance, so that one sees what was found and what was missed.
     """
-    chosen = _examples(records)
-    columns = max(len(kinds) for kinds in chosen.values())
+    columns = max(len(kinds) for kinds in judged.values())
     rows = []
-    for kinds in chosen.values():
-        cells = [_cell(predictor, record) for _, record in sorted(kinds.items())]
+    for kinds in judged.values():
+        cells = [_cell(record, prediction) for record, prediction in kinds]
         cells += [np.full_like(cells[0], 255)] * (columns - len(cells))
         rows.append(np.concatenate(cells, axis=1))
     picture.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(picture)
 
 
-def _examples(records: tuple[Record, ...]) -> dict[str, dict[str, Record]]:
-    """Of every category the first of each kind of defect, and the first without one, named empty."""
-    chosen: dict[str, dict[str, Record]] = {}
-    for record in records:
-        chosen.setdefault(record.category, {}).setdefault(record.defect_type or "", record)
-    return chosen
-
-
 def _by_bundle(
-    run: Path, bundle: Path, records: tuple[Record, ...], checked: int, progress: Progress, note: Callable[[str], None]
+    run: Path, bundle: Path, judged: Judged, checked: int, progress: Progress, note: Callable[[str], None]
 ) -> None:
     """Write the run as one file and have the examples judged by that, as a line without torch does."""
     if not bundle.is_file() or bundle.stat().st_mtime < (run / "run.json").stat().st_mtime:
@@ -187,10 +191,10 @@ def _by_bundle(
         except ExporterMissingError as error:
             note(f"no bundle for the line: {error}")
             return
-    paths = [record.path for kinds in _examples(records).values() for record in kinds.values()]
-    verdicts = [[found.verdict for found in Predictor(source).predict(paths)] for source in (run, bundle)]
-    same = sum(ours == theirs for ours, theirs in zip(*verdicts, strict=True))
-    note(f"{bundle.name}, judging without torch: the run's verdict on {same} of {len(paths)} examples")
+    pairs = [pair for kinds in judged.values() for pair in kinds]
+    found = Predictor(bundle).predict([record.path for record, _ in pairs])
+    same = sum(ours.verdict == theirs.verdict for (_, ours), theirs in zip(pairs, found, strict=True))
+    note(f"{bundle.name}, judging without torch: the run's verdict on {same} of {len(pairs)} examples")
 
 
 def _lower() -> tuple[str, ...]:
@@ -198,9 +202,8 @@ def _lower() -> tuple[str, ...]:
     return ("bf16",) if "openvino" in runtimes() and has_fast_bf16(choose_device("cpu")) else ()
 
 
-def _cell(predictor: Predictor, record: Record) -> np.ndarray:
+def _cell(record: Record, prediction: ImagePrediction) -> np.ndarray:
     image, mask = read_pair(record)
-    prediction = predictor.predict(image, category=record.category)[0]
     overlay = image if prediction.anomaly_map is None else prediction.overlay(band=False)
     if mask is not None:
         near, far = (cv2.dilate((mask >= 128).astype(np.uint8), np.ones((side, side))) for side in (7, 11))
