@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import safetensors.numpy
 
-from muad.acceleration.deviation import compared
+from muad.acceleration.deviation import Scale, compared
 from muad.bundles.bundle import open_bundle
 from muad.bundling import export as subject
 from muad.bundling.export import export
@@ -101,6 +101,15 @@ def test_a_network_too_far_off_is_refused_with_the_figures() -> None:
     assert (found.verdicts, found.changed) == (3, 1)
     with pytest.raises(ParityError, match=r"scores within 0.1% .* got fp32: scores within 5.0e-02 .* 1 of 3 verdicts"):
         require_parity(found, images, {})
+
+
+def test_a_photograph_whose_score_is_the_limit_may_fall_on_either_side_of_it() -> None:
+    maps = np.zeros((4, 4), np.float32)
+    images = [compared("nut", (score, maps), (score + 5e-5, maps)) for score in (0.1, 0.2, 0.3)]
+    limits = Limits(categories={"nut": CategoryLimits(review=0.2)}, calibration={})
+    found = parity_of(FP32, images, {"nut": Scale(score=0.1, map=1.0, limits=(0.2,))}, limits)
+    assert found.changed == 1
+    require_parity(found, images, {})
 
 
 def test_without_photographs_of_the_run_others_are_asked_for(
