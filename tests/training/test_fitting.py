@@ -16,7 +16,6 @@ from muad.datasets.index import open_catalog
 from muad.detectors import PatchCore
 from muad.errors import CheckpointError, ConfigError, DataError
 from muad.runs.folder import checkpoints
-from muad.training.batches import exposed
 
 SMALL = (
     "detector.name=patchcore", "detector.encoder.name=random-vit-tiny", "detector.resize_px=[56, 56]",
@@ -169,15 +168,24 @@ def test_too_little_memory_is_said_before_any_image_is_looked_at(
     assert checkpoints(tmp_path / "run") == []
 
 
-def test_images_are_remembered_at_other_exposures_as_a_camera_takes_them(fit: Fit, tmp_path: Path) -> None:
-    views = np.array([[[[10, 100, 250]]]], np.uint8)
-    assert exposed(views, 1.25).tolist() == [[[[12, 125, 255]]]]
-    assert exposed(views, 1) is views
+def test_images_are_remembered_at_other_exposures(fit: Fit, tmp_path: Path) -> None:
     fit(tmp_path / "plain", "detector.coreset_fraction=1")
     fit(tmp_path / "more", "detector.coreset_fraction=1", "detector.exposure_gains=[0.8, 1.25]")
     assert len(memory(tmp_path / "more")) == 3 * len(memory(tmp_path / "plain"))
     with pytest.raises(ConfigError, match=r"detector\.exposure_gains must be from 0\.1 to 10, got \[0\.0\]"):
         fit(tmp_path / "dark", "detector.exposure_gains=[0.0]")
+
+
+def test_one_look_at_each_image_remembers_half_of_them_in_other_light(fit: Fit, tmp_path: Path) -> None:
+    whole = ("detector.coreset=random", "detector.coreset_fraction=1", "detector.exposure_looks=one")
+    fit(tmp_path / "plain", *whole[:2])
+    fit(tmp_path / "one", *whole, "detector.exposure_gains=[0.8, 1.25]")
+    plain, one = memory(tmp_path / "plain"), memory(tmp_path / "one")
+    assert one.shape == plain.shape
+    apart = torch.cdist(one, plain, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
+    assert int((apart < 1e-5).sum()) == 6 * 16  # of five images of each category, the first, third and fifth drawn
+    with pytest.raises(ConfigError, match=r"detector\.exposure_gains must name a gain with detector\.exposure_looks"):
+        fit(tmp_path / "none", *whole)
 
 
 def test_images_are_remembered_turned_at_every_exposure(fit: Fit, tmp_path: Path) -> None:

@@ -213,13 +213,16 @@ class FittingDetector(Detector):
     Attributes:
         by_category: Whether `fit` is called once for each category, in order of their names, with a checkpoint after
             each from which an interrupted training goes on; else once for all images.
-        exposure_gains: Factors on the brightness of every image at which it is shown once more.
+        exposure_gains: Factors on the light at which images are shown too.
+        exposure_looks: Whether every image is shown as it is and at every gain, or each once: half of them as they
+            are, the others at the gains in turn.
         turns: Angles in degrees by which every image is shown turned once more, at every brightness.
         memory_remedy: What to set where the memory for `fit` is not to be had, as a sentence.
     """
 
     by_category: bool = False
     exposure_gains: tuple[float, ...] = ()
+    exposure_looks: Literal["every", "one"] = "every"
     turns: tuple[float, ...] = ()
     memory_remedy: ClassVar[str] = "Take a smaller detector.resize_px."
 
@@ -230,7 +233,8 @@ class FittingDetector(Detector):
     @property
     def looks(self) -> int:
         """How often each image is shown: as it is, and at every turn and exposure that is asked for."""
-        return (1 + len(self.turns)) * (1 + len(self.exposure_gains))
+        exposures = 1 + len(self.exposure_gains) if self.exposure_looks == "every" else 1
+        return (1 + len(self.turns)) * exposures
 
     def remembered(self) -> dict[str, int]:
         """How much is remembered of each product; nothing of those of which it does not know what is theirs."""

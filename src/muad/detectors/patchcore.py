@@ -81,8 +81,10 @@ class PatchCoreConfig(DetectorConfig):
             is exact and slower.
         candidate_fraction: Share of each image's patches, drawn by the seed, among which the greedy choice is made;
             of so many it needs memory and time.
-        exposure_gains: Factors on brightness at which every normal image is remembered as well, so that the score does
-            not follow the light: such as [0.8, 1.25]. Each takes as long as a look at all images.
+        exposure_gains: Factors on the light at which normal images are remembered as well, so that the score does not
+            follow it: such as [0.8, 1.25]. Depth and infrared are not lit.
+        exposure_looks: `every`: each image as it is and at every gain, each of which takes as long as a look at all
+            images; `one`: each image once, half of them as they are and the others at the gains in turn.
         turns: Angles in degrees by which every normal image is remembered turned as well, at every exposure, for few
             photographs of parts that lie in any direction: such as [90, 180, 270]. Each takes as long as a look too.
         most_patches: Largest number of patches remembered of each category, or of all together; 0 for no limit.
@@ -114,6 +116,7 @@ class PatchCoreConfig(DetectorConfig):
     coreset_projection: int = 64
     candidate_fraction: float = 1.0
     exposure_gains: tuple[float, ...] = ()
+    exposure_looks: Literal["every", "one"] = "every"
     turns: tuple[float, ...] = ()
     most_patches: int = 0
     reweight_neighbours: int = 0
@@ -153,6 +156,11 @@ class PatchCoreConfig(DetectorConfig):
         gains = self.exposure_gains
         _require(len(gains) <= 16, "exposure_gains", "at most 16", len(gains))
         _require(all(0.1 <= gain <= 10 for gain in gains), "exposure_gains", "from 0.1 to 10", list(gains))
+        if self.exposure_looks == "one" and not gains:
+            raise ConfigError(
+                "detector.exposure_gains must name a gain with detector.exposure_looks = 'one', got []. "
+                "Name some, such as [0.8, 1.25], or leave both out."
+            )
         turns = self.turns
         _require(len(turns) <= 35, "turns", "at most 35", len(turns))
         _require(all(0 < turn < 360 for turn in turns), "turns", "above 0 and below 360", list(turns))
@@ -205,6 +213,7 @@ class PatchCore(FittingDetector):
         self.config = config
         self.by_category = config.coreset_of == "category"
         self.exposure_gains = config.exposure_gains
+        self.exposure_looks = config.exposure_looks
         self.turns = config.turns
         self.encoder = FeatureMaps([_with_stages(one) for one in config.side_by_side], config.crop_px, config.groups)
         self.fingerprint = self.encoder.fingerprint

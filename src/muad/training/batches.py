@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from muad.detectors.types import Batch
 from muad.errors import DataError
 from muad.images.augmentation import random_look, turned
 from muad.images.loading import ViewCache, read_ahead
+from muad.training.exposures import exposed, exposures_in_turn
 from muad.training.feature_cache import FeatureCache, prepare_features
 from muad.training.sampling import batch_indices, image_seed, share_of
 from muad.types import Record
@@ -112,52 +112,53 @@ def look_through(
     Args:
         records: Images to look at.
         detector: On its device.
-        training: Says how many images are encoded together, and whether unreadable ones are left out.
+        training: Says how many images are encoded together, whether unreadable ones are left out, and the seed by
+            which exposures are drawn.
         progress: Called while images are read.
         note: Called with sentences the user should see.
 
     Raises:
         DataError: An image cannot be read, and `training.skip_bad` is off; or none can.
     """
-    cache, views = ViewCache(detector.preprocessing, 0), detector.preprocessing.count
-    at_once, seen = max(1, training.batch_size // views), 0
+    preprocessing, angles = detector.preprocessing, (0.0, *detector.turns)
+    at_once, seen = max(1, training.batch_size // preprocessing.count), 0
+    planned = exposures_in_turn(records, detector.exposure_gains, detector.exposure_looks, training.seed, len(angles))
 
-    def read(record: Record) -> np.ndarray | None:
+    def read(place: int) -> dict[float, np.ndarray] | None:
+        record, gains = records[place], sorted({gain for of_a_turn in planned[place] for gain in of_a_turn})
         try:
-            return cache.views(record.path, record.category)
+            image = preprocessing.read(record.path)
+            return {
+                gain: preprocessing.views(
+                    exposed(image, gain, preprocessing.senses.names), f"image {record.path}", record.category
+                )
+                for gain in gains
+            }
         except DataError as error:
             if not training.skip_bad:
                 raise DataError(f"{error} Or train with --skip-bad to leave such files out.") from None
             note(f"left out of training: {error}")
             return None
 
-    with closing(read_ahead(read, records, ahead=2 * at_once)) as images:
+    with closing(read_ahead(read, range(len(records)), ahead=2 * at_once)) as images:
         for begin in range(0, len(records), at_once):
-            taken = records[begin : begin + at_once]
-            kept = [(record, found) for record in taken if (found := next(images)) is not None]
+            places = range(begin, min(begin + at_once, len(records)))
+            kept = [(place, found) for place in places if (found := next(images)) is not None]
             seen += len(kept)
             if kept:
-                taken_in = np.concatenate([found for _, found in kept])
-                categories = tuple(record.category for record, _ in kept for _ in range(views))
-                for turn, gain in product((0.0, *detector.turns), (1.0, *detector.exposure_gains)):
-                    looked_at = exposed(turned(taken_in, turn), gain)
-                    shown = torch.from_numpy(detector.preprocessing.normalise(looked_at))
-                    shown = shown.to(detector.device)
-                    features = detector.encode(shown)
-                    none = shown if features is None else shown[:0]
-                    yield Batch(images=none, seeds=(), categories=categories, features=features)
-            progress("look", begin + len(taken), len(records), None)
+                categories = tuple(records[place].category for place, _ in kept for _ in range(preprocessing.count))
+                for turn, angle in enumerate(angles):
+                    of_this_turn = zip(*(planned[place][turn] for place, _ in kept), strict=True)
+                    for gains in of_this_turn:
+                        lit = [found[gain] for (_, found), gain in zip(kept, gains, strict=True)]
+                        shown = torch.from_numpy(preprocessing.normalise(turned(np.concatenate(lit), angle)))
+                        shown = shown.to(detector.device)
+                        features = detector.encode(shown)
+                        none = shown if features is None else shown[:0]
+                        yield Batch(images=none, seeds=(), categories=categories, features=features)
+            progress("look", places.stop, len(records), None)
     if not seen:
         raise DataError(f"training images must be readable, got {len(records)} that are not. See the notes above.")
-
-
-def exposed(views: UInt8[np.ndarray, "b H W 3"], gain: float) -> UInt8[np.ndarray, "b H W 3"]:
-    """Views as a camera would have taken them with so many times the light: what is brighter than white is white."""
-    if gain == 1:
-        return views
-    table = np.clip(np.rint(np.arange(256) * gain), 0, 255).astype(np.uint8)
-    brighter: np.ndarray = table[views]
-    return brighter
 
 
 class TrainingReader:

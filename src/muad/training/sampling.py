@@ -37,6 +37,11 @@ def image_seed(seed: int, step: int, position: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+def name_seed(seed: int, category: str, name: str) -> int:
+    """A number drawn for an image by the seed, its category and the name of its file, wherever the file lies."""
+    return int.from_bytes(blake2b(f"{seed} {category}/{name}".encode(), digest_size=8).digest(), "little")
+
+
 def share_of(process: int, processes: int, batch_size: int, parts: int = 1) -> range:
     """Positions of the global batch that one process computes, in that many equal parts.
 
