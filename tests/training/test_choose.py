@@ -105,6 +105,14 @@ def test_nothing_asked_for_gets_a_memory_of_the_encoders_that_need_no_network(de
     assert parse_config(config_to_dict(config)) == config
 
 
+def test_the_light_in_which_photographs_are_remembered_is_said() -> None:
+    catalog, device = catalog_of(100), torch.device("cpu")
+    for looks, said in (("one", "half of them remembered in 0.8 and 1.25 times"), ("every", "each remembered in 0.8")):
+        asked = ["detector.exposure_gains=[0.8, 1.25]", f"detector.exposure_looks={looks}"]
+        assert f"efficientnet-lite2, {said}" in describe_choice(adapt_config(catalog, device, asked), catalog, device)
+    assert "the light" not in describe_choice(choose_config(catalog, device, {}), catalog, device)
+
+
 def test_memory_and_candidates_are_shared_by_the_products() -> None:
     one = catalog_of(100)
     more = dataclasses.replace(

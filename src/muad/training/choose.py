@@ -226,9 +226,12 @@ def describe_choice(config: RunConfig, catalog: Catalog, device: torch.device) -
     share = config.training.calibration_share
     kept = f"; about {100 * share:g} % of them kept for calibration (of few up to a third)" if share else ""
     turned = f", each remembered at {len(turns)} more angles" if (turns := getattr(detector, "turns", ())) else ""
+    gains = getattr(detector, "exposure_gains", ())
+    whose = "half of them" if getattr(detector, "exposure_looks", "every") == "one" else "each"
+    lit = f", {whose} remembered in {' and '.join(f'{gain:g}' for gain in gains)} times the light" if gains else ""
     return (
         f"no recipe named: {length} {'all images' if one_look else counted(config.training.batch_size, 'image')} at "
-        f"{height} x {width} px ({cropped}), {network}{turned}{each}, chosen for {counted(images, 'good image')} "
+        f"{height} x {width} px ({cropped}), {network}{turned}{lit}{each}, chosen for {counted(images, 'good image')} "
         f"of {counted(categories, 'category')} on {device.type}{cores}{kept}"
         f"{_FOUNDATION if _is_memory(detector) else ''}"
     )
