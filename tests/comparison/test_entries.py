@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from muad.comparison.entries import Entry, Protocol, choose_entries, named_detectors
+from muad.comparison.entries import Entry, Protocol, choose_entries, configured, named_detectors
 from muad.datasets.index import open_catalog
 from muad.detectors import detector_names
 from muad.errors import ConfigError
@@ -53,6 +53,19 @@ def test_encoders_go_to_those_who_can_use_them(protocol: Protocol) -> None:
     assert keys == ["dinomaly-random-vit-tiny", "patchcore-random-vit-tiny", "patchcore-random-resnet18"]
     with pytest.raises(ConfigError, match=r"encoders must be such as one of dinomaly can use, got random-resnet18: "):
         choose_entries(["dinomaly"], both)
+
+
+def test_encoders_joined_by_a_plus_look_side_by_side_where_a_detector_can(protocol: Protocol) -> None:
+    pair = "random-vit-tiny+random-resnet18"
+    given = Protocol(catalog=protocol.catalog, device=protocol.device, encoders=(pair, "random-vit-tiny"), image_px=56)
+    both, alone, other = choose_entries(["patchcore", "dinomaly"], given)
+    assert (both.encoder, alone.encoder, other.encoder) == (pair, "random-vit-tiny", "random-vit-tiny")
+    assert both.error is None
+    assert both.key == f"patchcore-{pair}"
+    config, _ = configured(both, given)
+    assert [one.name for one in config.encoders] == pair.split("+")
+    with pytest.raises(ConfigError, match=r"encoders must be such as one of dinomaly can use, got random-vit-tiny\+"):
+        choose_entries(["dinomaly"], given)
 
 
 def test_an_encoder_that_cannot_be_had_is_replaced_and_named(

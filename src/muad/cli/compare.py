@@ -26,7 +26,8 @@ def command(
     encoders: Annotated[
         str,
         typer.Option(
-            help="Encoders to try, commas between them; else each detector's own.", autocompletion=completion.encoders
+            help="Encoders to try, commas between them, a+b for two side by side; else each detector's own.",
+            autocompletion=completion.encoders,
         ),
     ] = "",
     seeds: Annotated[int, typer.Option(help="Trainings of each.", min=1)] = 3,

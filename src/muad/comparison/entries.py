@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Protocol:
     Attributes:
         catalog: The data.
         device: Where it is trained.
-        encoders: Those asked for; empty for each detector's own.
+        encoders: Those asked for, `a+b` for two side by side; empty for each detector's own.
         image_px: Side of the images; a detector that cannot take it keeps its own.
         settings: The user's, `section.key=value` for all or `detector:section.key=value` for one.
     """
@@ -206,8 +207,7 @@ def _tried(name: str, encoder: str | None, protocol: Protocol, own: Sequence[str
 
     The error of one whose weights are all that is missing comes with an image size.
     """
-    base = [f"detector.name={name}", *([] if encoder is None else [f'detector.encoder.name="{encoder}"'])]
-    base.append("training.mode=multi_class")
+    base = [f"detector.name={name}", *_reading(encoder), "training.mode=multi_class"]
     fields = {entry.name for entry in dataclasses.fields(detector_class(name).settings)}
     side = protocol.image_px
     size = [f"detector.{field}=[{side}, {side}]" for field in ("resize_px", "crop_px") if field in fields]
@@ -226,6 +226,16 @@ def _tried(name: str, encoder: str | None, protocol: Protocol, own: Sequence[str
             continue
         return _entry(name, encoder, config, settings, notes)
     return Entry(detector=name, encoder=encoder, error=_line(error))
+
+
+def _reading(encoder: str | None) -> list[str]:
+    """The setting that names an encoder, or several side by side, `a+b`."""
+    if encoder is None:
+        return []
+    several = [one.strip() for one in encoder.split("+")]
+    if len(several) == 1:
+        return [f'detector.encoder.name="{encoder}"']
+    return [f"detector.encoders={json.dumps(several)}"]
 
 
 def _entry(

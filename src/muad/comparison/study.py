@@ -70,7 +70,8 @@ def compare(
         data: Labelled data set.
         out: Folder for `compare.html`, `.csv`, `.json` and the runs.
         detectors: Names, or a text with commas between them; `all` for every one.
-        encoders: Frozen networks to try, each with every detector that can use it; none for each detector's own.
+        encoders: Frozen networks to try, each with every detector that can use it, `a+b` for two side by side; none for
+            each detector's own.
         seeds: Trainings of each.
         shots: Good training images of each category; every seed draws its own, so that the spread over seeds is that
             over draws. None for all there are.
