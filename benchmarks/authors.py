@@ -34,7 +34,7 @@ PLAN: dict[str, tuple[str, int, int, tuple[str, ...], str]] = {
     "destseg": ("destseg-mvtec", 4, 256, (), "batch 4 of the published 32, damaged beforehand"),
     "uniad": ("uniad-mvtec", 8, 224, (), "batch 8 as published"),
     "vitad": ("vitad-mvtec", 8, 256, (), "batch 8 as published"),
-    "mambaad": ("mambaad-mvtec", 1, 256, (), "batch 1 of the published 16; theirs by `selective_scan_ref`"),
+    "mambaad": ("mambaad-mvtec", 1, 256, (), "one of 6 modules, 16 x 16 places of 256 channels"),
     "dinomaly": ("dinomaly-mvtec", 2, 392, (), "batch 2 of the published 16"),
     "diffusion_ad": (
         "diffusionad-mvtec", 1, 64, ("detector.resize_px=[64,64]",),
@@ -87,6 +87,8 @@ def measure(code: Path, system: str, repeats: int) -> list[dict[str, Any]]:
         elif what == "fit":
             detector, look = authors_ours.fitted(config, images)
             ours = {authors_ours.FLOAT32: look}
+        elif what == authors_code.MODULE:
+            ours = authors_ours.module_of_mambaad(config, authors_code.scanned_tokens())
         else:
             ours = authors_ours.steps(config, images, **_of_step(system, what, config, images))
         found = in_turns({"theirs": call, **ours}, repeats)

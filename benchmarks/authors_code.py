@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import random
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 Timed = dict[str, Callable[[], object]]
 STEP, IMAGE = "training step", "image"
+MODULE = "decoder module, forward and backward"  # of MambaAD: a whole step by the reference scan takes many minutes
 
 
 def rd4ad(code: Path, images: Tensor) -> Timed:
@@ -212,7 +213,10 @@ def mambaad(code: Path, images: Tensor) -> Timed:
     student = {"depths_decoder": [3, 4, 6, 3], "scan_type": "hilbert", "num_direction": 8}
     model = importlib.import_module("model.mambaad").MAMBAAD(teacher, student)
     squared = importlib.import_module("loss.base_loss").L2Loss(lam=5.0)
-    return _in_ader(model, squared, images, lr=5e-3, pool_px=0)
+    judge = _in_ader(model, squared, images, lr=5e-3, pool_px=0)[IMAGE]
+    module, tokens = model.net_s.layers_up[1].blocks[0], scanned_tokens()
+    module.train()
+    return {MODULE: lambda: module(tokens).square().mean().backward(), IMAGE: judge}
 
 
 def _asked(model: str, **settings: Any) -> Namespace:
@@ -353,6 +357,11 @@ def half_masks(images: Tensor) -> Tensor:
     return masks
 
 
+def scanned_tokens() -> Tensor:
+    """What a module of MambaAD's second decoder stage is given of an image of 256 px."""
+    return torch.randn(1, 16, 16, 256, generator=torch.Generator().manual_seed(0))
+
+
 def seed_all() -> None:
     """The three random streams that their codes draw from."""
     torch.manual_seed(0)
@@ -381,8 +390,3 @@ def _top(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Maps and the mean of the largest hundredth, all values sorted."""
     values = maps.flatten(1).sort(dim=1, descending=True)[0]
     return maps, values[:, : values.shape[1] // 100].mean(1)
-
-
-def named(systems: list[str] | None) -> Iterator[str]:
-    """Those asked for, in the order of the table; all without a choice."""
-    return (name for name in SYSTEMS if not systems or name in systems)

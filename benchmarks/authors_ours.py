@@ -6,8 +6,8 @@ Encoders have random weights of the same architecture, since only time is measur
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from muad.acceleration import AcceleratedDetector, Acceleration
+from muad.bundling.forms import Form, Lower, form_scorers, write_forms
 from muad.bundling.networks import export_network
 from muad.checkpoints.checkpoint import build_detector
 from muad.configuration.run_config import RunConfig, load_config
-from muad.detectors import Dinomaly
+from muad.detectors import Dinomaly, MambaAd, PatchCore
 from muad.detectors.base import Detector, FittingDetector, SteppingDetector
 from muad.detectors.types import Batch
 from muad.device import has_fast_bf16
-from muad.runtime.sessions import openvino_session
 from muad.training.engine import launch
 from muad.training.feature_cache import FeatureCache, prepare_features
 from muad.training.loop import compute_gradients
@@ -33,7 +33,7 @@ from muad.training.optimizer import build_optimizer, resting, set_learning_rates
 from muad.types import Record
 
 FLOAT32, ANEW, LOWER = "float32", "float32, encoding at every step", "bf16"
-RUN, BUNDLE = "the run, float32", "its bundle, OpenVINO float32"
+RUN, BUNDLE, LOWER_BUNDLE = "the run, float32", "its bundle, float32", "its bundle, bf16"
 _KEPT_IMAGES = 32
 
 
@@ -126,19 +126,21 @@ def steps(config: RunConfig, images: Tensor, **settings: Any) -> dict[str, Calla
 
 
 def predictions(detector: Detector, images: Tensor) -> dict[str, Callable[[], object]]:
-    """What an image can be timed as: by the run, and by a bundle of it."""
+    """What an image can be timed as: by the run, and by its bundle as the line computes it."""
     image = images[:1]
-    if isinstance(detector, Dinomaly):
-        found: dict[str, Callable[[], object]] = {}
-        for precision, label in (("fp32", RUN), ("bf16", "the run, bf16")):
-            fast = AcceleratedDetector(detector, Acceleration(precision=precision), batch_size=1)  # type: ignore[arg-type]
-            found[label] = partial(fast.predict, image)
-        return found
-    found = {RUN: partial(detector.predict, image)}
-    exported = export_network(detector)
-    file = io.BytesIO(exported.graph.SerializeToString())
-    session, names, given = openvino_session(file.getvalue()), exported.outputs, image.numpy()
-    found[BUNDLE] = lambda: detector.map_head(dict(zip(names, session([given]), strict=True)))
+    scorer = (
+        AcceleratedDetector(detector, Acceleration(precision="fp32")) if isinstance(detector, Dinomaly) else detector
+    )
+    found: dict[str, Callable[[], object]] = {RUN: partial(scorer.predict, image)}
+    lower: list[Lower] = ["bf16"] if has_fast_bf16(torch.device("cpu")) and not isinstance(detector, PatchCore) else []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "part"
+        folder.mkdir()
+        facts, paths = write_forms(export_network(detector), detector, folder, lower, lambda: images, openvino=True)
+        forms = form_scorers(facts, paths, detector.preprocessing)
+    for precision, label in (("fp32", BUNDLE), ("bf16", LOWER_BUNDLE)):
+        if (form := Form(precision, openvino=True)) in forms:
+            found[label] = partial(forms[form].score_views, image.numpy(), ("part",))
     return found
 
 
@@ -158,3 +160,12 @@ def fitted(config: RunConfig, images: Tensor) -> tuple[FittingDetector, Callable
         detector.fit(batches, 0, lambda *_: None)
 
     return detector, look
+
+
+def module_of_mambaad(config: RunConfig, tokens: Tensor) -> dict[str, Callable[[], object]]:
+    """A module of the second stage of the decoder, forward and backward."""
+    detector = build_detector(config)
+    if not isinstance(detector, MambaAd):
+        raise TypeError(f"{config.detector.name} has no scans")
+    module: Any = detector.decoder.stages[1][0]  # type: ignore[index]
+    return {FLOAT32: lambda: module(tokens, None).square().mean().backward()}

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from muad.encoders.encoder import EncoderConfig, build_encoder
+from muad.encoders.folded_norms import folded
 from muad.encoders.hub import fetch_encoder
 from muad.encoders.pyramids import build_pyramid
 from muad.errors import CheckpointError, ConfigError
@@ -35,8 +36,9 @@ def test_stages_are_those_timm_computes_with_the_same_weights(name: str) -> None
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 
-def test_batch_norms_taken_into_convolutions_leave_the_maps_as_they_are() -> None:
-    pyramid = build_pyramid(EncoderConfig(name="random-efficientnet-lite0"), SIZE)
+@pytest.mark.parametrize("name", ["random-efficientnet-lite0", "random-resnet18", "random-efficientnet_b4"])
+def test_batch_norms_taken_into_convolutions_leave_the_maps_as_they_are(name: str) -> None:
+    pyramid = build_pyramid(EncoderConfig(name=name), SIZE)
     drawing = torch.Generator().manual_seed(5)
     for part in pyramid.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -48,6 +50,20 @@ def test_batch_norms_taken_into_convolutions_leave_the_maps_as_they_are() -> Non
     assert not any(isinstance(part, nn.BatchNorm2d) for part in pyramid.modules())
     for was, found in zip(before, pyramid(images), strict=True):
         assert torch.allclose(was, found, rtol=1e-4, atol=1e-4 * float(was.abs().max()))
+
+
+def test_a_norm_that_stands_behind_a_convolution_without_following_it_stays() -> None:
+    class Before(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+            self.norm.running_mean += 1
+
+        def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+            return [self.convolution(self.norm(images))]
+
+    network = Before().eval()
+    assert folded(network) is network
 
 
 def test_the_usual_stages_have_strides_of_4_8_and_16() -> None:

@@ -151,7 +151,7 @@ def _step(
     features: Features | None,
 ) -> float:
     """Seconds of a whole step, the first left out."""
-    optimizer = build_optimizer(config.optim, detector)
+    optimizer = build_optimizer(config.optim, detector, images.device.type)
     for group in optimizer.param_groups:
         group["lr"] = 1e-8
     detector.total_steps = config.schedule.total_steps

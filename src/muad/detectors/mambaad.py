@@ -414,6 +414,7 @@ class MambaAd(SteppingDetector):
         self.config = config
         require_backend(config.scan)
         self.encoder = three_stages(config.encoder, config.resize_px)
+        self.encoder.fold()
         channels, grids = self.encoder.channels, self.encoder.grids
         self.fingerprint, self.encoding = self.encoder.fingerprint, f"mambaad {self.encoder.tap_layers}"
         rows, columns = grids[-1]

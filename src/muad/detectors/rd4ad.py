@@ -122,6 +122,7 @@ class Rd4ad(SteppingDetector):
         super().__init__()
         self.config = config
         self.encoder = three_stages(config.encoder, config.resize_px)
+        self.encoder.fold()
         self.fingerprint, self.encoding = self.encoder.fingerprint, f"stages {self.encoder.tap_layers}"
         self.preprocessing = Preprocessing(
             resize_px=config.resize_px, crop_px=config.resize_px, mean=self.encoder.mean, std=self.encoder.std

@@ -151,6 +151,7 @@ class SimpleNet(SteppingDetector):
         super().__init__()
         self.config = config
         self.encoder = build_pyramid(reading_strides(config.encoder, _STRIDES), config.crop_px)
+        self.encoder.fold()
         self.fingerprint = self.encoder.fingerprint
         self.preprocessing = Preprocessing(
             resize_px=config.resize_px, crop_px=config.crop_px, mean=self.encoder.mean, std=self.encoder.std

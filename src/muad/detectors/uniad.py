@@ -278,6 +278,7 @@ class UniAd(SteppingDetector):
         super().__init__()
         self.config = config
         self.encoder = build_pyramid(reading_strides(config.encoder, _STRIDES), config.resize_px)
+        self.encoder.fold()
         self.fingerprint = self.encoder.fingerprint
         self.preprocessing = Preprocessing(
             resize_px=config.resize_px, crop_px=config.resize_px, mean=self.encoder.mean, std=self.encoder.std

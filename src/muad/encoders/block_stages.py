@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -39,17 +37,3 @@ class BlockStages(nn.Module):
             if number in self._stages:
                 found.append(maps)
         return found
-
-    def fold(self) -> None:
-        """Take every batch norm into the convolution before it, for use in eval mode alone.
-
-        A third of the time on a processor is theirs. Features differ by roundings, about one part in a million.
-        """
-        for part in list(self.modules()):
-            before: tuple[str, nn.Module] | None = None
-            for name, child in list(part.named_children()):
-                if before is not None and isinstance(child, nn.BatchNorm2d) and isinstance(before[1], nn.Conv2d):
-                    setattr(part, before[0], fuse_conv_bn_eval(before[1], child))
-                    setattr(part, name, getattr(child, "act", nn.Identity()))
-                before = (name, child)
-        self.to(memory_format=torch.channels_last)

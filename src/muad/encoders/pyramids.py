@@ -20,6 +20,7 @@ from torch import nn
 
 from muad.encoders.block_stages import BlockStages
 from muad.encoders.families import IMAGENET_MEAN, IMAGENET_STD, PYRAMIDS, RANDOM_PREFIX, TIMM_PREFIX, Origin
+from muad.encoders.folded_norms import folded
 from muad.encoders.frozen import Frozen
 from muad.encoders.hub import hub_file
 from muad.encoders.packages import LITE_MEAN, LITE_STD, PACKAGED, named_in_order, read_packaged
@@ -104,10 +105,9 @@ class Pyramid(Frozen):
         self._is_folded = False
 
     def fold(self) -> None:
-        """Make it quicker where it only encodes, if it is a network of known structure; nobody may train it then."""
-        if isinstance(self.network, BlockStages):
-            self.network.fold()
-            self._is_folded = True
+        """Make it quicker where it only encodes; nobody may train it then."""
+        network = folded(self.network)
+        self._is_folded, self.network = network is not self.network, network
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b k H W"]) -> list[Float[Tensor, "b c h w"]]:

@@ -81,7 +81,7 @@ def train_detector(
     if isinstance(detector, FittingDetector):
         return fit_detector(detector, config, records, run_dir, fabric, begin=begin, progress=progress, note=note)
     detector.total_steps = config.schedule.total_steps
-    optimizer = build_optimizer(config.optim, detector)
+    optimizer = build_optimizer(config.optim, detector, fabric.device.type)
     model, engine_optimizer = fabric.setup(detector, optimizer)
     decay = config.training.ema_decay
     average = WeightAverage(detector.trainable_state(), decay) if decay else None
