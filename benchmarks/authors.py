@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from figures import beside_authors
+
 # Recipe, batch and side of a step in pixels, overrides, remark.
 PLAN: dict[str, tuple[str, int, int, tuple[str, ...], str]] = {
     "patchcore": (
@@ -34,17 +36,13 @@ PLAN: dict[str, tuple[str, int, int, tuple[str, ...], str]] = {
     "destseg": ("destseg-mvtec", 4, 256, (), "batch 4 of the published 32, damaged beforehand"),
     "uniad": ("uniad-mvtec", 8, 224, (), "batch 8 as published"),
     "vitad": ("vitad-mvtec", 8, 256, (), "batch 8 as published"),
-    "mambaad": ("mambaad-mvtec", 1, 256, (), "one of 6 modules, 16 x 16 places of 256 channels"),
+    "mambaad": ("mambaad-mvtec", 1, 256, (), "one of 6 modules, 8 x 8 places of 512 channels"),
     "dinomaly": ("dinomaly-mvtec", 2, 392, (), "batch 2 of the published 16"),
     "diffusion_ad": (
         "diffusionad-mvtec", 1, 64, ("detector.resize_px=[64,64]",),
         "batch 1 of the published 16 at 64 px of 256, damaged beforehand",
     ),
 }  # fmt: skip
-_HEAD = (
-    "| system | what | theirs, ms | ours | ms | times faster | batch, px |",
-    "|---|---|---|---|---|---|---|",
-)
 
 
 def in_turns(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
@@ -109,33 +107,6 @@ def _of_step(system: str, what: str, config: Any, images: Any) -> dict[str, Any]
     return {"from_step": config.schedule.total_steps // 2}  # beyond the ramps of losses
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Rows as Markdown; a system that could not be measured says why."""
-    lines = list(_HEAD)
-    for row in rows:
-        if "failed" in row:
-            lines.append(f"| `{row['system']}` | not run: {row['failed']} | | | | | |")
-            continue
-        theirs = row["theirs"]["processor_s"]
-        for name, taken in row.items():
-            if name in ("system", "what", "of", "theirs"):
-                continue
-            ours = taken["processor_s"]
-            lines.append(
-                f"| `{row['system']}` | {row['what']} | {_ms(theirs)} | {name} | {_ms(ours)} | "
-                f"{_ratio(theirs / ours)} | {row['of']} |"
-            )
-    return "\n".join(lines)
-
-
-def _ms(seconds: float) -> str:
-    return f"{1000 * seconds:.0f}" if seconds >= 0.01 else f"{1000 * seconds:.1f}"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.2f}" if value < 2 else f"{value:.1f}"
-
-
 def main() -> None:
     """Measure every system, or those asked for, each in a process of its own, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -163,7 +134,7 @@ def main() -> None:
         kept.sort(key=lambda row: list(PLAN).index(row["system"]))
         if asked.out:
             asked.out.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    print(table([row for row in kept if asked.out or row["system"] in chosen]))
+    print(beside_authors([row for row in kept if asked.out or row["system"] in chosen]))
 
 
 def _measured(asked: argparse.Namespace) -> list[dict[str, Any]]:

@@ -214,7 +214,7 @@ def mambaad(code: Path, images: Tensor) -> Timed:
     model = importlib.import_module("model.mambaad").MAMBAAD(teacher, student)
     squared = importlib.import_module("loss.base_loss").L2Loss(lam=5.0)
     judge = _in_ader(model, squared, images, lr=5e-3, pool_px=0)[IMAGE]
-    module, tokens = model.net_s.layers_up[1].blocks[0], scanned_tokens()
+    module, tokens = model.net_s.layers_up[0].blocks[0], scanned_tokens()
     module.train()
     return {MODULE: lambda: module(tokens).square().mean().backward(), IMAGE: judge}
 
@@ -358,8 +358,8 @@ def half_masks(images: Tensor) -> Tensor:
 
 
 def scanned_tokens() -> Tensor:
-    """What a module of MambaAD's second decoder stage is given of an image of 256 px."""
-    return torch.randn(1, 16, 16, 256, generator=torch.Generator().manual_seed(0))
+    """What a module of MambaAD's first decoder stage is given of an image of 256 px."""
+    return torch.randn(1, 8, 8, 512, generator=torch.Generator().manual_seed(0))
 
 
 def seed_all() -> None:

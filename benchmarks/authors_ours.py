@@ -163,9 +163,9 @@ def fitted(config: RunConfig, images: Tensor) -> tuple[FittingDetector, Callable
 
 
 def module_of_mambaad(config: RunConfig, tokens: Tensor) -> dict[str, Callable[[], object]]:
-    """A module of the second stage of the decoder, forward and backward."""
+    """A module of the first stage of the decoder, forward and backward."""
     detector = build_detector(config)
     if not isinstance(detector, MambaAd):
         raise TypeError(f"{config.detector.name} has no scans")
-    module: Any = detector.decoder.stages[1][0]  # type: ignore[index]
+    module: Any = detector.decoder.stages[0][0]  # type: ignore[index]
     return {FLOAT32: lambda: module(tokens, None).square().mean().backward()}

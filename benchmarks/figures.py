@@ -5,7 +5,8 @@
 A page has a place for a table: a line `<!-- table: NAME -->`, and `<!-- end -->` below it. NAME is a file of
 benchmarks/results: what `evaluation.json` of a run holds (a row for each category and their mean) or `compare.json`
 of a comparison (a row for each detector, with what is published), or `conditions.json` of a run under conditions (a row
-for each condition and category), with the commands and the seed it came of.
+for each condition and category), or, as `turns`, what `authors.py --out` writes; with the commands and the seed it came
+of.
 """
 
 from __future__ import annotations
@@ -20,11 +21,17 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro")
+_BESIDE_AUTHORS = (
+    "| system | what | theirs, ms | ours | ms | times faster | batch, px |",
+    "|---|---|---|---|---|---|---|",
+)
 _SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pixel_aupro")
 
 
 def table(result: dict[str, Any]) -> str:
     """A result as markdown, ending with a newline."""
+    if "turns" in result:
+        return beside_authors(result["turns"]) + "\n"
     kind = _comparison if "rows" in result else _conditions if "conditions" in result else _evaluation
     lines = kind(result)
     return "\n".join(lines) + "\n"
@@ -89,6 +96,33 @@ def _conditions(result: dict[str, Any]) -> list[str]:
             ]  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def beside_authors(rows: list[dict[str, Any]]) -> str:
+    """Rows as Markdown; a system that could not be measured says why."""
+    lines = list(_BESIDE_AUTHORS)
+    for row in rows:
+        if "failed" in row:
+            lines.append(f"| `{row['system']}` | not run: {row['failed']} | | | | | |")
+            continue
+        theirs = row["theirs"]["processor_s"]
+        for name, taken in row.items():
+            if name in ("system", "what", "of", "theirs"):
+                continue
+            ours = taken["processor_s"]
+            lines.append(
+                f"| `{row['system']}` | {row['what']} | {_ms(theirs)} | {name} | {_ms(ours)} | "
+                f"{_ratio(theirs / ours)} | {row['of']} |"
+            )
+    return "\n".join(lines)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.0f}" if seconds >= 0.01 else f"{1000 * seconds:.1f}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value < 2 else f"{value:.1f}"
 
 
 def _of(count: int, whole: int, beyond_chance: bool = False) -> str:

@@ -60,7 +60,7 @@ def test_the_table_compares_processor_time_and_says_what_was_not_run(load) -> No
     taken = {"wall_s": 9.0, "processor_s": 0.5}
     theirs = {"wall_s": 1.0, "processor_s": 1.0}
     row = {"system": "rd4ad", "what": "image", "of": "1, 256", "theirs": theirs, "run": taken}
-    text = load("authors").table([row, {"system": "uniad", "failed": "no checkout"}])
+    text = load("figures").beside_authors([row, {"system": "uniad", "failed": "no checkout"}])
     assert "| `rd4ad` | image | 1000 | run | 500 | 2.0 | 1, 256 |" in text
     assert "| `uniad` | not run: no checkout |" in text
 
