@@ -34,7 +34,6 @@ from muad.types import Record
 
 FLOAT32, ANEW, LOWER = "float32", "float32, encoding at every step", "bf16"
 RUN, BUNDLE, LOWER_BUNDLE = "the run, float32", "its bundle, float32", "its bundle, bf16"
-_KEPT_IMAGES = 32
 
 
 def settled(recipe: str, overrides: tuple[str, ...]) -> RunConfig:
@@ -82,12 +81,13 @@ class Training:
         self.cache = self._kept() if keeps else None
 
     def _kept(self) -> FeatureCache | None:
+        self.kept = 2 * len(self.images)
         height, width = self.config.detector.crop_px
         grey = np.full((1, height, width, 3), 128, np.uint8)
         record = Record(path=Path("none"), category="part", split="train", is_anomalous=False)
         return prepare_features(
-            self.detector, [record] * _KEPT_IMAGES, lambda _: grey, self.fabric, mode="memory", batch_size=2,
-            looks=2 * _KEPT_IMAGES, progress=lambda *_: None, note=lambda _: None,
+            self.detector, [record] * self.kept, lambda _: grey, self.fabric, mode="memory", batch_size=2,
+            looks=2 * self.kept, progress=lambda *_: None, note=lambda _: None,
         )  # fmt: skip
 
     def step(self) -> float:
@@ -96,7 +96,7 @@ class Training:
         self.at += 1
         features, images = None, self.images
         if self.cache is not None:
-            order = torch.randperm(_KEPT_IMAGES, generator=torch.Generator().manual_seed(step))[:count].tolist()
+            order = torch.randperm(self.kept, generator=torch.Generator().manual_seed(step))[:count].tolist()
             features, images = self.cache.take(order, self.fabric.device), self.images[:0]
         batch = Batch(
             images=images, seeds=tuple(range(step * count, (step + 1) * count)), categories=("part",) * count,
