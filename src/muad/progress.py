@@ -24,7 +24,7 @@ def progress_bar() -> Iterator[Update]:
     """A bar on stderr with rate and time left, from the first news on; yields the function that moves it.
 
     The function takes what is being worked on, how much is done, how much there is, and a loss to show or None. What is
-    trained is counted in steps, everything else in images.
+    trained is counted in steps, what is traced in parts, everything else in images.
     """
     from rich.console import Console
     from rich.progress import (
@@ -116,7 +116,7 @@ class ProgressLines:
 
 def _rate(name: str, speed: float | None, loss: float | None) -> str:
     """What is done in a second, or how long one takes, and the loss; what is trained is counted in steps."""
-    unit = "step" if name.startswith("train") else "image"
+    unit = "step" if name.startswith("train") else "part" if name.startswith("trace") else "image"
     rate = "" if not speed else f"{speed:.1f} {unit}/s" if speed >= 1 else f"{1 / speed:.1f} s/{unit}"
     return rate + ("" if loss is None else f", loss {loss:.4f}")
 

@@ -75,6 +75,9 @@ def test_a_prediction_depends_on_its_image_alone_and_is_the_cosine_distance_to_t
     theirs, ours = detector.encoder(images), detector.encoder(restored)
     for grid, one, other in zip(measured.values(), theirs, ours, strict=True):
         assert torch.allclose(grid, 1 - torch.cosine_similarity(one, other), atol=1e-6)
+    network = detector.network()
+    assert len(network.turns) == detector.config.sampling_steps
+    assert all(torch.equal(found, measured[name]) for name, found in network(images).items())
     moved = make(noise_seed=5).eval()
     moved.load_state_dict(detector.state_dict())
     assert not torch.allclose(moved.restore(images), restored)

@@ -14,6 +14,7 @@ from muad.nn.latent_diffusion import (
     ddim_step,
     load_stable_diffusion,
     scaled_linear_alphas_cumprod,
+    walk_numbers,
     walk_timesteps,
 )
 
@@ -46,9 +47,10 @@ def test_the_walk_is_that_of_diffusers() -> None:
     timesteps = walk_timesteps(10, 1000)
     assert timesteps == theirs.timesteps.tolist() == [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]
     noised = expected = draw(1, 4, 4, 4)
-    for timestep, following in zip(timesteps, [*timesteps[1:], 0], strict=True):
+    for timestep, numbers in zip(timesteps, walk_numbers(10, ours), strict=True):
+        assert int(numbers[0]) == timestep
         predicted = noised.tanh()
-        noised = ddim_step(noised, predicted, float(ours[timestep]), float(ours[following]))
+        noised = ddim_step(noised, predicted, numbers)
         expected = theirs.step(predicted, timestep, expected).prev_sample
     assert torch.allclose(noised, expected, rtol=1e-3, atol=1e-4)
     assert len(walk_timesteps(3, 1000)) == 3
@@ -56,30 +58,32 @@ def test_the_walk_is_that_of_diffusers() -> None:
 
 
 def test_a_guide_has_no_say_before_it_learns_and_then_at_the_coarsest_level_alone(denoiser: GuidedDenoiser) -> None:
-    noised, images, timesteps = draw(2, 4, 8, 8), draw(2, 3, 16, 16), torch.tensor([3, 900])
+    noised, hint, timesteps = draw(2, 4, 8, 8), draw(2, 8, 8, 8), torch.tensor([3, 900])
     context = denoiser.prompt.expand(2, -1, -1)
     with torch.no_grad():
-        assert torch.equal(denoiser(noised, timesteps, images), denoiser.denoiser(noised, timesteps, context).sample)
+        assert torch.equal(denoiser(noised, timesteps, hint), denoiser.denoiser(noised, timesteps, context).sample)
         for parameter in denoiser.parameters():
             parameter.add_(0.1)
-        said = denoiser.guidance(noised, timesteps, images)
+        said = denoiser.guidance(noised, timesteps, hint)
         assert [bool(found.any()) for found in said] == [False, False, True, True, True]
         denoiser.guide_all = True
-        assert all(bool(found.any()) for found in denoiser.guidance(noised, timesteps, images))
-        assert not torch.equal(denoiser(noised, timesteps, images), denoiser(noised, timesteps, -images))
+        assert all(bool(found.any()) for found in denoiser.guidance(noised, timesteps, hint))
+        assert not torch.equal(denoiser(noised, timesteps, hint), denoiser(noised, timesteps, -hint))
 
 
 def test_levels_may_grow_to_the_last() -> None:
     grown = GuidedDenoiser(dataclasses.replace(TINY, widths=(8, 12, 16)), guide_all=False)
     with torch.no_grad():
-        assert grown(draw(1, 4, 8, 8), torch.tensor([5]), draw(1, 3, 16, 16)).shape == (1, 4, 8, 8)
+        hint = grown.hint(draw(1, 3, 16, 16))
+        assert grown(draw(1, 4, 8, 8), torch.tensor([5]), hint).shape == (1, 4, 8, 8)
 
 
 def test_what_has_no_say_does_not_learn(denoiser: GuidedDenoiser) -> None:
     for layer in denoiser.guide.controlnet_down_blocks:  # nothing passes through zeros
         torch.nn.init.ones_(layer.weight)
     torch.nn.init.ones_(denoiser.guide.controlnet_cond_embedding.conv_out.weight)
-    denoiser(draw(1, 4, 8, 8), torch.tensor([5]), draw(1, 3, 16, 16)).square().sum().backward()
+    hint = denoiser.hint(draw(1, 3, 16, 16))
+    denoiser(draw(1, 4, 8, 8), torch.tensor([5]), hint).square().sum().backward()
     idle = [name for name, p in denoiser.named_parameters() if p.requires_grad and p.grad is None]
     assert idle == []
     assert denoiser.reached == 0

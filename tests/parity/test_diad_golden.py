@@ -92,10 +92,10 @@ def test_guidance_prediction_and_gradients_are_theirs(recorded: Recording) -> No
         denoiser.prompt.copy_(context)
     shape = (len(noised), 3, recorded.number("pixels"), recorded.number("pixels"))
     images = torch.from_numpy(recorded.fill.filled("input.images", shape, recorded.number("seed")))
-    said = denoiser.guidance(noised, recorded["timesteps"], images)
+    said = denoiser.guidance(noised, recorded["timesteps"], denoiser.hint(images))
     for number, expected in recorded.under("guidance.").items():
         assert relative_error(said[int(number)], expected) < 1e-5, number
-    predicted = denoiser(noised, recorded["timesteps"], images)
+    predicted = denoiser(noised, recorded["timesteps"], denoiser.hint(images))
     assert relative_error(predicted, recorded["predicted"]) < 1e-5
     loss = (predicted - recorded["noise"]).square().mean()
     assert relative_error(loss, recorded["loss"]) < 1e-5

@@ -229,7 +229,7 @@ def _add_network(
         ConfigError: It cannot be exported, or is too far from torch.
         DataError: A photograph cannot be read.
     """
-    network = export_network(one.detector)
+    network = export_network(one.detector, lambda done, total: news(f"trace {one.key}".strip(), done, total, None))
     ranges = lambda: range_images(one.run, one.detector.preprocessing)  # noqa: E731
     facts, paths = write_forms(network, one.detector, one.work, lower, ranges, openvino=openvino)
     scorers = form_scorers(facts, paths, one.detector.preprocessing)
@@ -237,7 +237,8 @@ def _add_network(
     compared: dict[Form, list[Compared]] = {form: [] for form in scorers}
     golden = set(spread(range(len(files)), samples))
     place, name = 0, f"compare {one.key}".strip()
-    for group in expected_of(one.detector, files, lambda done, total: news(name, done, total, None)):
+    news(name, 0, len(files), None)
+    for group in expected_of(one.detector, files):
         for form, scorer in scorers.items():
             compared[form] += compare(scorer, group)
         for image in group:
@@ -245,6 +246,7 @@ def _add_network(
                 _require_complete(complete, image, one, compared[FP32][place])
                 _add_golden(made, one, image)
             place += 1
+        news(name, place, len(files), None)
     made.parity[one.key] = []
     for form, images in compared.items():
         found = parity_of(form, images, one.scales, one.limits)

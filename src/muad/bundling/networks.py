@@ -7,10 +7,7 @@ whatever the precision. Of every other detector it is what `Detector.network` gi
 from __future__ import annotations
 
 import dataclasses
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,8 +18,11 @@ from torch import nn
 from muad.acceleration.exports import require_package
 from muad.acceleration.folding import FoldedDinomaly, why_not_foldable
 from muad.bundles.manifest import CombineFacts, HeadFacts
+from muad.bundling.repeated import write_repeated
+from muad.bundling.tracing import make_plain, takes_any_number, write_graph
 from muad.detectors import Detector, Dinomaly
 from muad.errors import ConfigError
+from muad.nn.repeated import Repeated
 from muad.runtime import heads
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 IMAGES, TOKENS = "images", "tokens"
 _PASSED_ON = "passed_on"
-OPSET = 18
-_LARGEST_BATCH = 16  # of the trace; what comes out takes any number
 _LARGEST_BYTES = 2**31 - 1  # of a protobuf
 _SAID = 200  # characters of an exporter's message
 
@@ -89,11 +87,12 @@ class _Ordered(nn.Module):
         return tuple(tensors[name].float() for name in self.names)
 
 
-def export_network(detector: Detector) -> ExportedNetwork:
+def export_network(detector: Detector, progress: Callable[[int, int], None] = lambda *_: None) -> ExportedNetwork:
     """The network of a trained detector as ONNX, with what is computed after it.
 
     Args:
         detector: On the CPU; it is put into eval mode.
+        progress: Called with parts traced and in all.
 
     Raises:
         ConfigError: It, or a part of it that is named, cannot be exported, or the exporter is not installed.
@@ -119,8 +118,8 @@ def export_network(detector: Detector) -> ExportedNetwork:
         network, between = detector.network_in_parts() or (detector.network(), ())
         with torch.no_grad():
             names = [name for name in network(images[:1]) if name not in between]
-        module = _Ordered(network, [*names, *between])
-    graph, takes_any_number = _as_graph(module, images, [*names, *between], name)
+        module = network if isinstance(network, Repeated) else _Ordered(network, [*names, *between])
+    graph, any_number = _as_graph(module, images, [*names, *between], name, progress)
     make_plain(graph)
     divide_at = [graph.graph.output.pop() for _ in between]
     graph.graph.value_info.extend(reversed(divide_at))
@@ -130,53 +129,16 @@ def export_network(detector: Detector) -> ExportedNetwork:
         combine=combine,
         head=head,
         input_px=input_px,
-        takes_any_number=takes_any_number,
+        takes_any_number=any_number,
         between=between,
         lowered="first" if between and folded is None else "last",
         folded=folded,
     )
 
 
-def write_graph(module: nn.Module, given: Tensor, names: tuple[str, Sequence[str]], *, any_number: bool) -> Any:  # noqa: ANN401
-    """A module with one input as an ONNX graph.
-
-    Args:
-        module: In eval mode.
-        given: An example, of two rows.
-        names: Of the input, and of the outputs.
-        any_number: Whether its first size is free; else it is one.
-    """
-    batch = torch.export.Dim("batch", max=_LARGEST_BATCH)
-    with torch.no_grad(), warnings.catch_warnings(), _saying_nothing("onnxscript"), _saying_nothing("torch.onnx"):
-        warnings.simplefilter("ignore")  # of packages that will change, which nobody here can do anything about
-        program = torch.onnx.export(
-            module,
-            (given if any_number else given[:1],),
-            input_names=[names[0]],
-            output_names=list(names[1]),
-            opset_version=OPSET,
-            dynamic_shapes=({0: batch},) if any_number else None,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("the exporter gave nothing")
-    return program.model_proto
-
-
-@contextmanager
-def _saying_nothing(name: str) -> Iterator[None]:
-    """Only errors of a package's log; it notes what it did not simplify."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _as_graph(module: nn.Module, images: Tensor, names: Sequence[str], detector: str) -> tuple[onnx.ModelProto, bool]:
+def _as_graph(
+    module: nn.Module, images: Tensor, names: Sequence[str], detector: str, progress: Callable[[int, int], None]
+) -> tuple[onnx.ModelProto, bool]:
     """The graph, for any number of images if it can be, else for one.
 
     Raises:
@@ -184,7 +146,12 @@ def _as_graph(module: nn.Module, images: Tensor, names: Sequence[str], detector:
     """
     for any_number in (True, False):
         try:
-            graph: onnx.ModelProto = write_graph(module, images, (IMAGES, names), any_number=any_number)
+            if isinstance(module, Repeated):
+                graph = write_repeated(module, images, (IMAGES, names), any_number=any_number, progress=progress)
+            else:
+                progress(0, 1)
+                graph = write_graph(module, [images], ([IMAGES], names), any_number=any_number)
+                progress(1, 1)
         except Exception as error:
             if any_number:
                 continue
@@ -196,8 +163,8 @@ def _as_graph(module: nn.Module, images: Tensor, names: Sequence[str], detector:
             raise ConfigError(
                 f"network must be less than 2 GiB as ONNX, got {graph.ByteSize() / 2**30:.1f} of {detector}."
             )
-        if any_number and not graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
-            continue  # it was traced for as many images as it was shown
+        if any_number and not takes_any_number(graph.graph):
+            continue
         return graph, any_number
     raise AssertionError("either is returned or refused")
 
@@ -263,18 +230,3 @@ def parts_of(network: ExportedNetwork) -> list[onnx.ModelProto]:
     passed_on.name = _PASSED_ON
     first.graph.output.insert(0, passed_on)
     return [first, last]
-
-
-def make_plain(model: onnx.ModelProto) -> None:
-    """Take out what the exporter notes of the machine it ran on: files, lines and values nobody reads."""
-    for holder in (model, model.graph, *model.functions):
-        holder.doc_string = ""
-        del holder.metadata_props[:]
-    for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        del value.metadata_props[:]
-    for tensor in model.graph.initializer:
-        del tensor.metadata_props[:]
-        tensor.doc_string = ""

@@ -8,7 +8,7 @@ photograph that is compared here. Lower precisions are held to the limits they h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,15 +99,12 @@ class Expected:
 Files = Sequence[tuple[str | None, Path]]
 
 
-def expected_of(
-    torch_scorer: Scorer, files: Files, progress: Callable[[int, int], None] = lambda *_: None
-) -> Iterator[list[Expected]]:
+def expected_of(torch_scorer: Scorer, files: Files) -> Iterator[list[Expected]]:
     """What torch says of photographs, group by group.
 
     Args:
         torch_scorer: The detector in float32.
         files: Photographs with what they show.
-        progress: Called with photographs done and in all.
 
     Raises:
         DataError: One cannot be read.
@@ -124,7 +121,6 @@ def expected_of(
             own = scores[place : place + len(views.views)]
             place += len(views.views)
             made.append(Expected(category=category, views=views, found=maps, view_scores=own))
-        progress(begin + len(group), len(files))
         yield made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from muad.bundles.manifest import RUN, RecogniserFacts
-from muad.bundling.networks import make_plain, write_graph
+from muad.bundling.tracing import make_plain, write_graph
 from muad.encoders.product_encoder import product_encoder
 from muad.recognition.appearance import SIDE_PX
 
@@ -17,7 +17,7 @@ def export_recogniser() -> tuple[bytes, RecogniserFacts]:
     """The network as an ONNX file, and what it is."""
     encoder = product_encoder("cpu")
     pixels = torch.zeros(2, SIDE_PX, SIDE_PX, 3, dtype=torch.uint8)
-    graph = write_graph(encoder.eval(), pixels, (_PIXELS, [_TOKENS]), any_number=True)
+    graph = write_graph(encoder.eval(), [pixels], ([_PIXELS], [_TOKENS]), any_number=True)
     make_plain(graph)
     facts = RecogniserFacts(
         member=MEMBER,

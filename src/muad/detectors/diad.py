@@ -45,8 +45,9 @@ from muad.nn.latent_diffusion import (
     ddim_step,
     load_stable_diffusion,
     scaled_linear_alphas_cumprod,
-    walk_timesteps,
+    walk_numbers,
 )
+from muad.nn.repeated import Repeated
 from muad.runtime.heads import GridHead
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class Diad(SteppingDetector):
 
     settings = DiadConfig
     noise: Tensor
+    walk: Tensor
 
     def __init__(self, config: DiadConfig) -> None:
         super().__init__()
@@ -184,7 +186,7 @@ class Diad(SteppingDetector):
             for parameter in self.denoiser.way_up():
                 parameter.requires_grad_(True)
         self.alphas_cumprod = scaled_linear_alphas_cumprod(TIMESTEPS, _FIRST_BETA, _LAST_BETA)  # stays on the CPU
-        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()  # numbers, which an exported network holds
+        self.register_buffer("walk", walk_numbers(config.sampling_steps, self.alphas_cumprod), persistent=False)
         side = config.latent.latent_px
         rows, columns = (length // side for length in config.resize_px)
         # DEVIATION: the authors' noise is unseeded. Here it is the same for all images: a score depends on its image
@@ -234,7 +236,7 @@ class Diad(SteppingDetector):
         timesteps = torch.cat([torch.randint(0, TIMESTEPS, (1,), generator=generator) for generator in generators])
         noise = self._draw(latents, batch.seeds, _NOISE_STREAM)
         noised = add_noise(latents, noise, self.alphas_cumprod[timesteps])
-        error = F.mse_loss(self.denoiser(noised, timesteps.to(noised.device), batch.images), noise)
+        error = F.mse_loss(self.denoiser(noised, timesteps.to(noised.device), self.denoiser.hint(batch.images)), noise)
         return Losses(total=error, terms={"noise": error.detach()})
 
     def _autoencoder_loss(self, batch: Batch) -> Losses:
@@ -273,30 +275,71 @@ class Diad(SteppingDetector):
 
     # ------------------------------------------------------------------------------------------- reconstruction
 
+    def noised(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c h w"]:
+        """Latents of normalised images, noised as far as the walk begins."""
+        # DEVIATION: the latent's mean in place of a draw, for a score depends on its image alone.
+        latents = self.config.latent.scale * self.moments(images)[0]
+        start = self.alphas_cumprod[self.config.start_timestep].expand(images.shape[0])
+        return add_noise(latents, self.noise.expand(images.shape[0], -1, -1, -1), start)
+
+    def denoised(
+        self, noised: Float[Tensor, "b c h w"], numbers: Float[Tensor, " 5"], hint: Float[Tensor, "b d h w"]
+    ) -> Float[Tensor, "b c h w"]:
+        """Latents one step of the walk further, by its row of `walk` and what the guide reads of the images."""
+        # The authors guide once more, nine times from the empty prompt to the empty prompt: that is no difference.
+        timesteps = numbers[0].long().expand(noised.shape[0])
+        return ddim_step(noised, self.denoiser(noised, timesteps, hint), numbers)
+
+    def decoded(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 H W"]:
+        """Images of latents that were walked back."""
+        restored: Tensor = self.autoencoder.decode(latents / self.config.latent.scale).sample
+        return restored.float()
+
     @torch.no_grad()
     def restore(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
         """What normalised images would be without an anomaly: noised as far as can be, and walked back, guided."""
-        # The authors guide once more, nine times from the empty prompt to the empty prompt: that is no difference.
-        config = self.config
-        # DEVIATION: the latent's mean in place of a draw, for a score depends on its image alone.
-        latents = config.latent.scale * self.moments(images)[0]
-        start = self.alphas_cumprod[config.start_timestep].expand(images.shape[0])
-        noised = add_noise(latents, self.noise.expand(images.shape[0], -1, -1, -1), start)
-        timesteps = walk_timesteps(config.sampling_steps, TIMESTEPS)
-        for timestep, following in zip(timesteps, [*timesteps[1:], 0], strict=True):
-            asked = torch.full((images.shape[0],), timestep, device=images.device)
-            predicted = self.denoiser(noised, asked, images)
-            noised = ddim_step(noised, predicted, self._alpha_bars[timestep], self._alpha_bars[following])
-        restored: Tensor = self.autoencoder.decode(noised / config.latent.scale).sample
-        return restored.float()
+        latents, hint = self.noised(images), self.denoiser.hint(images)
+        for numbers in self.walk:
+            latents = self.denoised(latents, numbers, hint)
+        return self.decoded(latents)
 
     # -------------------------------------------------------------------------------------- anomaly map and score
 
     @torch.no_grad()
     def measure(self, images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
         """Cosine distance between an image's features and its reconstruction's, at every place of each stage."""
-        restored = self.encoder(self.restore(images))
+        return self.compared(self.restore(images), images)
+
+    def compared(self, restored: Float[Tensor, "b 3 H W"], images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
+        """The same of images that were reconstructed already."""
+        pairs = zip(self.encoder.tap_layers, self.encoder(images), self.encoder(restored), strict=True)
         return {
-            f"stage_{stage}": 1 - F.cosine_similarity(theirs.float(), ours.float())
-            for stage, theirs, ours in zip(self.encoder.tap_layers, self.encoder(images), restored, strict=True)
+            f"stage_{stage}": 1 - F.cosine_similarity(theirs.float(), ours.float()) for stage, theirs, ours in pairs
         }
+
+    def network(self) -> Repeated:
+        """`measure` as a module whose turns are the steps of the walk."""
+        return _Walk(self)
+
+
+class _Walk(Repeated):
+    """What DiAD measures, in parts: noised latents, a step of the walk, distances."""
+
+    def __init__(self, detector: Diad) -> None:
+        super().__init__()
+        self.detector = detector
+        self.turns = detector.walk
+        self.requires_grad_(False)
+        self.eval()
+
+    def begin(self, images: Float[Tensor, "b 3 H W"]) -> tuple[Tensor, Tensor]:
+        """Noised latents, and what the guide reads of the images."""
+        return self.detector.noised(images), self.detector.denoiser.hint(images)
+
+    def turn(self, state: Float[Tensor, "b c h w"], numbers: Float[Tensor, " 5"], kept: Tensor) -> Tensor:
+        """One step of the walk."""
+        return self.detector.denoised(state, numbers, kept)
+
+    def end(self, state: Float[Tensor, "b c h w"], images: Float[Tensor, "b 3 H W"]) -> dict[str, Tensor]:
+        """Distances by stage."""
+        return self.detector.compared(self.detector.decoded(state), images)

@@ -136,6 +136,7 @@ class GuidedDenoiser(nn.Module):
             **shape,
         )
         self.guide = diffusers.ControlNetModel(conditioning_embedding_out_channels=config.hint_widths, **shape)
+        self.guide.controlnet_cond_embedding = _hinted(self.guide.controlnet_cond_embedding, config)
         self.start_guide_as_copy()
         self.fused = config.blocks + 1  # maps of each level from the second on, the first of which only halves
         finest, wide, coarse = config.widths[-3:] if len(config.widths) > 2 else (config.widths[0], *config.widths)
@@ -158,12 +159,17 @@ class GuidedDenoiser(nn.Module):
         for name in ("conv_in", "time_embedding", "down_blocks", "mid_block"):
             getattr(self.guide, name).load_state_dict(getattr(self.denoiser, name).state_dict())
 
+    def hint(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b d h w"]:
+        """What the guide reads of images: the same at every timestep, so computed once for a walk."""
+        hint: Tensor = self.guide.controlnet_cond_embedding.embed(images)
+        return hint
+
     def guidance(
-        self, noised: Float[Tensor, "b c h w"], timesteps: Int[Tensor, " b"], images: Float[Tensor, "b 3 H W"]
+        self, noised: Float[Tensor, "b c h w"], timesteps: Int[Tensor, " b"], hint: Float[Tensor, "b d h w"]
     ) -> list[Float[Tensor, "b c h w"]]:
         """What the guide says to the maps of every level, fine to coarse, and last to the middle."""
         context = self.prompt.expand(noised.shape[0], -1, -1)
-        said, middle = self.guide(noised, timesteps, context, images, return_dict=False)
+        said, middle = self.guide(noised, timesteps, context, hint, return_dict=False)
         said, count = list(said), self.fused
         finer, coarse = said[-2 * count : -count], said[-count:]
         for number, halvings in enumerate(self.fusion):
@@ -176,10 +182,10 @@ class GuidedDenoiser(nn.Module):
         return [*said, middle]
 
     def forward(
-        self, noised: Float[Tensor, "b c h w"], timesteps: Int[Tensor, " b"], images: Float[Tensor, "b 3 H W"]
+        self, noised: Float[Tensor, "b c h w"], timesteps: Int[Tensor, " b"], hint: Float[Tensor, "b d h w"]
     ) -> Float[Tensor, "b c h w"]:
-        """The noise in each latent."""
-        *levels, middle = self.guidance(noised, timesteps, images)
+        """The noise in each latent, guided by the `hint` of its image."""
+        *levels, middle = self.guidance(noised, timesteps, hint)
         context = self.prompt.expand(noised.shape[0], -1, -1)
         predicted: Tensor = self.denoiser(
             noised,
@@ -235,12 +241,30 @@ def walk_timesteps(steps: int, timesteps: int) -> list[int]:
     return [timestep + 1 for timestep in range(0, timesteps - 1, timesteps // steps)][::-1]
 
 
+def walk_numbers(steps: int, alphas_cumprod: Float[Tensor, " t"]) -> Float[Tensor, "s 5"]:
+    """What a walk's steps differ by, in float32.
+
+    Its timestep; the roots of the shares of noise and of signal there; those of signal and of noise at the following
+    timestep, which is 0 after the last.
+    """
+    timesteps = walk_timesteps(steps, len(alphas_cumprod))
+    here, following = alphas_cumprod[timesteps], alphas_cumprod[[*timesteps[1:], 0]]
+    columns = (torch.tensor(timesteps), (1 - here).sqrt(), here.sqrt(), following.sqrt(), (1 - following).sqrt())
+    return torch.stack([column.float() for column in columns], dim=1)
+
+
 def ddim_step(
-    noised: Float[Tensor, "b c h w"], predicted: Float[Tensor, "b c h w"], alpha_bar: float, following: float
+    noised: Float[Tensor, "b c h w"], predicted: Float[Tensor, "b c h w"], numbers: Float[Tensor, " 5"]
 ) -> Float[Tensor, "b c h w"]:
-    """X at the following timestep, without noise of its own and without clamping (DDIM, eq. 12 with sigma = 0)."""
-    estimate = (noised - math.sqrt(1 - alpha_bar) * predicted) / math.sqrt(alpha_bar)
-    return math.sqrt(following) * estimate + math.sqrt(1 - following) * predicted
+    """X at the following timestep, without noise of its own and without clamping (DDIM, eq. 12 with sigma = 0).
+
+    Args:
+        noised: X at a timestep.
+        predicted: The noise in it.
+        numbers: A row of `walk_numbers`.
+    """
+    _, noise, signal, signal_left, noise_left = numbers.unbind()
+    return signal_left * ((noised - noise * predicted) / signal) + noise_left * predicted
 
 
 def _halved(width: int, wide: int) -> nn.Sequential:
@@ -259,3 +283,21 @@ def _diffusers() -> Any:  # noqa: ANN401  a module
             "Install it with `pip install muad[diffusion]`."
         ) from None
     return diffusers
+
+
+def _hinted(embedding: nn.Module, config: LatentConfig) -> nn.Module:
+    """The guide's reading of images under another method, so that the guide takes what was read instead of images."""
+    from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
+
+    class _Hinted(ControlNetConditioningEmbedding):  # type: ignore[misc]  # of no type
+        def embed(self, images: Tensor) -> Tensor:
+            read: Tensor = super().forward(images)
+            return read
+
+        def forward(self, hint: Tensor) -> Tensor:
+            return hint
+
+    with torch.device("meta"):  # draws nothing
+        made = _Hinted(conditioning_embedding_channels=config.widths[0], block_out_channels=config.hint_widths)
+    made.load_state_dict(embedding.state_dict(), assign=True)
+    return made
