@@ -105,6 +105,21 @@ def test_nothing_asked_for_gets_a_memory_of_the_encoders_that_need_no_network(de
     assert parse_config(config_to_dict(config)) == config
 
 
+def test_a_smaller_image_has_a_finer_grid_and_as_many_candidates() -> None:
+    def grid_px(*sides: object) -> int:
+        sized = [f"detector.{name}_px={list(sides)}" for name in ("resize", "crop")]
+        detector = adapt_config(catalog_of(200), torch.device("cpu"), sized).detector
+        assert isinstance(detector, PatchCoreConfig)
+        places = (detector.crop_px[0] // detector.grid_px) * (detector.crop_px[1] // detector.grid_px)
+        assert detector.candidate_fraction * 200 * places == pytest.approx(16_000)
+        return detector.grid_px
+
+    assert [grid_px(side, side) for side in (224, 392, 504, 700)] == [8, 10, 14, 14]
+    assert grid_px(700, 336) == 9
+    with pytest.raises(ConfigError):
+        grid_px(0, 224)
+
+
 def test_the_light_in_which_photographs_are_remembered_is_said() -> None:
     catalog, device = catalog_of(100), torch.device("cpu")
     for looks, said in (("one", "half of them remembered in 0.8 and 1.25 times"), ("every", "each remembered in 0.8")):

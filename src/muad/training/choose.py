@@ -41,6 +41,7 @@ _SHARE = 0.2  # of good images, for calibration
 # at the size where both have whole patches. A search in so many patches takes about as long as encoding the image.
 _SIDE_BY_SIDE = ("muad-tiny", "efficientnet-lite2")
 _MEMORY_PX = 504
+_PLACES, _FINEST_PX = 36, 8  # of a side, for a smaller image as for that one; down to the stride of the finest stage
 _REMEMBERED, _CANDIDATES = 6_000, 16_000  # patches of all categories together; of each, among which is chosen
 _FOUNDATION = (
     "; an encoder of DINOv2 finds more, at a larger cost: --encoder dinov2-reg-base trains Dinomaly on it "
@@ -62,7 +63,7 @@ def choose_config(catalog: Catalog, device: torch.device, asked: Mapping[str, An
     name = _asked_for(asked, "detector.name")
     counts = trained_counts(catalog, _asked_for(asked, "training.shots"))
     if name in (None, "patchcore") and _suits_memory(asked):
-        return _memory(counts, _asked_for(asked, "detector.turns"))
+        return _memory(counts, _asked_for(asked, "detector.crop_px"), _asked_for(asked, "detector.turns"))
     if name == "diffusion_ad":
         return _diffusion_ad(counts, device, length)
     if name not in (None, "dinomaly"):
@@ -102,19 +103,20 @@ def _suits_memory(asked: Mapping[str, Any]) -> bool:
     return set(detector) <= {entry.name for entry in dataclasses.fields(PatchCoreConfig)} - {"encoder"}
 
 
-def _memory(counts: Counter[str], asked_turns: object) -> RunConfig:
+def _memory(counts: Counter[str], asked_px: object, asked_turns: object) -> RunConfig:
     """PatchCore on the encoders that need no network; on the one in the package where the others are not installed."""
     categories = max(1, len(counts))
     side = (_MEMORY_PX, _MEMORY_PX)
-    patch_px = EncoderConfig().family().patch_px
+    seen = _sides(asked_px) or side
+    grid_px = min(max(min(seen) // _PLACES, _FINEST_PX), EncoderConfig().family().patch_px)
     looks = 1 + (len(asked_turns) if isinstance(asked_turns, list) else 0)
-    places = max(1, counts.total() * looks * (side[0] // patch_px) * (side[1] // patch_px))
+    places = max(1, counts.total() * looks * (seen[0] // grid_px) * (seen[1] // grid_px))
     share = min(1.0, _CANDIDATES * categories / places)
     detector = PatchCoreConfig(
         encoders=_SIDE_BY_SIDE if is_installed(_SIDE_BY_SIDE[1]) else (_SIDE_BY_SIDE[0],),
         resize_px=side,
         crop_px=side,
-        grid_px=patch_px,
+        grid_px=grid_px,
         coreset_fraction=share,
         candidate_fraction=share,
         most_patches=max(1, _REMEMBERED // categories),
@@ -198,6 +200,13 @@ def _asked_for(asked: Mapping[str, Any], name: str) -> object:
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
+
+
+def _sides(asked: object) -> tuple[int, int] | None:
+    """Height and width, where they were asked for and can be."""
+    if isinstance(asked, list) and len(asked) == 2 and all(isinstance(side, int) and side > 0 for side in asked):
+        return asked[0], asked[1]
+    return None
 
 
 def _share(counts: Counter[str]) -> float:
