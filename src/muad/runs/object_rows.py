@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from muad.errors import DataError
+from muad.runs.score_tables import read_table, table_to_csv
 
 OBJECTS_FILE = "evaluation_objects.csv"
 _COLUMNS = ("object", "category", "is_anomalous", "defect_type", "views", "missing", "highest_view", "mean_top", "max")
@@ -48,15 +47,7 @@ class ObjectRow:
 
 def object_rows_to_csv(rows: Iterable[ObjectRow]) -> str:
     """The rows with a header; scores keep every digit, labels are 0 and 1."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    for row in rows:
-        label, missing = int(row.is_anomalous), ";".join(row.missing)
-        told = (row.name, row.category, label, row.defect_type or "", row.views, missing, row.highest_view)
-        table.writerow((*told, repr(row.mean_top), repr(row.max)))
-    # Names that are no text on this system are written so that they can be read, not found.
-    return text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")
+    return table_to_csv(_COLUMNS, map(_cells, rows))
 
 
 def read_object_rows(path: Path) -> tuple[ObjectRow, ...]:
@@ -65,15 +56,14 @@ def read_object_rows(path: Path) -> tuple[ObjectRow, ...]:
     Raises:
         DataError: The file cannot be read, or is no such table.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file)
-            columns, rows = tuple(table.fieldnames or ()), list(table)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"scores of parts must be a readable table, got {path} ({error}). Evaluate again.") from None
-    if columns != _COLUMNS:
-        raise DataError(f"scores of parts must have the columns {', '.join(_COLUMNS)}, got {path}. Evaluate again.")
+    rows = read_table(path, _COLUMNS, what="scores of parts")
     return tuple(_row(row, path, line) for line, row in enumerate(rows, start=2))
+
+
+def _cells(row: ObjectRow) -> tuple[object, ...]:
+    label, missing = int(row.is_anomalous), ";".join(row.missing)
+    told = (row.name, row.category, label, row.defect_type or "", row.views, missing, row.highest_view)
+    return (*told, repr(row.mean_top), repr(row.max))
 
 
 def _row(row: dict[str, str], path: Path, line: int) -> ObjectRow:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from muad.datasets.content_hash import relative_name
 from muad.errors import DataError
+from muad.runs.score_tables import read_table, table_to_csv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
 SCORES_FILE = "evaluation.csv"
 _COLUMNS = ("path", "category", "is_anomalous", "defect_type", "score")
-_VIEW_COLUMNS = ("object", "view")
-"""Written besides where photographs show parts from several views."""
+_WITH_VIEWS = (*_COLUMNS, "object", "view")  # where photographs show parts from several views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +64,10 @@ def image_scores(records: Sequence[Record], values: Float[np.ndarray, " n"], roo
 
 def scores_to_csv(scores: Iterable[ImageScore]) -> str:
     """The rows with a header; scores keep every digit, labels are 0 and 1."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
     rows = list(scores)
-    has_views = any(row.part is not None for row in rows)
-    table.writerow((*_COLUMNS, *_VIEW_COLUMNS) if has_views else _COLUMNS)
-    for row in rows:
-        told = (row.path, row.category, int(row.is_anomalous), row.defect_type or "", repr(row.score))
-        table.writerow((*told, row.part or "", row.view or "") if has_views else told)
-    # Names that are no text on this system are written so that they can be read, not found.
-    return text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")
+    if not any(row.part is not None for row in rows):
+        return table_to_csv(_COLUMNS, map(_cells, rows))
+    return table_to_csv(_WITH_VIEWS, ((*_cells(row), row.part or "", row.view or "") for row in rows))
 
 
 def read_scores(path: Path) -> tuple[ImageScore, ...]:
@@ -84,15 +76,12 @@ def read_scores(path: Path) -> tuple[ImageScore, ...]:
     Raises:
         DataError: The file cannot be read, or is no such table.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file)
-            columns, rows = tuple(table.fieldnames or ()), list(table)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"scores must be a readable table, got {path} ({error}). Evaluate the run again.") from None
-    if columns not in (_COLUMNS, _COLUMNS + _VIEW_COLUMNS):
-        raise DataError(f"scores must have the columns {', '.join(_COLUMNS)}, got {path}. Evaluate the run again.")
+    rows = read_table(path, _COLUMNS, _WITH_VIEWS, what="scores")
     return tuple(_row(row, path, line) for line, row in enumerate(rows, start=2))
+
+
+def _cells(row: ImageScore) -> tuple[object, ...]:
+    return row.path, row.category, int(row.is_anomalous), row.defect_type or "", repr(row.score)
 
 
 def _row(row: dict[str, str], path: Path, line: int) -> ImageScore:
