@@ -61,15 +61,16 @@ def _comparison(result: dict[str, Any]) -> list[str]:
     best = {metric: max(row[metric] for row in rows) for metric in _SHOWN}
     printed = {row["detector"]: row for row in result["published"]}
     lines = [
-        "| detector | encoder | here | published, MVTec AD | training | an image alone | network, in batches "
-        "| memory |",
-        "|---|---|---|---|---|---|---|---|",
+        "| detector | encoder | steps | here | published, MVTec AD | training | an image alone "
+        "| network, in batches | memory |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        theirs = printed[row["detector"]]
-        each = " (one each)" if theirs["mode"] == "per_category" else ""
+        theirs = printed.get(row["detector"])
+        each = " (one each)" if theirs and theirs["mode"] == "per_category" else ""
         cells = [
-            f"`{row['detector']}`", row["encoder"] or "-", _percent(row, best), _percent(theirs["figures"], {}) + each,
+            f"`{row['detector']}`", row["encoder"] or "-", str(row["steps"] or "one look"), _percent(row, best),
+            _percent(theirs["figures"], {}) + each if theirs else "-",
             _unit(row["training_s"], 1, "s"), _unit(row["image_s"], 1000, "ms"), _unit(row["batched_s"], 1000, "ms"),
             _unit(row["memory_bytes"], 2**-20, "MiB"),
         ]  # fmt: skip
