@@ -55,7 +55,7 @@ def test_those_that_take_longest_are_left_out_first_and_told_what_all_would_take
     assert found.seeds == 2
     assert list(found.left_out) == ["slow"]
     assert "about 83.3 minutes here at 20 steps" in found.left_out["slow"]
-    assert "A budget of 5025s is enough for all" in found.left_out["slow"]
+    assert "A budget of 84m is enough for all" in found.left_out["slow"]
 
 
 def test_a_budget_that_is_enough_for_none_is_refused() -> None:

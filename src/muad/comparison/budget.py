@@ -90,6 +90,11 @@ class Affordable:
     left_out: Mapping[str, str]
 
 
+def _enough(seconds: float) -> str:
+    """As people give it, rounded up."""
+    return f"{math.ceil(seconds)}s" if seconds < 120 else f"{math.ceil(seconds / 60)}m"
+
+
 def affordable(budget_s: float, needs: Mapping[str, Need], seeds: int) -> Affordable:
     """How many seeds of which detectors a budget is enough for; those that take longest are left out first.
 
@@ -103,11 +108,11 @@ def affordable(budget_s: float, needs: Mapping[str, Need], seeds: int) -> Afford
         key, need = kept.popitem()
         left_out[key] = (
             f"not trained: it takes about {duration(need.least_s)} here at {LEAST_STEPS} steps, more than the budget "
-            f"of {duration(budget_s)} has beside the quicker ones. A budget of {math.ceil(whole)}s is enough for all."
+            f"of {duration(budget_s)} has beside the quicker ones. A budget of {_enough(whole)} is enough for all."
         )
     if least > budget_s:
         raise ConfigError(
-            f"budget must be at least {math.ceil(least)}s for one seed of {', '.join(kept)} on this machine, at "
+            f"budget must be at least {_enough(least)} for one seed of {', '.join(kept)} on this machine, at "
             f"{LEAST_STEPS} steps of each that takes steps, got {duration(budget_s)}. Give it more, or name a smaller "
             "--image-px."
         )
