@@ -75,6 +75,9 @@ def test_the_readme_has_eight_lines_of_python() -> None:
     assert 4 < len([line for line in block.splitlines() if line.strip()]) <= 8
 
 
+_OF_ONE = re.compile(r"(\w+):")
+
+
 @pytest.mark.parametrize(("page", "line"), [*_commands(), *_recipe_commands()])
 def test_every_command_parses(page: str, line: str) -> None:
     """Command, options and types, without carrying it out; settings and names are looked up too."""
@@ -86,7 +89,11 @@ def test_every_command_parses(page: str, line: str) -> None:
         command = command.commands[name]
     context = command.make_context(name, arguments)
     values = context.params
-    load_config(values.get("recipe"), values.get("settings") or [])
+    settings = values.get("settings") or []
+    load_config(values.get("recipe"), [setting for setting in settings if not _OF_ONE.match(setting)])
+    for detector in {named[1] for setting in settings if (named := _OF_ONE.match(setting))}:  # as `compare` takes them
+        own = [setting.partition(":")[2] for setting in settings if setting.startswith(f"{detector}:")]
+        load_config(None, [f"detector.name={detector}", *own])
     if values.get("encoder") is not None:
         names = set(values["encoder"].split(","))
         assert names <= {*FAMILIES, *PYRAMIDS} or (name == "probe-encoder" and min(names).endswith(".safetensors"))
