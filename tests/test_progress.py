@@ -99,3 +99,12 @@ def test_short_work_is_told_of_where_ends_are_wanted_and_once() -> None:
             lines("encode", done, 10, None)
     assert told == []
     assert ends == ["encode: 10 of 10, done in 5.0 s"]
+
+
+def test_work_of_a_name_that_ended_is_timed_anew() -> None:
+    now, told = 0.0, list[str]()
+    lines = ProgressLines(told.append, clock=lambda: now)
+    for second, done, total in ((0, 1, 860), (20, 860, 860), (300, 2, 254), (360, 122, 254)):
+        now = float(second)
+        lines("compare", done, total, None)
+    assert told == ["compare: 122 of 254 (48%), 2.0 image/s, 1 min left"]

@@ -101,7 +101,7 @@ class ProgressLines:
         """Take news: what is worked on, how much is done, how much there is, and a loss to say or None."""
         now = self._clock()
         work = self._works.setdefault(name, _Work(now, now, done))
-        if done < work.done:  # begun anew, as for the next product
+        if done < work.done or (work.ended and done < total):  # begun anew, as for the next product
             work = self._works[name] = _Work(now, now, done)
         if done >= total:
             if not work.ended and (work.told or (self._ends and now - work.begun > 1)):
