@@ -1,15 +1,10 @@
 """The comparison with the authors' own code: what it measures of ours is the step of the loop, on what users keep."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from muad.configuration.run_config import load_config
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 TINY = (
     "detector.name=vitad",
     "detector.encoder.name=random-vit-tiny",
@@ -17,17 +12,6 @@ TINY = (
     "detector.blocks_per_target=1",
     "optim.kind=adamw",
 )
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """A module of the benchmarks, which are scripts and not a package."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if str(BENCHMARKS) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
 
 
 def test_a_timed_step_moves_the_weights_alike_with_and_without_kept_features(load) -> None:

@@ -1,7 +1,5 @@
 """What the benchmark compares with gives the same figures; only so is a ratio worth something."""
 
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +12,6 @@ from muad.encoders.encoder import EncoderConfig
 from muad.encoders.families import VitLayout
 from muad.metrics.region import pixel_metrics
 from muad.nn.denoiser import DenoiserConfig
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """A module of the benchmarks, which are scripts and not a package."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if str(BENCHMARKS) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
 
 
 @pytest.fixture
