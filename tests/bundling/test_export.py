@@ -107,9 +107,10 @@ def test_a_photograph_whose_score_is_the_limit_may_fall_on_either_side_of_it() -
     maps = np.zeros((4, 4), np.float32)
     images = [compared("nut", (score, maps), (score + 5e-5, maps)) for score in (0.1, 0.2, 0.3)]
     limits = Limits(categories={"nut": CategoryLimits(review=0.2)}, calibration={})
-    found = parity_of(FP32, images, {"nut": Scale(score=0.1, map=1.0, limits=(0.2,))}, limits)
+    scales = {"nut": Scale(score=0.1, map=1.0, limits=(0.2,))}
+    found = parity_of(FP32, images, scales, limits)
     assert found.changed == 1
-    require_parity(found, images, {})
+    require_parity(found, images, scales)
 
 
 def test_without_photographs_of_the_run_others_are_asked_for(

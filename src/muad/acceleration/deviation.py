@@ -26,7 +26,8 @@ MAX_MAP_DEVIATION = 0.05
 """Largest difference of a map in its own values, which run from 0 to 2: a wide spread excuses no broken network."""
 SHIFT_PART = 0.03
 """Scores that are off by more than this on median are worth limits of their own."""
-_TIE_PART = 0.02  # the limit is one of the scores, and the precision it was computed in moves them by that
+TIE_PART = 0.02
+"""A limit is one of the scores, and the precision it was computed in moves them by such a part of the way."""
 _FLOOR = 1e-4  # of a spread: maps of a detector that finds nothing at all are not infinitely sensitive
 
 
@@ -122,12 +123,13 @@ def compared(
     )
 
 
-def judge(images: Sequence[Compared], scales: Mapping[str | None, Scale]) -> Judgement:
+def judge(images: Sequence[Compared], scales: Mapping[str | None, Scale], *, tie_part: float = TIE_PART) -> Judgement:
     """Measure the differences by the scales; categories without one are measured by the spread of these images.
 
     Args:
         images: All that were compared.
         scales: What is known of the run, by category.
+        tie_part: So near to a limit, as a part of the way to it, an image may fall on either side of it.
     """
     score_parts, map_parts, shifts, changed = [0.0], [0.0], {}, 0
     found = ways(images, scales)
@@ -137,7 +139,7 @@ def judge(images: Sequence[Compared], scales: Mapping[str | None, Scale]) -> Jud
         score_parts += map(abs, differences)
         map_parts += [image.map_deviation / maps for image in group]
         shifts[category] = median(differences)
-        changed += sum(_changes(image, scale.limits, _TIE_PART * scores) for image in group)
+        changed += sum(_changes(image, scale.limits, tie_part * scores) for image in group)
     shifted = max(shifts, key=lambda category: abs(shifts[category]), default=None)
     return Judgement(
         score_part=_largest(score_parts),

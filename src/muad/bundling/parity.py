@@ -2,7 +2,7 @@
 
 Differences are measured by the way from a category's usual score to its limit, and from the usual value of its maps to
 the map limit (`muad.acceleration.deviation`); in float32 they may be a thousandth of it for scores and a hundredth for
-maps. So a verdict can only change where the score is the limit, to that thousandth: a limit is the score of a
+maps. Every verdict must be the same but where the score is the limit, to that thousandth: a limit is the score of a
 photograph that is compared here. Lower precisions are held to the limits they have everywhere.
 """
 
@@ -170,7 +170,8 @@ def require_parity(found: Parity, images: Sequence[Compared], scales: Mapping[st
     """
     if found.form.precision == "fp32":
         most_score, most_map = MAX_FP32_SCORE_PART, MAX_FP32_MAP_PART
-        near = found.score_part <= most_score and found.map_part <= most_map
+        same = judge(images, scales, tie_part=most_score).changed == 0
+        near = found.score_part <= most_score and found.map_part <= most_map and same
         remedy = "Predict from the run folder instead, and report this with its config.toml."
     else:
         most_score, most_map = MAX_SCORE_PART, MAX_MAP_PART
@@ -178,7 +179,7 @@ def require_parity(found: Parity, images: Sequence[Compared], scales: Mapping[st
     if not near:
         raise ParityError(
             f"exported network must keep scores within {most_score:.1%} and maps within {most_map:.0%} of the way to "
-            f"their limit, got {found}. {remedy}"
+            f"their limit, and every verdict, got {found}. {remedy}"
         )
 
 
