@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ Row = list[Any]
 def plan(sections: list[str], quick: bool) -> list[Row]:
     """Rows in the order they are measured; those that are compared follow each other."""
     rows: list[Row] = []
+    if "inference" in sections or "training" in sections:
+        rows += [["peak", precision] for precision in ("float32", "bf16")]
     if "inference" in sections:
         shapes: list[tuple[str, int, tuple[str, ...]]] = [("S", 392, _SHORT)]
         if not quick:
@@ -68,21 +72,40 @@ def _data_rows(sections: list[str], quick: bool) -> list[Row]:
     return rows
 
 
-def run_rows(rows: list[Row], cache: Path, budget_s: float) -> list[dict[str, Any]]:
+def run_rows(rows: list[Row], options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure every row in a new process; one that fails says why instead of figures."""
     results = []
     for number, row in enumerate(rows, 1):
         begun = time.perf_counter()
-        command = [sys.executable, __file__, "--row", json.dumps(row), "--cache", str(cache), "--budget", str(budget_s)]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        if finished.returncode == 0:
-            figures = json.loads(finished.stdout.splitlines()[-1])
-        else:
-            figures = {"failed": (finished.stderr.strip().splitlines() or ["no message"])[-1]}
-        results.append({"row": row, **figures})
+        result = _measured(row, options, 1)[0]
+        if options.together and row[0] in ("inference", "training") and "ms" in result:
+            both = _measured(row, options, 2)
+            result["together"] = max(one.get("ms", float("nan")) for one in both) / result["ms"]
+        results.append({"row": row, **result})
         taken = time.perf_counter() - begun
-        print(f"{number}/{len(rows)} {row} {figures} ({taken:.0f} s)", file=sys.stderr)
+        print(f"{number}/{len(rows)} {row} {result} ({taken:.0f} s)", file=sys.stderr)
     return results
+
+
+def _measured(row: Row, options: argparse.Namespace, processes: int) -> list[dict[str, Any]]:
+    """The figures of a row by each of so many processes, which begin to measure at one moment."""
+    command = [sys.executable, __file__, "--row", json.dumps(row), "--cache", str(options.cache)]
+    command += ["--budget", str(options.budget)]
+    with tempfile.TemporaryDirectory() as meeting:
+        surroundings = os.environ | {"MUAD_BENCH_MEETING": f"{meeting}:{processes}"}
+        running = [
+            subprocess.Popen(
+                command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+            )
+            for _ in range(processes)
+        ]
+        said = [process.communicate() for process in running]
+    return [
+        {"failed": (error.strip().splitlines() or ["no message"])[-1]}
+        if process.returncode
+        else json.loads(text.splitlines()[-1])
+        for process, (text, error) in zip(running, said, strict=True)
+    ]
 
 
 def run_one(row: Row, cache: Path, budget_s: float) -> dict[str, Any]:
@@ -100,6 +123,8 @@ def run_one(row: Row, cache: Path, budget_s: float) -> dict[str, Any]:
         return data_rows.verb_row(*rest)
     if kind == "share":
         return data_rows.share_row(*rest, cache=cache)
+    if kind == "peak":
+        return rows.peak_row(*rest)
     if kind == "fit":
         return rows.fit_row(*rest, cache=cache)
     if kind == "inference":
@@ -115,6 +140,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few rows, a minute or two; printed, not written")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this part alone; may be repeated")
     parser.add_argument("--match", help="of these, the rows whose JSON this regular expression finds")
+    parser.add_argument("--together", action="store_true", help="networks also by two processes at once")
     parser.add_argument("--remark", default="", help="a sentence for the header: what else was running, what failed")
     parser.add_argument("--out", type=Path, help="where the report goes (default: docs/performance.md)")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "bench", help="fitted decoders and exports")
@@ -131,8 +157,8 @@ def main() -> None:
     machine = describe_machine()
     planned = plan(options.only or list(SECTIONS), options.quick)
     if options.match:
-        planned = [row for row in planned if row[0] == "fit" or re.search(options.match, json.dumps(row))]
-    results = run_rows(planned, options.cache, options.budget)
+        planned = [row for row in planned if row[0] in ("peak", "fit") or re.search(options.match, json.dumps(row))]
+    results = run_rows(planned, options)
     minutes = (time.perf_counter() - begun) / 60
     if options.quick:
         print(write_report(results, machine, minutes=minutes))

@@ -12,19 +12,17 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import models
 import numpy as np
 import torch
+from measure import flops_of_image, flops_of_step, peak_flops, seconds_per_call
 from PIL import Image
-from torch.utils.flop_counter import FlopCounterMode
 
 import muad
 from muad.acceleration.backends import TorchBackend
 from muad.acceleration.folding import FoldedDinomaly
-from muad.detectors.types import Batch
 from muad.device import choose_device, describe_device, has_fast_bf16
 
 _SIZES = {"full": ("B", 392, 3629, (1, 16, 64)), "quick": ("tiny", 28, 16, (2,))}
@@ -71,25 +69,6 @@ def time_training(
     return {**seen, "all": time.perf_counter() - begun, "step_ms": 1000 * float(each)}
 
 
-def peak_flops(device: torch.device, side: int) -> float:
-    """Operations per second of one large matrix product in the precision used."""
-    lowered = has_fast_bf16(device)
-    left = torch.randn(side, side, device=device, dtype=torch.bfloat16 if lowered else torch.float32)
-    return 2 * side**3 / seconds_per_call(lambda: left @ left, device)
-
-
-def seconds_per_call(call: Callable[[], object], device: torch.device, calls: int = 10) -> float:
-    """Mean time of a call, after three to warm up."""
-    for _ in range(3):
-        call()
-    _wait(device)
-    begun = time.perf_counter()
-    for _ in range(calls):
-        call()
-    _wait(device)
-    return (time.perf_counter() - begun) / calls
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -100,11 +79,12 @@ def main() -> None:
     device = choose_device(options.device)
     encoder, side_px, count, batches = _SIZES["quick" if options.quick else "full"]
     few, steps = (4, 4) if options.quick else (_FEW, options.steps)
-    peak = peak_flops(device, 256 if options.quick else 8192)
+    kind = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    peak = peak_flops(device, kind, 256 if options.quick else 8192)
     print(f"{describe_device(device)}, torch {torch.__version__}: {peak / 1e12:.2f} TFLOP/s, a large matrix product")
     detector = models.build_untrained(encoder, side_px).to(device)
     images = models.synthetic_images(max(batches), side_px).to(device)
-    step_flops = _flops_of_step(detector, images[: min(_BATCH, len(images))]) * _BATCH / min(_BATCH, len(images))
+    step_flops = flops_of_step(detector, images[: min(_BATCH, len(images))]) * _BATCH / min(_BATCH, len(images))
     print(f"a training step is {step_flops / 1e12:.2f} TFLOP, {1000 * step_flops / peak:.1f} ms at that rate")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -121,33 +101,15 @@ def main() -> None:
             f"to encode; {taken['step_ms']:.2f} ms a step, {share:.1%} of the peak",
             flush=True,
         )
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        detector.distance_map(images[:1])
-    kind = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    image_flops = flops_of_image(detector, images[:1])
     for compiled in (False, True) if device.type == "cuda" else (False,):
         for batch in batches:
             folded = FoldedDinomaly(detector, dtype=kind)
             backend = TorchBackend(folded, compiled_batch=batch if compiled else None)
             rate = batch / seconds_per_call(lambda backend=backend, some=images[:batch]: backend(some), device)
-            share = counter.get_total_flops() * rate / peak
+            share = image_flops * rate / peak
             name = f"torch {str(kind).removeprefix('torch.')}{' compiled' if compiled else ''}, batch {batch}"
             print(f"{name}: {rate:.1f} images/s, {share:.1%} of the peak", flush=True)
-
-
-def _flops_of_step(detector: torch.nn.Module, images: torch.Tensor) -> float:
-    """Operations of a training step on kept features, backward pass included."""
-    features = detector.encode(images)
-    batch = Batch(
-        images=images[:0], seeds=tuple(range(len(images))), categories=("part",) * len(images), features=features
-    )
-    with FlopCounterMode(display=False) as counter:
-        detector(batch, 0).total.backward()
-    return float(counter.get_total_flops())
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 Result = dict[str, Any]
 ACCURACY = Path(__file__).with_name("accuracy.md")
 TRAINED, TOGETHER = Path(__file__).with_name("trained.md"), Path(__file__).with_name("together.md")
-HISTORY = Path(__file__).with_name("station_history.md")
+HISTORY, CARDS = Path(__file__).with_name("station_history.md"), Path(__file__).with_name("cards.md")
+_COLUMNS = (
+    "Of the peak, below: operations of matrix products per second, as a part of what one product of 4096 x 4096 does "
+    "in the same precision, here {reached}. Two at once: how many times as long two processes take that begin "
+    "together, the slower of them; sharing fairly is 2."
+)
 _REFERENCE = "reference, float32 eager"
 _LIMITS = {"fp32": 1e-5, "bf16": 1e-3, "int8": 5e-3}
 _SLOW = {
@@ -26,18 +32,6 @@ _RUNS = (
     "$ muad train photos --out bf16 --set schedule.total_steps=200 --set training.precision=bf16-mixed" + _SIDE,
     "$ python benchmarks/accuracy.py fp32 photos --cached bf16 --out benchmarks/accuracy.md",
     "```",
-)
-_CARD = (
-    "## Graphics cards",
-    "",
-    "Not measured: no card was at hand. The command that measures an MVTec-sized training on generated images, images "
-    "per second at inference, and both as a share of the card's measured peak:",
-    "```console",
-    "$ python benchmarks/gpu.py",
-    "```",
-    "There, features stay in the card's memory if they fit, the optimiser updates all tensors of a group at once, and "
-    "`--compile` of `muad predict` uses CUDA graphs.",
-    "",
 )
 
 
@@ -56,9 +50,13 @@ def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes:
     ]
     if summary := _summary(results):
         lines += ["## In short", "", *summary, ""]
+    peaks = {result["row"][1]: result["flops"] for result in results if result["row"][0] == "peak"}
+    if peaks:
+        reached = " and ".join(f"{flops / 1e12:.2f} TFLOP/s in {name}" for name, flops in peaks.items())
+        lines += [_COLUMNS.format(reached=reached), ""]
     for title, kind, table in (
-        ("Inference", "inference", _inference),
-        ("Training step", "training", _training),
+        ("Inference", "inference", partial(_inference, peaks=peaks)),
+        ("Training step", "training", partial(_training, peaks=peaks)),
         ("Maps and scores from patch distances", "postprocess", _postprocess),
         ("Pixel metrics", "metrics", _metrics),
         ("Loading images", "loader", _loader),
@@ -77,7 +75,7 @@ def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes:
             lines += [f"## {title}", "", file.read_text(encoding="utf-8")]
     if ACCURACY.is_file():
         lines += ["## What it costs in figures", "", *_RUNS, ACCURACY.read_text(encoding="utf-8")]
-    return "\n".join([*lines, *_CARD])
+    return "\n".join([*lines, "## Graphics cards", "", CARDS.read_text(encoding="utf-8")])
 
 
 def _summary(results: Sequence[Result]) -> list[str]:
@@ -107,50 +105,54 @@ def _summary(results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def _inference(results: Sequence[Result]) -> list[str]:
+def _inference(results: Sequence[Result], peaks: Mapping[str, float]) -> list[str]:
     lines = [
         "Normalised images in memory to blurred maps and scores. The reference is the authors' order of operations in "
         "eager float32 (`benchmarks/reference_path.py`). Memory: the process's peak, building and checking included.",
         "",
-        "| encoder | px | batch | variant | times faster | ms per image | ready after s | peak MiB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| encoder | px | batch | variant | times faster | ms per image | of the peak | two at once | ready after s | "
+        "peak MiB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     plain = {tuple(r["row"][i] for i in (1, 2, 4)): r for r in results if r["row"][3] == _REFERENCE}
     for result in results:
         _, encoder, side_px, variant, batch = result["row"]
         start = f"| {encoder} | {side_px} | {batch} | {variant} |"
         if "failed" in result:
-            lines.append(f"{start} {result['failed']} | | | |")
+            lines.append(f"{start} {result['failed']} | | | | | |")
             continue
         base = plain.get((encoder, side_px, batch), {})
         ratio = f"{base['ms'] / result['ms']:.1f}{_mark(base, result)}" if "ms" in base else ""
         lines.append(
             f"{start} {ratio} | {result['ms']:.1f}{_mark(result)} | "
+            f"{_share_of_peak(result, 1000 * result['flops'] / result['ms'], peaks)} | {_together(result)} | "
             f"{result['setup_s']:.1f} | {result['peak_mib']:.0f} |"
         )
     return lines
 
 
-def _training(results: Sequence[Result]) -> list[str]:
+def _training(results: Sequence[Result], peaks: Mapping[str, float]) -> list[str]:
     lines = [
         "A step of 16 images, ms. The reference encodes its images, has the authors' order of operations and damps "
         "gradients by boolean index; ours takes kept features. Features: encoding, or taking those kept. Loss included "
         "in forward, clipping in optimiser.",
         "",
-        "| encoder | px | variant | times faster | step | features | forward | backward | optimiser | peak MiB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| encoder | px | variant | times faster | step | features | forward | backward | optimiser | of the peak | "
+        "two at once | peak MiB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     plain = {tuple(r["row"][1:3]): r["ms"] for r in results if r["row"][3].startswith("reference") and "ms" in r}
     for result in results:
         _, encoder, side_px, variant = result["row"]
         start = f"| {encoder} | {side_px} | {variant} |"
         if "failed" in result:
-            lines.append(f"{start} {result['failed']} | | | | | | |")
+            lines.append(f"{start} {result['failed']} | | | | | | | | |")
             continue
         base = plain.get((encoder, side_px))
         ratio = f"{base / result['ms']:.1f}" if base else ""
         parts = " | ".join(f"{result[name]:.0f}" for name in ("ms", "features", "forward", "backward", "optimiser"))
-        lines.append(f"{start} {ratio} | {parts} | {result['peak_mib']:.0f} |")
+        share = "" if "reference" in variant else _share_of_peak(result, 1000 * result["flops"] / result["ms"], peaks)
+        lines.append(f"{start} {ratio} | {parts} | {share} | {_together(result)} | {result['peak_mib']:.0f} |")
     return lines
 
 
@@ -248,6 +250,17 @@ def _metrics(results: Sequence[Result]) -> list[str]:
             f"{result.get('note', '')} |"
         )
     return lines
+
+
+def _share_of_peak(result: Result, flops: float, peaks: Mapping[str, float]) -> str:
+    """Part of what a matrix product does in the row's precision; empty for int8, whose peak is not measured."""
+    variant = result["row"][3]
+    peak = peaks.get("bf16" if "bf16" in variant else "float32") if "int8" not in variant else None
+    return f"{flops / peak:.0%}" if peak else ""
+
+
+def _together(result: Result) -> str:
+    return f"{result['together']:.2f}" if "together" in result else ""
 
 
 def _mark(*results: Result) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import models
 import numpy as np
 import torch
-from measure import peak_mib, time_call
+from measure import flops_of_image, peak_flops, peak_mib, time_call
 from plain_metrics import plain_aupro, sklearn_metrics
 from reference_path import ReferencePath
 
@@ -35,6 +35,12 @@ VARIANTS: dict[str, Acceleration] = {
 OURS: dict[str, AuproDefinition] = {"ours, all exact": "exact", "ours, AUPRO by 200 thresholds": "thresholds_200"}
 
 
+def peak_row(precision: str) -> Figures:
+    """Operations a second of a large matrix product: the peak that networks are held against."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    return {"flops": peak_flops(torch.device("cpu"), kind, 4096)}
+
+
 def fit_row(encoder: str, *, cache: Path) -> Figures:
     """Prepare the decoder the inference rows use."""
     return {"loss": models.fit(encoder, cache)}
@@ -45,6 +51,7 @@ def inference_row(encoder: str, side_px: int, variant: str, batch: int, *, cache
     detector = models.build_fitted(encoder, side_px, cache)
     images = models.synthetic_images(max(BATCHES), side_px)
     expected = detector.predict(images[:2]).anomaly_map
+    flops = flops_of_image(detector, images[:1])
     begun = time.perf_counter()
     call: Callable[[torch.Tensor], Any]
     if variant == REFERENCE:
@@ -64,6 +71,7 @@ def inference_row(encoder: str, side_px: int, variant: str, batch: int, *, cache
         "ms": 1000 * figures["s"] / batch,
         "best_ms": 1000 * figures["best_s"] / batch,
         "noisy": figures["noisy"],
+        "flops": flops,
         "deviation": float((maps[:2] - expected).abs().max()),
         "setup_s": setup_s,
         "peak_mib": peak_mib(),

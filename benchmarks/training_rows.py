@@ -12,7 +12,7 @@ from typing import Any
 import models
 import torch
 import torch.nn.functional as F
-from measure import peak_mib
+from measure import flops_of_step, peak_mib, wait_for_others
 from reference_path import ReferencePath
 from torch import Tensor
 
@@ -42,9 +42,12 @@ def training_row(encoder: str, side_px: int, variant: str, steps: int = 3) -> Fi
         features, loss = partial(path.encode, images), path.loss
     else:
         features, loss = _on_kept_features(detector, images, lowered=variant == KEPT)
-    taken = [_timed_step(features, partial(loss, step), detector, optimizer) for step in range(steps + 1)]
-    parts = {name: 1000 * statistics.median(times[place] for times in taken[1:]) for place, name in enumerate(PARTS)}
-    return {"ms": sum(parts.values()), **parts, "peak_mib": peak_mib()}
+    flops = flops_of_step(detector, images[:1]) * BATCH
+    _timed_step(features, partial(loss, 0), detector, optimizer)
+    wait_for_others()
+    taken = [_timed_step(features, partial(loss, step), detector, optimizer) for step in range(1, steps + 1)]
+    parts = {name: 1000 * statistics.median(times[place] for times in taken) for place, name in enumerate(PARTS)}
+    return {"ms": sum(parts.values()), **parts, "flops": flops, "peak_mib": peak_mib()}
 
 
 def _timed_step(

@@ -1,5 +1,6 @@
 """What the benchmark compares with gives the same figures; only so is a ratio worth something."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,17 @@ def test_results_measured_in_parts_are_merged_on_the_same_machine_alone(load, tm
     assert bench.merge([first], 1.0, {"processor": "another"}, file) == ([first], 1.0)
 
 
+def test_processes_that_are_measured_together_begin_at_one_moment(load, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MUAD_BENCH_MEETING", f"{tmp_path}:2")
+    waiting = threading.Thread(target=load("measure").wait_for_others)
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    (tmp_path / "the other").touch()
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
 def test_the_plain_metrics_are_ours(load, maps_and_masks) -> None:
     maps, masks = maps_and_masks
     plain = load("plain_metrics")
@@ -97,16 +109,18 @@ def test_the_plain_metrics_are_ours(load, maps_and_masks) -> None:
 
 
 def test_a_row_that_failed_and_one_without_its_reference_are_reported(load) -> None:
-    figures = {"ms": 50.0, "noisy": False, "deviation": 4e-4, "setup_s": 1.0, "peak_mib": 700.0}
+    figures = {"ms": 50.0, "noisy": False, "flops": 2e10, "deviation": 4e-4, "setup_s": 1.0, "peak_mib": 700.0}
     results = [
+        {"row": ["peak", "bf16"], "flops": 8e11},
         {"row": ["inference", "S", 392, "reference, float32 eager", 1], **figures, "ms": 300.0},
-        {"row": ["inference", "S", 392, "torch bf16", 1], **figures},
+        {"row": ["inference", "S", 392, "torch bf16", 1], **figures, "together": 2.1},
         {"row": ["inference", "S", 392, "openvino int8", 1], "failed": "package openvino must be installed"},
         {"row": ["inference", "B", 392, "torch bf16", 8], **figures},
     ]
     text = load("report").write_report(results, {"processor": "a CPU"}, minutes=1.0)
-    assert "| S | 392 | 1 | torch bf16 | 6.0 | 50.0 | 1.0 | 700 |" in text
-    assert "| S | 392 | 1 | openvino int8 | package openvino must be installed | | | |" in text
+    assert "| S | 392 | 1 | torch bf16 | 6.0 | 50.0 | 50% | 2.10 | 1.0 | 700 |" in text
+    assert "| S | 392 | 1 | openvino int8 | package openvino must be installed | | | | | |" in text
+    assert "here 0.80 TFLOP/s in bf16" in text
     assert "| B | 392 | 8 | torch bf16 |  | 50.0 |" in text
 
 

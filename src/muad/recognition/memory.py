@@ -12,7 +12,8 @@ The distance is their geometric mean: what is near in one way must be very far i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -20,14 +21,15 @@ import numpy as np
 from muad.recognition.appearance import Appearance
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from collections.abc import Iterator
+
+    from jaxtyping import Float
 
 _NEAREST = 3
 _PATCHES, _COLOURS = 2048, 4096  # remembered of a product at most, spread over its photographs
 _TURNED = 2  # copies whose patches are remembered: as it is, and turned once
 _PATCH_QUANTILE, _COLOUR_QUANTILE = 0.9, 0.5
 _LEAST = 0.02  # no distance counts as less: equal photographs, and shades nobody sees
-_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Memory:
     whole: Float[np.ndarray, "n copies d"]
     patches: Float[np.ndarray, "n p w"]
     colours: Float[np.ndarray, "n q 4"]
+    _halves: tuple[Float[np.ndarray, " parts"], ...] = field(init=False, repr=False)  # of their lengths, halved
+
+    def __post_init__(self) -> None:
+        flat = (part.reshape(-1, part.shape[-1]) for part in (self.whole, self.patches, self.colours))
+        object.__setattr__(self, "_halves", tuple((part**2).sum(1) / 2 for part in flat))
 
     def __len__(self) -> int:
         return len(self.whole)
@@ -71,49 +78,44 @@ class Memory:
 
     def distances(self, seen: Appearance) -> Float[np.ndarray, " b"]:
         """Of photographs to this product."""
-        return np.concatenate([self._distances(seen[at : at + _AT_ONCE]) for at in range(0, len(seen), _AT_ONCE)])
+        return np.array([self._distance(one) for one in _each(seen)])
 
     def own_distances(self, seen: Appearance) -> Float[np.ndarray, " n"]:
         """Of the remembered photographs, as they are, each to the others."""
-        count = len(self)
-        return np.concatenate(
-            [
-                self._distances(seen[at : at + _AT_ONCE], np.eye(count, dtype=bool)[at : at + _AT_ONCE])
-                for at in range(0, count, _AT_ONCE)
-            ]
-        )
+        parts = (self.whole, self.patches, self.colours)
+        others = (type(self)(*(np.delete(part, place, axis=0) for part in parts)) for place in range(len(self)))
+        return np.concatenate([rest.distances(one) for rest, one in zip(others, _each(seen), strict=True)])
 
-    def _distances(self, seen: Appearance, hidden: Bool[np.ndarray, "b n"] | None = None) -> Float[np.ndarray, " b"]:
-        """Of some photographs; to each of them, some of the remembered ones may be hidden."""
-        # [photograph, place, remembered photograph]: the square of the distance to the nearest part of each.
-        copies = self.whole.reshape(-1, 1, self.whole.shape[2])
-        whole = _nearest_squares(seen.whole[:, None], copies).reshape(len(seen), *self.whole.shape[:2])
-        patches = _nearest_squares(seen.patches, self.patches)
-        colours = _nearest_squares(seen.colours, self.colours)
-        if hidden is not None:
-            whole[hidden] = np.inf
-            for squares in (patches, colours):
-                squares.swapaxes(1, 2)[hidden] = np.inf
-        near = whole.reshape(len(seen), -1)
-        count = min(_NEAREST, (len(self) - (hidden is not None)) * self.whole.shape[1])
+    def _distance(self, one: Appearance) -> float:
+        """Of one photograph: the geometric mean of its three distances."""
+        count = min(_NEAREST, len(self._halves[0]))
+        whole = _nearest(one.whole, self.whole, self._halves[0], count)
+        patches = _nearest(one.patches[0], self.patches, self._halves[1])
+        colours = _nearest(one.colours[0], self.colours, self._halves[2])
         parts = (
-            np.sqrt(np.partition(near, count - 1, axis=1)[:, :count]).mean(axis=1),
-            np.quantile(np.sqrt(patches.min(axis=-1)), _PATCH_QUANTILE, axis=1),
-            np.quantile(np.sqrt(colours.min(axis=-1)), _COLOUR_QUANTILE, axis=1) + _LEAST,
+            float(whole.mean()),
+            float(np.quantile(patches, _PATCH_QUANTILE)),
+            float(np.quantile(colours, _COLOUR_QUANTILE)) + _LEAST,
         )
-        return np.asarray(np.exp(np.mean([np.log(np.maximum(part, _LEAST)) for part in parts], axis=0)))
+        return math.prod(max(part, _LEAST) for part in parts) ** (1 / len(parts))
 
 
-def _nearest_squares(
-    given: Float[np.ndarray, "b m d"], remembered: Float[np.ndarray, "n p d"]
-) -> Float[np.ndarray, "b m n"]:
-    """Squared Euclidean distances of all to the nearest part of each remembered photograph."""
-    flat, known = given.reshape(-1, given.shape[-1]), remembered.reshape(-1, remembered.shape[-1])
-    # |x - y|^2 - |x|^2 as one matrix product, so that the large table is gone over but twice.
-    one = np.ones((len(flat), 1), np.float32)
-    table = np.concatenate([flat, one], axis=1) @ np.concatenate([-2 * known, (known**2).sum(1)[:, None]], axis=1).T
-    nearest = table.reshape(*given.shape[:2], *remembered.shape[:2]).min(axis=-1)
-    return np.asarray(np.maximum(nearest + (given**2).sum(-1)[:, :, None], 0))
+def _each(seen: Appearance) -> Iterator[Appearance]:
+    """One photograph after the other, so that a distance does not depend on what it is asked with."""
+    return (seen[at : at + 1] for at in range(len(seen)))
+
+
+def _nearest(
+    given: Float[np.ndarray, "m d"],
+    remembered: Float[np.ndarray, "n p d"],
+    halves: Float[np.ndarray, " np"],
+    count: int = 1,
+) -> Float[np.ndarray, "m count"]:
+    """Euclidean distances of each to the nearest of all that are remembered, from half the squares of their lengths."""
+    table = given @ remembered.reshape(-1, remembered.shape[-1]).T
+    np.subtract(halves, table, out=table)  # half the squared distance, but for what is given
+    least = table.min(axis=1, keepdims=True) if count == 1 else np.partition(table, count - 1, axis=1)[:, :count]
+    return np.asarray(np.sqrt(np.maximum(2 * least + (given**2).sum(axis=1, keepdims=True), 0)))
 
 
 def _some(parts: Float[np.ndarray, "n m w"], count: int, random: np.random.Generator) -> Float[np.ndarray, "n k w"]:
