@@ -140,7 +140,7 @@ def predictions(detector: Detector, images: Tensor) -> dict[str, Callable[[], ob
         forms = form_scorers(facts, paths, detector.preprocessing)
     for precision, label in (("fp32", BUNDLE), ("bf16", LOWER_BUNDLE)):
         if (form := Form(precision, openvino=True)) in forms:
-            found[label] = partial(forms[form].score_views, image.numpy(), ("part",))
+            found[label] = partial(forms[form].score_images, image.numpy())
     return found
 
 

@@ -2,17 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from muad.checking import DataCheck, check_data
+from muad.checking import DataCheck, check, check_data
 from muad.checking.findings import MEANINGS, REMEDIES
+from muad.checking.reading import Seen
 from muad.errors import ConfigError, DataError
+from muad.toy_factory import write_toy_factory
 
 TINY = """
 [detector]
@@ -120,6 +123,29 @@ def test_a_sound_data_set_has_no_grave_finding(sound: Path, recipe: Path) -> Non
     (facts,) = found.categories
     assert (facts.train, facts.test_good, facts.test_bad) == (14, 4, 0)
     assert facts.median_patches is None
+
+
+def test_features_of_one_category_at_a_time_are_in_memory(tmp_path: Path, recipe: Path, monkeypatch) -> None:
+    write_toy_factory(
+        tmp_path / "data", image_px=64, train_per_category=9, test_normal=1, test_per_defect=1,
+        categories=("brushed_plate", "woven_fabric"),
+    )  # fmt: skip
+    kept: list[int] = []
+    describe, found = check.Describer.describe, check.suspicious
+
+    def described(self: check.Describer, views: Sequence[np.ndarray]) -> torch.Tensor:
+        kept.append(len(views))
+        return describe(self, views)
+
+    def compared(images: Sequence[Seen], patches: torch.Tensor, *rest: Any) -> Any:
+        assert len(images) == len(patches) == sum(kept) == 10
+        kept.clear()
+        return found(images, patches, *rest)
+
+    monkeypatch.setattr(check.Describer, "describe", described)
+    monkeypatch.setattr(check, "suspicious", compared)
+    assert len(check_data(tmp_path / "data", recipe=recipe, device="cpu").categories) == 2
+    assert not kept
 
 
 def test_the_cost_is_of_the_training_asked_for(found: DataCheck) -> None:

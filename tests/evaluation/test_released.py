@@ -26,9 +26,9 @@ class Brightness:
 
     preprocessing = Preprocessing(resize_px=(SIDE, SIDE), crop_px=(SIDE, SIDE), mean=(0, 0, 0), std=(1, 1, 1))
 
-    def score_views(self, images: np.ndarray, categories: Sequence[str | None]) -> ViewScores:
-        assert len(categories) == len(images)
-        maps = images.mean(axis=1)
+    def score_views(self, views: np.ndarray, categories: Sequence[str | None]) -> ViewScores:
+        assert len(categories) == len(views)
+        maps = self.preprocessing.normalise(views).mean(axis=1)
         return ViewScores(maps=maps, scores=maps.max(axis=(1, 2)))
 
     def expand_grids(self, grids: np.ndarray) -> np.ndarray:

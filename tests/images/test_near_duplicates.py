@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muad.images.near_duplicates import _joined, appearance, likeness, near_duplicate_groups, read_appearances
+from muad.images import near_duplicates
+from muad.images.near_duplicates import (
+    LIMIT_BITS,
+    _joined,
+    appearance,
+    likeness,
+    near_duplicate_groups,
+    read_appearances,
+)
 from muad.images.reading import read_image
 from muad.toy_factory import write_toy_factory
 
@@ -105,3 +113,29 @@ def test_groups_are_the_connected_components_of_the_pairs() -> None:
         labels = connected_components(graph, directed=False)[1]
         groups = [tuple(np.flatnonzero(labels == label).tolist()) for label in range(labels.max() + 1)]
         assert _joined(pairs) == [group for group in groups if len(group) > 1]
+
+
+@pytest.mark.parametrize("count", [2, 7, 90])
+def test_candidates_are_the_nearest_six_of_equally_near_ones_the_first(count: int, monkeypatch) -> None:
+    monkeypatch.setattr(near_duplicates, "_TABLE", 200)  # a few rows at a time
+    random = np.random.default_rng(count)
+    signs = (random.random(255) < 0.5) ^ (random.random((count, 255)) < 0.16)
+    signs[: count // 2] = signs[0]
+    bits = np.packbits(np.pad(signs, ((0, 0), (1, 0))), axis=1).view(np.uint64)
+    expected = set()
+    for row in range(count):
+        away = sorted((int((signs[row] != signs[other]).sum()), other) for other in range(count) if other != row)
+        expected |= {(min(row, other), max(row, other)) for distance, other in away[:6] if distance <= LIMIT_BITS}
+    assert near_duplicates._candidates(bits) == sorted(expected)
+
+
+def test_images_that_are_asked_about_again_are_not_laid_over_each_other_again(
+    parts: list[np.ndarray], monkeypatch
+) -> None:
+    seen = [appearance(image) for image in (*parts[:4], _cut(parts[0]))]
+    known: dict[tuple[int, int], float] = {}
+    groups = near_duplicate_groups(seen, known)
+    assert groups == [(0, 4)]
+    monkeypatch.setattr(near_duplicates, "likeness", lambda *_: pytest.fail("was known"))
+    assert near_duplicate_groups(seen, known) == groups
+    assert near_duplicate_groups([seen[0], seen[4]], known) == [(0, 1)]

@@ -105,8 +105,8 @@ def test_scores_and_maps_of_views_of_their_own_are_summed(tray: Path) -> None:
         def __init__(self, preprocessing: Preprocessing) -> None:
             self.preprocessing = preprocessing
 
-        def score_views(self, images: np.ndarray, categories: object) -> ViewScores:
-            maps = images.mean(axis=1)
+        def score_views(self, views: np.ndarray, categories: object) -> ViewScores:
+            maps = self.preprocessing.normalise(views).mean(axis=1)
             return ViewScores(maps=maps, scores=maps.max(axis=(1, 2)))
 
     found = {}

@@ -9,7 +9,7 @@ import pytest
 from muad import api, learn_products, report
 from muad.datasets.index import open_catalog
 from muad.errors import CheckpointError
-from muad.recognition import Recogniser
+from muad.recognition import Recogniser, naming
 from muad.recognition.naming import Naming, measure_names, read_names, write_names
 from muad.toy_factory import write_toy_factory
 
@@ -23,7 +23,9 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_good_bad_and_strangers_are_counted_apart(tiny_run: Path, photographs: Path, tmp_path: Path) -> None:
+def test_good_bad_and_strangers_are_counted_apart(
+    tiny_run: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     train = open_catalog(photographs).select(split="train")
     learn_products(run, train, device="cpu")
@@ -36,6 +38,10 @@ def test_good_bad_and_strangers_are_counted_apart(tiny_run: Path, photographs: P
     assert strangers.total == len(tests) - len(trained)
     assert (good.right, strangers.right, good.misnamed + bad.misnamed) == (6, strangers.total, 0)
     assert done[-1] == len(tests)
+    monkeypatch.setattr(naming, "MOST_NAMED", 5)
+    few = measure_names(Recogniser.of_run(run, "cpu"), None, tests, done.append)
+    assert sum(each.total for each in few) == done[-1] == 5
+    assert {each.kind for each in few} == set(found)
 
 
 def test_evaluation_says_it_and_the_report_shows_it(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -237,8 +237,7 @@ def test_parts_of_a_network_run_one_after_the_other(patch_bundle: Path) -> None:
     (sample, *_) = golden_samples(bundle, "")
     whole = Predictor(patch_bundle, backend="onnx")._detector(None)
     parts = NetworkScorer([lambda images: [images[0] * 1], whole._sessions[0]], facts, whole.preprocessing)
-    images = whole.preprocessing.normalise(sample.pixels)
-    first, second = (scorer.score_views(images, [None, None]) for scorer in (whole, parts))
+    first, second = (scorer.score_views(sample.pixels, [None, None]) for scorer in (whole, parts))
     np.testing.assert_array_equal(first.scores, second.scores)
     np.testing.assert_allclose(whole.expand_grids(first.grids), first.maps, atol=1e-6)
 

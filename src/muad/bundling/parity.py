@@ -209,8 +209,8 @@ class _Remembering:
         self._scorer = scorer
         self.score_maps, self.expand_grids = scorer.score_maps, scorer.expand_grids
 
-    def score_views(self, images: Float[np.ndarray, "b 3 H W"], categories: Sequence[str | None]) -> ViewScores:
-        found = self._scorer.score_views(images, categories)
+    def score_views(self, views: UInt8[np.ndarray, "b H W c"], categories: Sequence[str | None]) -> ViewScores:
+        found = self._scorer.score_views(views, categories)
         self.scores.append(found.scores)
         return found
 

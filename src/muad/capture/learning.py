@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import tomli_w
 
 from muad.capture.limits import CAPTURE_FILE, CAPTURE_RATE, CaptureLimits, checked_rate, read_capture
 from muad.capture.quantities import Capture, measure
 from muad.capture.setting import Learned, learn_limits, least_photographs
 from muad.datasets.index import open_catalog
+from muad.datasets.spread import evenly_spread
 from muad.decisions.conformal import images_needed
 from muad.errors import ConfigError, DataError
 from muad.images.loading import read_ahead
@@ -159,15 +159,9 @@ def learn_category(
             return None  # named during training, where a setting decided to leave it out
         return measure(image, inspected), appearance(image)
 
-    seen = [each for each in read_ahead(look, _spread(paths)) if each is not None]
+    seen = [each for each in read_ahead(look, evenly_spread(paths, _MOST_PHOTOGRAPHS)) if each is not None]
     groups = near_duplicate_groups([picture for _, picture in seen])
     return learn_limits([captured for captured, _ in seen], groups, rate)
-
-
-def _spread(paths: Sequence[Path]) -> list[Path]:
-    """As many as are measured, evenly spread over all."""
-    count = min(len(paths), _MOST_PHOTOGRAPHS)
-    return [paths[round(place)] for place in np.linspace(0, len(paths) - 1, count)]
 
 
 def _rate_in_force(run: Path) -> float:

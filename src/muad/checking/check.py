@@ -72,8 +72,8 @@ def check_data(
     config = load_config(recipe) if recipe is not None else choose_config(catalog, chosen, {})
     detector, patch_px = config.detector, config.patch_px
     views = config.images.applied_to(Preprocessing(resize_px=detector.resize_px, crop_px=detector.crop_px))
-    describer = Describer(chosen)
-    looked, features = _look(catalog, describer, progress)
+    likenesses: dict[tuple[int, int], float] = {}
+    looked, unlike = _look(catalog, Describer(chosen), likenesses, progress)
     readable = [seen for seen in looked if seen.error is None]
     findings = [
         Finding(kind="unreadable", category=seen.record.category, images=(seen.record.path,), text=seen.error)
@@ -83,18 +83,13 @@ def check_data(
     unmeasured, measured = check_depth(catalog, lambda done, total: progress("depth", done, total, None))
     findings += unmeasured
     progress("compare", 0, len(readable), None)
-    repeats, groups, moved = find_repeats(readable)
+    repeats, _, moved = find_repeats(readable, likenesses)
     catalog = replace(catalog, records=tuple(moved_records(catalog.records, moved)))
     findings += repeats
     facts = []
     for name in catalog.categories:
         own = [seen for seen in readable if seen.record.category == name]
-        good = [seen for seen in own if id(seen) in features]
-        odd: list[Finding] = []
-        limits = None
-        if good:
-            patches = torch.stack([features.pop(id(seen)) for seen in good])
-            odd, limits = suspicious(good, patches, _among(good, readable, groups), describer.grid)
+        odd, limits = unlike[name]
         sizes = defects_in_patches(own, views, patch_px)
         findings += by_cause([*odd_exposure([seen for seen in own if not seen.record.is_anomalous]), *odd])
         findings += odd_sizes(own, views)
@@ -117,30 +112,35 @@ def check_data(
 
 
 def _look(
-    catalog: Catalog, describer: Describer, progress: Progress
-) -> tuple[list[Seen], dict[int, Float[Tensor, "p d"]]]:
-    """Every image as it was seen, and the features of good ones by the identity of what was seen."""
+    catalog: Catalog, describer: Describer, likenesses: dict[tuple[int, int], float], progress: Progress
+) -> tuple[list[Seen], dict[str, tuple[list[Finding], tuple[float, float] | None]]]:
+    """Every image as it was seen, and by category which good ones are unlike the others, with the limits.
+
+    One category after the other, so that features of one only are in memory.
+    """
     described = _described(catalog)
-    work = [(record, describer.preprocessing if record in described else None) for record in catalog.records]
     looked: list[Seen] = []
-    features: dict[int, Float[Tensor, "p d"]] = {}
-    pending: list[tuple[Seen, np.ndarray]] = []
-
-    def describe() -> None:
-        if pending:
-            patches = describer.describe([view for _, view in pending])
-            features.update({id(seen): rows.clone() for (seen, _), rows in zip(pending, patches, strict=True)})
-            pending.clear()
-
-    for seen, view in read_ahead(lambda item: look_at(*item), work):
-        looked.append(seen)
-        if view is not None:
-            pending.append((seen, view))
-        if len(pending) == _BATCH_SIZE:
-            describe()
-        progress("look", len(looked), len(work), None)
-    describe()
-    return looked, features
+    unlike = {}
+    for name in catalog.categories:
+        good: list[Seen] = []
+        features: list[Float[Tensor, "b p d"]] = []
+        views: list[np.ndarray] = []
+        records = catalog.select(category=name)
+        work = [(record, describer.preprocessing if record in described else None) for record in records]
+        for seen, view in read_ahead(lambda item: look_at(*item), work):
+            looked.append(seen)
+            if view is not None:
+                good.append(seen)
+                views.append(view)
+            if len(views) == _BATCH_SIZE:
+                features.append(describer.describe(views))
+                views.clear()
+            progress("look", len(looked), len(catalog.records), None)
+        if views:
+            features.append(describer.describe(views))
+        groups = find_repeats(good, likenesses)[1]
+        unlike[name] = suspicious(good, torch.cat(features), groups, describer.grid) if good else ([], None)
+    return looked, unlike
 
 
 def _described(catalog: Catalog) -> set[Record]:
@@ -150,13 +150,6 @@ def _described(catalog: Catalog) -> set[Record]:
         good = [record for record in catalog.select(category=name) if not record.is_anomalous]
         chosen.update(good[:: -(-len(good) // MOST_DESCRIBED) or 1])
     return chosen
-
-
-def _among(good: Sequence[Seen], readable: Sequence[Seen], groups: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Groups of repeated pictures, as indices of the good images of a category."""
-    place = {id(seen): index for index, seen in enumerate(good)}
-    mapped = (tuple(place[id(readable[index])] for index in group if id(readable[index]) in place) for group in groups)
-    return [group for group in mapped if len(group) > 1]
 
 
 def _facts(

@@ -17,19 +17,22 @@ if TYPE_CHECKING:
     from muad.types import Record, Split
 
 
-def find_repeats(images: Sequence[Seen]) -> tuple[list[Finding], list[tuple[int, ...]], dict[Path, Split]]:
+def find_repeats(
+    images: Sequence[Seen], likenesses: dict[tuple[int, int], float] | None = None
+) -> tuple[list[Finding], list[tuple[int, ...]], dict[Path, Split]]:
     """Findings on repeated pictures, the groups of indices that show the same, exactly or nearly, and who moves.
 
     Where the data set does not say what is tested, training keeps such groups on one side: those images move to it.
 
     Args:
-        images: Readable images of the whole data set.
+        images: Readable images of the whole data set, or of a part of it.
+        likenesses: As for `near_duplicate_groups`, where some of them are asked about again.
     """
     by_digest: dict[str, list[int]] = {}
     for index, image in enumerate(images):
         by_digest.setdefault(image.digest, []).append(index)
     exact = [tuple(group) for group in by_digest.values() if len(group) > 1]
-    near = near_duplicate_groups([image.appearance for image in images])
+    near = near_duplicate_groups([image.appearance for image in images], likenesses)
     groups = _merged(exact, near)
     moved = _moved([image.record for image in images], groups)
     findings = [_judge([images[index] for index in group], moved, exact=True) for group in exact]

@@ -25,7 +25,7 @@ from muad.runs.scores import ImageScore, image_scores
 from muad.runtime.views import ImageMaps, ImageViews, inspected_values, original_map, predict_images, view_image
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, UInt8
 
     from muad.runtime.views import Scorer, ViewScores
     from muad.types import Record
@@ -84,12 +84,12 @@ class _Watched:
         self.seconds, self.views = 0.0, 0
         self.maps: list[np.ndarray] = []
 
-    def score_views(self, images: Float[np.ndarray, "b 3 H W"], categories: Sequence[str | None]) -> ViewScores:
+    def score_views(self, views: UInt8[np.ndarray, "b H W c"], categories: Sequence[str | None]) -> ViewScores:
         """As the scorer does, which gives arrays, so that a GPU has done its work when the clock stops."""
         begun = time.perf_counter()
-        found = self._scorer.score_views(images, categories)
+        found = self._scorer.score_views(views, categories)
         self.seconds += time.perf_counter() - begun
-        self.views += len(images)
+        self.views += len(views)
         if self._keep:
             self.maps += [_small(one) for one in found.maps]
         return found

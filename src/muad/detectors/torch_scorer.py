@@ -12,7 +12,7 @@ from muad.runtime.views import ViewScores
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, UInt8
     from torch import Tensor
 
     from muad.detectors.types import Prediction
@@ -49,9 +49,9 @@ class TorchScorer(ABC):
         """Maps made again from the grids in predictions, on any device; for one that gives grids."""
         raise NotImplementedError(f"{type(self).__name__} gives no grids with its predictions")
 
-    def score_views(self, images: Float[np.ndarray, "b 3 H W"], categories: Sequence[str | None]) -> ViewScores:
-        """Maps and scores of normalised images; of some, None for the category, it is not known what they show."""
-        found = self.predict_of(torch.from_numpy(images).to(self.device), categories)
+    def score_views(self, views: UInt8[np.ndarray, "b H W c"], categories: Sequence[str | None]) -> ViewScores:
+        """Maps and scores of views, normalised here; None for a category: it is not known what the view shows."""
+        found = self.predict_of(normalised(self.preprocessing, views, self.device), categories)
         grids = None if found.grid is None else found.grid.float().cpu().numpy()
         return ViewScores(
             maps=found.anomaly_map.float().cpu().numpy(), scores=found.score.float().cpu().numpy(), grids=grids
@@ -68,3 +68,20 @@ class TorchScorer(ABC):
         """The maps of grids."""
         maps: np.ndarray = self.expand(torch.from_numpy(grids).to(self.device)).float().cpu().numpy()
         return maps
+
+
+def normalised(
+    preprocessing: Preprocessing, views: UInt8[np.ndarray, "b H W c"], device: torch.device
+) -> Float[Tensor, "b c H W"]:
+    """Views as the encoder wants them, on its device, to the bit as `Preprocessing.normalise` makes them.
+
+    They travel there as bytes, a quarter of their size as numbers, and a card normalises them faster than its host.
+    """
+    senses = views.shape[3] // 3
+    # Divisors are tensors: by a number a card would multiply with its reciprocal, which rounds otherwise.
+    white, mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=device).reshape(-1, 1, 1)
+        for values in ([255.0], preprocessing.mean * senses, preprocessing.std * senses)
+    )
+    images = torch.from_numpy(views).to(device).permute(0, 3, 1, 2).contiguous().float()
+    return images.div_(white).sub_(mean).div_(std)

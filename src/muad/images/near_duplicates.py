@@ -30,7 +30,7 @@ from muad.images.reading import read_image
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jaxtyping import Float, Int, UInt8, UInt64
+    from jaxtyping import Float, UInt8, UInt64
 
 LIMIT_BITS = 76
 """Pairs whose hashes differ in more of their 255 bits are not looked at; copies cut by 2 % a side come to that."""
@@ -43,7 +43,7 @@ _HASH_PX, _HASH_SIDE = 64, 16
 _DETAIL_PX = 128
 _RIM_PX = 8  # left out of the comparison: alignment moves foreign pixels in
 _LARGEST_SHEAR = 0.03  # a cut copy is moved and scaled, never turned; another part may fit well once turned
-_ROWS = 256  # of the table of distances held in memory
+_TABLE = 2**24  # distances held in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +106,17 @@ def likeness(one: Appearance, other: Appearance) -> float:
     return max(as_they_are, _correlation(still, moved))
 
 
-def near_duplicate_groups(appearances: Sequence[Appearance | None]) -> list[tuple[int, ...]]:
+def near_duplicate_groups(
+    appearances: Sequence[Appearance | None], likenesses: dict[tuple[int, int], float] | None = None
+) -> list[tuple[int, ...]]:
     """Indices of images that show the same picture, in groups of two or more; transitive.
 
-    Each image is compared with its NEIGHBOURS nearest only, so that the time grows almost in proportion to the number.
+    Each image is laid over its NEIGHBOURS nearest only, so that the time grows almost in proportion to the number.
 
     Args:
         appearances: As `read_appearances` gives them; None is like nothing.
+        likenesses: What two appearances, by their `id`, were found to be, where some of them are asked about again;
+            more are added.
 
     Returns:
         Groups in ascending order of their first member, members ascending.
@@ -121,9 +125,15 @@ def near_duplicate_groups(appearances: Sequence[Appearance | None]) -> list[tupl
     if len(known) < 2:
         return []
     kept = [seen for seen in appearances if seen is not None]
+    found = {} if likenesses is None else likenesses
     candidates = _candidates(np.stack([seen.bits for seen in kept]))
-    alike = read_ahead(lambda pair: likeness(kept[pair[0]], kept[pair[1]]), candidates)
-    pairs = [pair for pair, value in zip(candidates, alike, strict=True) if value >= LIKENESS]
+    keys = [(id(kept[low]), id(kept[high])) for low, high in candidates]
+    new = [pair for pair, key in zip(candidates, keys, strict=True) if key not in found]
+    for (low, high), value in zip(
+        new, read_ahead(lambda pair: likeness(kept[pair[0]], kept[pair[1]]), new), strict=True
+    ):
+        found[id(kept[low]), id(kept[high])] = value
+    pairs = [pair for pair, key in zip(candidates, keys, strict=True) if found[key] >= LIKENESS]
     return [tuple(known[list(group)].tolist()) for group in _joined(pairs)]
 
 
@@ -153,24 +163,19 @@ def _candidates(bits: UInt64[np.ndarray, "n 4"]) -> list[tuple[int, int]]:
     """Pairs (low, high) where one is among the nearest neighbours of the other, within LIMIT_BITS."""
     count = len(bits)
     nearest = min(NEIGHBOURS, count - 1)
+    signs = 2 * np.unpackbits(bits.view(np.uint8), axis=1).astype(np.float32) - 1
     pairs: set[tuple[int, int]] = set()
-    for begin in range(0, count, _ROWS):
-        rows = np.arange(begin, min(begin + _ROWS, count))
-        distances = _hamming(bits[rows], bits)
-        distances[np.arange(len(rows)), rows] = _HASH_SIDE**2  # nothing is its own neighbour
-        # The index as the last digits of the key, so that ties are always broken alike.
-        keys = np.partition(distances * count + np.arange(count), nearest - 1, axis=1)[:, :nearest]
-        for row, row_keys in zip(rows.tolist(), keys.tolist(), strict=True):
-            near = (key % count for key in row_keys if key // count <= LIMIT_BITS)
-            pairs.update((min(row, column), max(row, column)) for column in near)
+    step = max(1, _TABLE // count)
+    for begin in range(0, count, step):
+        # Of as many signs that agree as disagree, the product is zero: exact, and faster than counting bits.
+        distances = ((_HASH_SIDE**2 - signs[begin : begin + step] @ signs.T) / 2).astype(np.int16)
+        np.fill_diagonal(distances[:, begin:], _HASH_SIDE**2)  # nothing is its own neighbour
+        limits = np.minimum(np.partition(distances, nearest - 1, axis=1)[:, nearest - 1], LIMIT_BITS)
+        for row, own, limit in zip(range(begin, count), distances, limits, strict=False):
+            near = np.flatnonzero(own <= limit)
+            chosen = near[own[near].argsort(kind="stable")[:nearest]]  # of equally near ones, the first
+            pairs.update((min(row, column), max(row, column)) for column in chosen.tolist())
     return sorted(pairs)
-
-
-def _hamming(one: UInt64[np.ndarray, "m 4"], other: UInt64[np.ndarray, "n 4"]) -> Int[np.ndarray, "m n"]:
-    total = np.zeros((len(one), len(other)), np.int64)
-    for word in range(one.shape[1]):
-        total += np.bitwise_count(one[:, None, word] ^ other[None, :, word])
-    return total
 
 
 def _alignment(

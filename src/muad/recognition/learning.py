@@ -13,6 +13,7 @@ import numpy as np
 
 from muad.bench import bench
 from muad.datasets.index import open_catalog
+from muad.datasets.spread import evenly_spread
 from muad.errors import CheckpointError, DataError
 from muad.images.loading import read_ahead
 from muad.images.reading import read_image
@@ -202,7 +203,11 @@ def look_at(
     seen = {}
     for name in sorted({record.category for record in records}):
         paths = [record.path for record in records if record.category == name and not record.is_anomalous]
-        copies = [views for views in read_ahead(partial(_readable_copies, value_range), _spread(paths)) if views]
+        copies = [
+            views
+            for views in read_ahead(partial(_readable_copies, value_range), evenly_spread(paths, _IMAGES_PER_CATEGORY))
+            if views
+        ]
         if copies:
             seen[name] = encoder.encode([view for views in copies for view in views])
     return seen
@@ -213,12 +218,6 @@ def _readable_copies(value_range: ValueRange | None, path: Path) -> list[UInt8[n
         return copies_of(read_image(path, value_range), seed=zlib.crc32(path.name.encode()))
     except DataError:
         return []  # named during training, where a setting decided to leave it out
-
-
-def _spread(paths: Sequence[Path]) -> list[Path]:
-    """As many as are remembered, evenly spread over all."""
-    count = min(len(paths), _IMAGES_PER_CATEGORY)
-    return [paths[round(place)] for place in np.linspace(0, len(paths) - 1, count)]
 
 
 def _edited_rate(run: Path) -> float:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from muad.datasets.spread import evenly_spread
 from muad.images.loading import read_ahead
 from muad.images.reading import read_image
 from muad.recognition.appearance import shrink
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from muad.types import Record
 
 NAMING_FILE = "naming.json"
+MOST_NAMED = 5000
+"""Photographs that are looked at; of more, evenly spread ones."""
 _BATCH = 16
 
 
@@ -70,7 +73,7 @@ def measure_names(
     Args:
         recogniser: That of the run; None for a run that recognises no products.
         value_range: That of the run, for images with more than 8 bits.
-        records: The photographs, readable.
+        records: The photographs, readable; of very many, MOST_NAMED are looked at.
         progress: Called with how many are done.
 
     Returns:
@@ -82,13 +85,14 @@ def measure_names(
     if recogniser is None:
         return []
     trained = recogniser.products.categories
+    chosen = evenly_spread(records, MOST_NAMED)
 
     def small(record: Record) -> UInt8[Any, "h w 3"]:
         return shrink(read_image(record.path, value_range))
 
     hits = {kind: {"right": 0, "unknown": 0, "misnamed": 0} for kind in ("good", "bad", "strangers")}
     done = 0
-    photographs = zip(records, read_ahead(small, records), strict=True)
+    photographs = zip(chosen, read_ahead(small, chosen), strict=True)
     while group := list(islice(photographs, _BATCH)):
         for (record, _), found in zip(group, recogniser.recognise([image for _, image in group]), strict=True):
             if record.category not in trained:

@@ -95,14 +95,13 @@ def measure(scorer: Scorer, samples: Sequence[GoldenSample], rounds: int = 3) ->
     """
     maps, scores, seconds = [0.0], [0.0], []
     for sample in samples:
-        images = scorer.preprocessing.normalise(sample.pixels)
-        found = scorer.score_views(images, [sample.facts.category] * len(images))
+        found = scorer.score_views(sample.pixels, [sample.facts.category] * len(sample.pixels))
         maps.append(_largest(found.maps, sample.maps))
         scores.append(_largest(found.scores, sample.scores))
     for _ in range(rounds):
         for sample in samples:
             begin = time.perf_counter()
-            scorer.score_views(scorer.preprocessing.normalise(sample.pixels[:1]), [sample.facts.category])
+            scorer.score_views(sample.pixels[:1], [sample.facts.category])
             seconds.append(time.perf_counter() - begin)
     return Measured(
         samples=len(samples),

@@ -17,7 +17,7 @@ from muad.runtime import heads
 from muad.runtime.views import ViewScores
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, UInt8
 
     from muad.bundles.manifest import CombineFacts, HeadFacts, NetworkFacts
     from muad.images.preprocessing import Preprocessing
@@ -51,12 +51,16 @@ class NetworkScorer:
         grids: tuple[str, ...] = getattr(self._head, "grids", ())
         self._grid: str | None = grids[0] if len(grids) == 1 and not getattr(self._head, "score_tensor", "") else None
 
-    def score_views(self, images: Float[np.ndarray, "b 3 H W"], categories: Sequence[str | None]) -> ViewScores:  # noqa: ARG002
-        """Maps and scores of normalised images; what they show plays no part.
+    def score_views(self, views: UInt8[np.ndarray, "b H W c"], categories: Sequence[str | None]) -> ViewScores:  # noqa: ARG002
+        """Maps and scores of views; what they show plays no part.
 
         Raises:
             BundleError: The network gives something else than its manifest says.
         """
+        return self.score_images(self.preprocessing.normalise(views))
+
+    def score_images(self, images: Float[np.ndarray, "b c H W"]) -> ViewScores:
+        """The same of normalised views."""
         groups = [images] if self._at_once else [images[place : place + 1] for place in range(len(images))]
         tensors = [self._tensors(group) for group in groups]
         together = {name: np.concatenate([each[name] for each in tensors]) for name in tensors[0]}

@@ -9,24 +9,23 @@ from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from muad.bundles.editing import faults_of, told_of
-from muad.capture import NOT_CHECKED, content_reasons, measure, read_capture
+from muad.capture import read_capture
 from muad.decisions.limits import Limits
 from muad.decisions.limits_in_force import LimitsInForce
 from muad.decisions.object_scores import Largest, largest_of
-from muad.errors import ConfigError, DataError
+from muad.errors import ConfigError
 from muad.images.loading import read_ahead
-from muad.images.reading import ImageBytes, has_pages, read_image
-from muad.images.senses import beside
-from muad.recognition import UNKNOWN_PRODUCT, shrink
+from muad.images.reading import ImageBytes
+from muad.recognition import UNKNOWN_PRODUCT
 from muad.runs.folder import read_run
 from muad.runtime.computing import Acceleration, BackendName
-from muad.runtime.looking import Channels, ImageLike, Look, Photograph, as_rgb, named
+from muad.runtime.looking import Channels, ImageLike, Look, Looker, Photograph, require_order
 from muad.runtime.objects import ObjectPrediction, ViewedObject, stream_objects
 from muad.runtime.prediction import ImagePrediction
 from muad.runtime.source import open_source
@@ -37,17 +36,13 @@ from muad.runtime.views import (
     inspected_values,
     original_map,
     predict_images,
-    view_image,
 )
 from muad.types import DeviceName
 
 if TYPE_CHECKING:
-    from jaxtyping import UInt8
-
     from muad.decisions.object_limits import ObjectLimits
     from muad.images.preprocessing import Preprocessing
     from muad.images.reading import ValueRange
-    from muad.recognition.learning import Recogniser
 
 _KEPT_DETECTORS = 4  # of a per_category run; each holds an encoder of its own
 
@@ -90,7 +85,6 @@ class Predictor:
         acceleration = acceleration if backend is None else Acceleration(backend=backend)
         weights = Path(encoder_weights) if encoder_weights is not None else None
         self._lock = threading.RLock()
-        self._noted_pages = False
         note = _one_at_a_time(note)
         self._source = open_source(
             self.run, device=device, encoder_weights=weights, acceleration=acceleration, note=note
@@ -110,7 +104,7 @@ class Predictor:
     @property
     def value_range(self) -> ValueRange | None:
         """Values that are black and white to it where a channel has more than 8 bits; None without."""
-        return self._preprocessing.value_range
+        return self._looker.preprocessing.value_range
 
     @property
     def limits(self) -> Limits | None:
@@ -157,8 +151,8 @@ class Predictor:
         """Like `predict`, one by one, holding two batches in memory; what is no image comes with `error` set."""
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
-        self._require_known(category)
-        _require_order(channels)
+        self._looker.require_known(category)
+        require_order(channels)
         return self._stream(images, batch_size, category, channels)
 
     def predict_object(
@@ -207,41 +201,7 @@ class Predictor:
         Raises:
             ConfigError: Unknown or missing category, or another order of channels.
         """
-        views = 0
-        if isinstance(image, Photograph):
-            category, views = category if image.category is None else image.category, image.views
-            image = image.image
-        _require_order(channels)
-        path, preprocessing = Path(image) if isinstance(image, (str, Path)) else None, self._preprocessing
-        category = self.category_of(path, category)
-        try:
-            if isinstance(image, np.ndarray) and channels == "bgr" and image.ndim == 3:
-                image = np.ascontiguousarray(image[..., ::-1])
-            file = image if isinstance(image, ImageBytes) else path
-            if file is None and not preprocessing.senses.is_colour_alone:
-                raise DataError(
-                    f"image must be a path for a run that looks at {' and '.join(preprocessing.senses.names)}, got "
-                    f"{type(image).__name__}. The other files are found beside it."
-                )
-            pixels = preprocessing.read(file) if file is not None else as_rgb(image, preprocessing.value_range)
-            photograph = pixels if path is None else self._photograph(path, pixels)
-        except DataError as error:
-            return Look(prediction=ImagePrediction(path=path, category=category, error=str(error)))
-        plain = preprocessing.senses.is_colour_alone  # points are no image to Pillow
-        if plain and path is not None and not self._noted_pages and has_pages(path):
-            self._noted_pages = True
-            self._note(f"several pages in image {path}: the first is read, here and in others")
-        seen = Look(
-            prediction=ImagePrediction(path=path, category=category, image=photograph if keep_image else None),
-            size=(pixels.shape[0], pixels.shape[1]),
-            image=pixels,
-            photograph=photograph,
-            small=shrink(photograph) if self._recogniser is not None else None,
-            judged_as=category,
-            views_of_part=views,
-        )
-        # Here, in a thread, unless the region of interest is that of a category nobody named.
-        return self._viewed(seen) if category is not None or preprocessing.interest is None else seen
+        return self._looker.look(image, category, channels, keep_image=keep_image)
 
     def judge(self, looks: Sequence[Look], *, batch_size: int = 16) -> Iterator[ImagePrediction]:
         """Predictions of images that this predictor has looked at, in order, by the limits as they are now.
@@ -254,7 +214,7 @@ class Predictor:
             self._source.refresh()
             self._limits.refresh()
             limits = self.limits
-        seen = [self._checked(self._viewed(look)) for look in self._recognise(looks)]
+        seen = self._looker.recognised(looks)
         yield from map(partial(self._judged, limits), self._predict_group(seen, batch_size))
 
     def category_of(self, path: Path | None, category: str | None = None) -> str | None:
@@ -264,21 +224,7 @@ class Predictor:
             ConfigError: The run has no such category; or neither says, and the run has a detector for each category but
                 has not learned to recognise it.
         """
-        self._require_known(category)
-        if category is None and len(self.categories) == 1:
-            category = self.categories[0]
-        if category is None and path is not None:
-            folders = path.absolute().parent.parts
-            category = next((name for name in reversed(folders) if name in self.categories), None)
-        needed = self._per_category or self._preprocessing.interest is not None
-        if category is None and needed and self._recogniser is None:
-            own = "detector" if self._per_category else "region of interest"
-            raise ConfigError(
-                f"category must be given for {path or 'an array'}, got none: this run has one {own} per "
-                f"category. Name one of {', '.join(self.categories)}, put the image in a folder of that name, or learn "
-                "to recognise them with muad.learn_products."
-            )
-        return category
+        return self._looker.category_of(path, category)
 
     def map_limit(self, category: str | None) -> float | None:
         """The map value above which a place of such an image is anomalous: calibrated, or the end of `map_scale`."""
@@ -299,67 +245,24 @@ class Predictor:
         self._detectors: dict[str | None, Scorer] = {}
         # All detectors of a run see images alike, so the first one tells how.
         first = self._detector(self.categories[0] if self._per_category else None)
-        self._preprocessing: Preprocessing = first.preprocessing
-        self._recogniser: Recogniser | None = self._source.recogniser()
-        self._capture = read_capture(self._source.folder, self.categories)
-        if self._capture is None and self.categories:
-            self._note(NOT_CHECKED)
-
-    def _require_known(self, category: str | None) -> None:
-        if category is not None and self.categories and category not in self.categories:
-            raise ConfigError(f"category must be one of {', '.join(self.categories)}, got {category!r}.")
+        self._looker = Looker(
+            self.categories,
+            first.preprocessing,
+            self._source.recogniser(),
+            read_capture(self._source.folder, self.categories),
+            per_category=self._per_category,
+            computing=self._computing,
+            note=self._note,
+        )
 
     def _stream(
         self, images: Iterable[ImageLike | Photograph], batch_size: int, category: str | None, channels: Channels
     ) -> Iterator[ImagePrediction]:
-        at_once = images_at_once(self._preprocessing, batch_size)
+        at_once = images_at_once(self._looker.preprocessing, batch_size)
         look = partial(self.look, category=category, channels=channels)
         read = read_ahead(look, images, ahead=at_once)
         while group := list(islice(read, at_once)):
             yield from self.judge(group, batch_size=batch_size)
-
-    def _photograph(self, path: Path, pixels: UInt8[np.ndarray, "H W c"]) -> UInt8[np.ndarray, "H W 3"]:
-        """The colour of a part whatever the run looks at: products are recognised and captures checked by it."""
-        if self._preprocessing.senses.is_colour_alone:
-            return pixels
-        return read_image(beside(path, "colour"), self._preprocessing.value_range)
-
-    def _viewed(self, seen: Look) -> Look:
-        """The same image with its views, or with the reason why it has none."""
-        found = seen.prediction
-        if seen.views is not None or seen.image is None or seen.photograph is None:
-            return seen
-        name = f"image {found.path}" if found.path is not None else "image"
-        try:
-            views = view_image(self._preprocessing, seen.image, name, seen.judged_as)
-        except DataError as error:
-            return Look(prediction=ImagePrediction(path=found.path, category=found.category, error=str(error)))
-        interest = self._preprocessing.interest
-        inspected = None if interest is None else interest.mask(seen.judged_as, views.size, name)
-        captured = measure(seen.photograph, inspected)
-        return dataclasses.replace(seen, image=None, photograph=None, views=views, captured=captured)
-
-    def _checked(self, seen: Look) -> Look:
-        """The same image with the reasons why it must not pass, before those of the product it looks like."""
-        if seen.captured is None:
-            return seen
-        if self._capture is None:
-            own = content_reasons(seen.captured)
-        else:
-            own = self._capture.reasons(seen.prediction.category, seen.captured)
-        reasons = (*own, *seen.prediction.reasons)
-        told = dataclasses.replace(seen.prediction, reasons=reasons, capture=seen.captured)
-        return dataclasses.replace(seen, prediction=told)
-
-    def _recognise(self, group: Sequence[Look]) -> list[Look]:
-        """The same images, each with what it looks like; what nobody named is judged as that."""
-        small = [seen.small for seen in group if seen.small is not None]
-        if self._recogniser is None or not small:
-            return list(group)
-        given = [seen.prediction.category for seen in group if seen.small is not None]
-        with self._computing:
-            found = iter(self._recogniser.recognise(small, given))
-        return [seen if seen.small is None else named(seen, next(found)) for seen in group]
 
     def _predict_group(self, group: Sequence[Look], batch_size: int) -> Iterator[ImagePrediction]:
         """Predict some images, with each detector that is needed; maps are enlarged as they are asked for."""
@@ -372,12 +275,12 @@ class Predictor:
             with self._computing:
                 results |= zip(places, predict_images(detector, images, batch_size), strict=True)
         scores = {place: found.score for place, found in results.items()}
-        largest = {place: _largest(self._preprocessing, group[place], found) for place, found in results.items()}
+        largest = {place: _largest(self._looker.preprocessing, group[place], found) for place, found in results.items()}
         for place, seen in enumerate(group):
             if place not in results or seen.views is None:
                 yield seen.prediction
                 continue
-            restored = original_map(self._preprocessing, seen.views, results.pop(place))
+            restored = original_map(self._looker.preprocessing, seen.views, results.pop(place))
             yield dataclasses.replace(
                 seen.prediction, anomaly_map=restored, score=scores[place], largest=largest.get(place)
             )
@@ -426,11 +329,6 @@ def _largest(preprocessing: Preprocessing, seen: Look, found: ImageMaps) -> Larg
     if not seen.views_of_part or seen.views is None:
         return None
     return largest_of(inspected_values(preprocessing, seen.views, found), seen.views_of_part, found.maps.size)
-
-
-def _require_order(channels: Channels) -> None:
-    if channels not in get_args(Channels):
-        raise ConfigError(f"channels must be rgb or bgr, got {channels!r}.")
 
 
 def _one_at_a_time(note: Callable[[str], None]) -> Callable[[str], None]:

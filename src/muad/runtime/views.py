@@ -37,8 +37,8 @@ class Scorer(Protocol):
 
     preprocessing: Preprocessing
 
-    def score_views(self, images: Float[np.ndarray, "b 3 H W"], categories: Sequence[str | None]) -> ViewScores:
-        """Maps and scores of normalised images; of some, None for the category, it is not known what they show."""
+    def score_views(self, views: UInt8[np.ndarray, "b H W c"], categories: Sequence[str | None]) -> ViewScores:
+        """Maps and scores of views, normalised here; None for a category: it is not known what the view shows."""
 
     def score_maps(self, maps: Float[np.ndarray, "b h w"], inspected: Bool[np.ndarray, "b h w"]) -> np.ndarray:
         """Scores from the part of maps that counts; asked for only where padding or a region leaves some out."""
@@ -118,7 +118,7 @@ def predict_images(scorer: Scorer, images: Sequence[ImageViews], batch_size: int
 
 def predict_views(scorer: Scorer, views: UInt8[np.ndarray, "b H W 3"], categories: Sequence[str | None]) -> ViewScores:
     """What a scorer says of views that are not yet normalised."""
-    return scorer.score_views(scorer.preprocessing.normalise(views), categories)
+    return scorer.score_views(views, categories)
 
 
 def original_map(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from muad.detectors.torch_scorer import normalised
 from muad.device import free_memory_bytes
 from muad.encoders.kept_features import cache_root
 from muad.errors import CheckpointError, DataError
@@ -137,7 +138,7 @@ def _in_rows(features: Features) -> Float[Tensor, b * shape]:
 def _encode(detector: Detector, fabric: Fabric, views: UInt8[np.ndarray, "b H W 3"]) -> Features | None:
     """Features of a few views in the type they are stored in, on the device."""
     with torch.no_grad(), fabric.autocast():
-        encoded = detector.encode(fabric.to_device(torch.from_numpy(detector.preprocessing.normalise(views))))
+        encoded = detector.encode(normalised(detector.preprocessing, views, fabric.device))
     if encoded is None:
         return None
     with fabric.autocast():
