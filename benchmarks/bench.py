@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,19 +73,17 @@ def _data_rows(sections: list[str], quick: bool) -> list[Row]:
     return rows
 
 
-def run_rows(rows: list[Row], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure every row in a new process; one that fails says why instead of figures."""
-    results = []
+def run_rows(rows: list[Row], options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], float]]:
+    """Measure every row in a new process, and the minutes it took; one that fails says why instead of figures."""
     for number, row in enumerate(rows, 1):
         begun = time.perf_counter()
         result = _measured(row, options, 1)[0]
         if options.together and row[0] in ("inference", "training") and "ms" in result:
             both = _measured(row, options, 2)
             result["together"] = max(one.get("ms", float("nan")) for one in both) / result["ms"]
-        results.append({"row": row, **result})
         taken = time.perf_counter() - begun
         print(f"{number}/{len(rows)} {row} {result} ({taken:.0f} s)", file=sys.stderr)
-    return results
+        yield {"row": row, **result}, taken / 60
 
 
 def _measured(row: Row, options: argparse.Namespace, processes: int) -> list[dict[str, Any]]:
@@ -153,17 +152,19 @@ def main() -> None:
     from measure import describe_machine
     from report import write_report
 
-    begun = time.perf_counter()
     machine = describe_machine()
     planned = plan(options.only or list(SECTIONS), options.quick)
     if options.match:
         planned = [row for row in planned if row[0] in ("peak", "fit") or re.search(options.match, json.dumps(row))]
-    results = run_rows(planned, options)
-    minutes = (time.perf_counter() - begun) / 60
+    results, minutes = [], 0.0
+    for result, taken in run_rows(planned, options):
+        if options.quick:
+            results, minutes = [*results, result], minutes + taken
+        else:  # kept at once, so that what was measured is not lost when a run is interrupted
+            results, minutes = merge([result], taken, machine, options.cache / "results.json")
     if options.quick:
         print(write_report(results, machine, minutes=minutes))
         return
-    results, minutes = merge(results, minutes, machine, options.cache / "results.json")
     if options.remark:
         machine["remark"] = options.remark
     text = write_report(results, machine, minutes=minutes)

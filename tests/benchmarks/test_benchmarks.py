@@ -120,7 +120,7 @@ def test_a_row_that_failed_and_one_without_its_reference_are_reported(load) -> N
     text = load("report").write_report(results, {"processor": "a CPU"}, minutes=1.0)
     assert "| S | 392 | 1 | torch bf16 | 6.0 | 50.0 | 50% | 2.10 | 1.0 | 700 |" in text
     assert "| S | 392 | 1 | openvino int8 | package openvino must be installed | | | | | |" in text
-    assert "here 0.80 TFLOP/s in bf16" in text
+    assert "4096 rows: 0.80 TFLOP/s in bf16" in text
     assert "| B | 392 | 8 | torch bf16 |  | 50.0 |" in text
 
 
