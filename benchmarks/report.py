@@ -13,7 +13,7 @@ ACCURACY = Path(__file__).with_name("accuracy.md")
 TRAINED, TOGETHER = Path(__file__).with_name("trained.md"), Path(__file__).with_name("together.md")
 HISTORY, CARDS = Path(__file__).with_name("station_history.md"), Path(__file__).with_name("cards.md")
 _COLUMNS = (
-    "Of the peak, below: operations of matrix products per second, as a part of what one product of two square matrices "
+    "Of the peak, below: operations of matrix products per second, as a part of what a product of two square matrices "
     "does in the same precision, the best of 1024, 2048 and 4096 rows: {reached}. Two at once: how many times as long "
     "two processes take that begin together, the slower of them; sharing fairly is 2."
 )
