@@ -161,3 +161,14 @@ def test_half_precision_tokens_come_back_in_half_precision() -> None:
             rough = module(tokens())
     assert rough.dtype == torch.bfloat16
     assert (rough.float() - exact).norm() / exact.norm() < 0.02
+
+
+def test_the_gradient_of_the_kernel_is_that_of_its_plain_form_to_the_bit() -> None:
+    values = torch.linspace(-30.0, 30.0, 7000).requires_grad_()  # none of them 0, where elu has two slopes
+    weights = torch.rand(7000, generator=torch.Generator().manual_seed(0))
+    (plain,) = torch.autograd.grad(torch.exp(-F.relu(-values)) + F.relu(values), values, weights)
+    (ours,) = torch.autograd.grad(_positive(values), values, weights)
+    assert torch.equal(ours, plain)
+    with torch.no_grad():
+        without = _positive(values)
+    assert torch.equal(_positive(values), without)

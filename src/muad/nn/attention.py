@@ -15,6 +15,7 @@ from torch import nn
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
+    from torch.autograd.function import FunctionCtx
 
 
 class LinearAttention(nn.Module):
@@ -127,7 +128,25 @@ def neighbour_mask(grid: tuple[int, int], size: int, prefix_tokens: int) -> Bool
 
 def _positive(x: Tensor) -> Tensor:
     """elu(x) + 1, from operations that processors vectorise; five times as fast as `F.elu` on one."""
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        made: Tensor = _Positive.apply(x)  # type: ignore[no-untyped-call]
+        return made
     return torch.exp(-F.relu(-x)) + F.relu(x)
+
+
+class _Positive(torch.autograd.Function):
+    """The same with a gradient in two operations: it is the output itself, at most 1."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        made = x.clamp(max=0).exp_().add_(x.clamp(min=0))
+        ctx.save_for_backward(made)
+        return made
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]  # of one output
+        (made,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return made.clamp(max=1).mul_(gradient)
 
 
 def _split_heads(qkv: Float[Tensor, "b n 3d"], heads: int) -> tuple[Tensor, Tensor, Tensor]:
