@@ -1,6 +1,6 @@
 """Predict by Ray against one process: seconds, processor seconds and whether every cell is the same.
 
-    $ python benchmarks/scale.py BUNDLE IMAGES [--judges 2] [--part-images 256] [--limit 2000]
+    $ python benchmarks/scale.py BUNDLE IMAGES [--judges 2] [--part-images 256] [--limit 2000] [--threads 1 2]
 
 IMAGES is a folder of photographs, for instance of `muad demo-data`. The rows are printed as Markdown. Each way runs in
 processes of its own, whose processor time the system counts; for Ray that is its own processes and the judges.
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--judges", type=int, default=2)
     parser.add_argument("--part-images", type=int, default=256)
     parser.add_argument("--limit", type=int, default=0, help="images at most, through a list; 0 for all")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of the one process, each measured")
     asked = parser.parse_args()
     found = [image.path.absolute() for image in find_images([asked.images])]
     found = found[: asked.limit or len(found)]
@@ -78,11 +79,10 @@ def main() -> None:
         print("|---|---|---|---|---|")
         first: list[tuple[str, ...]] | None = None
         ray = ["--engine", "ray", "--judges", str(asked.judges), "--part-images", str(asked.part_images)]
-        for name, threads, options in (
-            ("one process, one thread", 1, []),
-            ("one process, two threads", 2, []),
-            (f"Ray, {asked.judges} judges", 1, ray),
-        ):
+        alone: list[tuple[str, int, list[str]]] = [
+            (f"one process, threads: {threads}", threads, []) for threads in asked.threads
+        ]
+        for name, threads, options in (*alone, (f"Ray, {asked.judges} judges of one thread", 1, ray)):
             out = Path(scratch) / name.replace(" ", "-")
             wall, used = _timed([asked.bundle, str(folder), "--out", str(out), *common, *options], threads)
             cells = _parts(out) if options else _rows(out)
