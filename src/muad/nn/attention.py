@@ -6,7 +6,7 @@ Parameter names are those of the authors' checkpoints.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import nn
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
+    from torch.autograd.function import FunctionCtx
 
 
 class LinearAttention(nn.Module):
@@ -137,14 +138,14 @@ class _Positive(torch.autograd.Function):
     """The same with a gradient in two operations: it is the output itself, at most 1."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
         made = x.clamp(max=0).exp_().add_(x.clamp(min=0))
         ctx.save_for_backward(made)
         return made
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        made: Tensor = ctx.saved_tensors[0]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        made: Tensor = ctx.saved_tensors[0]  # type: ignore[attr-defined]
         return made.clamp(max=1).mul_(gradient)
 
 
