@@ -94,7 +94,7 @@ def share_row(count: int, cache: Path) -> Figures:
     """Evaluation of images of 512 px on S at 392 px: its whole time over that of the forward passes alone."""
     models.fit("S", cache)
     detector = models.build_fitted("S", 392, cache)
-    fast = AcceleratedDetector(detector, Acceleration(precision="bf16"), batch_size=8)
+    fast = AcceleratedDetector(detector, Acceleration(precision="bf16"), batch_size=8, scales=lambda: models.SCALES)
     with generated_data(count, 512) as data:
         records = open_catalog(data).select(split="test")
         views = [fast.preprocessing.view(np.asarray(Image.open(record.path))) for record in records[:8]]

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
+from muad.acceleration.deviation import Scale
 from muad.checkpoints.checkpoint import copy_tensors
 from muad.detectors import Dinomaly, DinomalyConfig
 from muad.detectors.types import Batch
@@ -24,6 +25,8 @@ ENCODERS = {
     "S": EncoderConfig(name="random-custom", layout=VitLayout(width=384, depth=12, heads=6)),
     "B": EncoderConfig(name="random-custom", layout=VitLayout(width=768, depth=12, heads=12)),
 }
+SCALES = {None: Scale(score=1.0, map=1.0)}
+"""What differences are measured by: decoders fitted for a moment give scores that hardly differ from image to image."""
 _FIT_PX, _FIT_IMAGES, _FIT_STEPS = 140, 4, 50
 
 

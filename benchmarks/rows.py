@@ -58,7 +58,11 @@ def inference_row(encoder: str, side_px: int, variant: str, batch: int, *, cache
         call = ReferencePath(detector)
     else:
         fast = AcceleratedDetector(
-            detector, VARIANTS[variant], folder=cache / f"exports-{encoder}-{side_px}", batch_size=batch
+            detector,
+            VARIANTS[variant],
+            folder=cache / f"exports-{encoder}-{side_px}",
+            batch_size=batch,
+            scales=lambda: models.SCALES,
         )
         call = fast.predict
         del detector
