@@ -12,6 +12,7 @@ Result = dict[str, Any]
 ACCURACY = Path(__file__).with_name("accuracy.md")
 TRAINED, TOGETHER = Path(__file__).with_name("trained.md"), Path(__file__).with_name("together.md")
 HISTORY, CARDS = Path(__file__).with_name("station_history.md"), Path(__file__).with_name("cards.md")
+LAYERS = Path(__file__).with_name("layers.md")
 _COLUMNS = (
     "Of the peak, below: operations of matrix products per second, as a part of what a product of two square matrices "
     "does in the same precision, the best of 1024, 2048 and 4096 rows: {reached}. Two at once: how many times as long "
@@ -67,6 +68,7 @@ def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes:
         if chosen:
             lines += [f"## {title}", "", *table(chosen), ""]
     for title, file in (
+        ("Where the time goes", LAYERS),
         ("Trained detectors, by their own limits", TRAINED),
         ("Two at once", TOGETHER),
         ("The station's history", HISTORY),

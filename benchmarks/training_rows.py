@@ -41,16 +41,16 @@ def training_row(encoder: str, side_px: int, variant: str, steps: int = 3) -> Fi
         path = ReferenceStep(detector)
         features, loss = partial(path.encode, images), path.loss
     else:
-        features, loss = _on_kept_features(detector, images, lowered=variant == KEPT)
+        features, loss = on_kept_features(detector, images, lowered=variant == KEPT)
     flops = flops_of_step(detector, images[:1]) * BATCH
-    _timed_step(features, partial(loss, 0), detector, optimizer)
+    timed_step(features, partial(loss, 0), detector, optimizer)
     wait_for_others()
-    taken = [_timed_step(features, partial(loss, step), detector, optimizer) for step in range(1, steps + 1)]
+    taken = [timed_step(features, partial(loss, step), detector, optimizer) for step in range(1, steps + 1)]
     parts = {name: 1000 * statistics.median(times[place] for times in taken) for place, name in enumerate(PARTS)}
     return {"ms": sum(parts.values()), **parts, "flops": flops, "peak_mib": peak_mib()}
 
 
-def _timed_step(
+def timed_step(
     features: Callable[[], Any], loss: Callable[[Any], Tensor], detector: Dinomaly, optimizer: StableAdamW
 ) -> list[float]:
     """Seconds of each part of a step."""
@@ -68,7 +68,7 @@ def _timed_step(
     return [after - before for before, after in pairwise(clock)]
 
 
-def _on_kept_features(
+def on_kept_features(
     detector: Dinomaly, images: Tensor, *, lowered: bool
 ) -> tuple[Callable[[], Tensor], Callable[[int, Tensor], Tensor]]:
     """Takes features of a batch from those kept; the loss of the detector on them."""

@@ -1,6 +1,7 @@
 """What the benchmark compares with gives the same figures; only so is a ratio worth something."""
 
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +192,10 @@ def test_images_unlike_those_calibrated_on_are_seen_in_their_p_values(load) -> N
     assert len(rows) == 3
     assert "| 38 of 40 |" in rows[2]
     assert rows[2].endswith("| 0.01 |")
+
+
+def test_what_takes_little_is_told_together(load) -> None:
+    pytest.importorskip("openvino", reason="layers are counted by OpenVINO")
+    lines = load("layers").table("A step", Counter({"mm": 90.0, "add": 9.0, "neg": 1.0}), 5e9, 1e11)
+    assert lines[0] == "**A step**: 100 ms, 50% of 0.10 TFLOP/s."
+    assert lines[4:-1] == ["| mm | 90 | 90% |", "| add | 9 | 9% |", "| all else | 1 | 1% |"]
