@@ -44,9 +44,10 @@ def write_report(results: Sequence[Result], machine: dict[str, str], *, minutes:
         f"- measured {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC in {minutes:.0f} minutes, "
         "one process per row",
         "",
-        "A row marked ~ had a median more than 25 % above its fastest call: something else used the machine, and the "
-        "ratio is of no use. Weights are seeded and random, decoders fitted for 50 steps: times carry over to trained "
-        "detectors; how far backends are off is measured on trained ones, further down.",
+        "Times are medians. How many times faster, and what part of the peak, is told of the fastest calls, which the "
+        "rest of the machine disturbs least; a median marked ~ is more than 25 % above them. Weights are seeded and "
+        "random, decoders fitted for 50 steps: times carry over to trained detectors; how far backends are off is "
+        "measured on trained ones, further down.",
         "",
     ]
     if summary := _summary(results):
@@ -84,17 +85,17 @@ def _summary(results: Sequence[Result]) -> list[str]:
     """The answers first: how many times faster, at what deviation."""
     lines = ["| what | times faster | |", "|---|---|---|"]
     measured = [r for r in results if r["row"][0] == "inference" and "ms" in r]
-    plain = {tuple(r["row"][i] for i in (1, 2, 4)): r["ms"] for r in measured if r["row"][3] == _REFERENCE}
+    plain = {tuple(r["row"][i] for i in (1, 2, 4)): r["best_ms"] for r in measured if r["row"][3] == _REFERENCE}
     for (encoder, side_px, batch), base in plain.items():
         rows = [r for r in measured if (r["row"][1], r["row"][2], r["row"][4]) == (encoder, side_px, batch)]
         for precision, limit in _LIMITS.items():
             within = [r for r in rows if f" {precision}" in r["row"][3] and r["deviation"] <= limit]
             if within:
-                best = min(within, key=lambda r: r["ms"])
-                ratio = f"{base / best['ms']:.1f}{_mark(best)}"
+                best = min(within, key=lambda r: r["best_ms"])
+                ratio = f"{base / best['best_ms']:.1f}"
                 name = f"inference, {encoder}, {side_px} px, batch {batch}, {precision}"
                 lines.append(f"| {name} | {ratio} | {best['row'][3]} |")
-    steps = {tuple(r["row"][1:]): r["ms"] for r in results if r["row"][0] == "training" and "ms" in r}
+    steps = {tuple(r["row"][1:]): r["best_ms"] for r in results if r["row"][0] == "training" and "ms" in r}
     for (encoder, side_px, variant), taken in steps.items():
         base = next((ms for key, ms in steps.items() if key[:2] == (encoder, side_px) and "reference" in key[2]), None)
         if base is not None and "reference" not in variant:
@@ -124,10 +125,10 @@ def _inference(results: Sequence[Result], peaks: Mapping[str, float]) -> list[st
             lines.append(f"{start} {result['failed']} | | | | | |")
             continue
         base = plain.get((encoder, side_px, batch), {})
-        ratio = f"{base['ms'] / result['ms']:.1f}{_mark(base, result)}" if "ms" in base else ""
+        ratio = f"{base['best_ms'] / result['best_ms']:.1f}" if "ms" in base else ""
         lines.append(
             f"{start} {ratio} | {result['ms']:.1f}{_mark(result)} | "
-            f"{_share_of_peak(result, 1000 * result['flops'] / result['ms'], peaks)} | {_together(result)} | "
+            f"{_share_of_peak(result, 1000 * result['flops'] / result['best_ms'], peaks)} | {_together(result)} | "
             f"{result['setup_s']:.1f} | {result['peak_mib']:.0f} |"
         )
     return lines
@@ -143,7 +144,7 @@ def _training(results: Sequence[Result], peaks: Mapping[str, float]) -> list[str
         "two at once | peak MiB |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    plain = {tuple(r["row"][1:3]): r["ms"] for r in results if r["row"][3].startswith("reference") and "ms" in r}
+    plain = {tuple(r["row"][1:3]): r["best_ms"] for r in results if r["row"][3].startswith("reference") and "ms" in r}
     for result in results:
         _, encoder, side_px, variant = result["row"]
         start = f"| {encoder} | {side_px} | {variant} |"
@@ -151,9 +152,11 @@ def _training(results: Sequence[Result], peaks: Mapping[str, float]) -> list[str
             lines.append(f"{start} {result['failed']} | | | | | | | | |")
             continue
         base = plain.get((encoder, side_px))
-        ratio = f"{base / result['ms']:.1f}" if base else ""
+        ratio = f"{base / result['best_ms']:.1f}" if base else ""
         parts = " | ".join(f"{result[name]:.0f}" for name in ("ms", "features", "forward", "backward", "optimiser"))
-        share = "" if "reference" in variant else _share_of_peak(result, 1000 * result["flops"] / result["ms"], peaks)
+        share = (
+            "" if "reference" in variant else _share_of_peak(result, 1000 * result["flops"] / result["best_ms"], peaks)
+        )
         lines.append(f"{start} {ratio} | {parts} | {share} | {_together(result)} | {result['peak_mib']:.0f} |")
     return lines
 

@@ -110,19 +110,20 @@ def test_the_plain_metrics_are_ours(load, maps_and_masks) -> None:
 
 
 def test_a_row_that_failed_and_one_without_its_reference_are_reported(load) -> None:
-    figures = {"ms": 50.0, "noisy": False, "flops": 2e10, "deviation": 4e-4, "setup_s": 1.0, "peak_mib": 700.0}
+    figures = {"ms": 51.0, "best_ms": 50.0, "noisy": False, "flops": 2e10, "deviation": 4e-4}
+    figures |= {"setup_s": 1.0, "peak_mib": 700.0}
     results = [
         {"row": ["peak", "bf16"], "flops": 8e11},
-        {"row": ["inference", "S", 392, "reference, float32 eager", 1], **figures, "ms": 300.0},
+        {"row": ["inference", "S", 392, "reference, float32 eager", 1], **figures, "best_ms": 300.0},
         {"row": ["inference", "S", 392, "torch bf16", 1], **figures, "together": 2.1},
         {"row": ["inference", "S", 392, "openvino int8", 1], "failed": "package openvino must be installed"},
         {"row": ["inference", "B", 392, "torch bf16", 8], **figures},
     ]
     text = load("report").write_report(results, {"processor": "a CPU"}, minutes=1.0)
-    assert "| S | 392 | 1 | torch bf16 | 6.0 | 50.0 | 50% | 2.10 | 1.0 | 700 |" in text
+    assert "| S | 392 | 1 | torch bf16 | 6.0 | 51.0 | 50% | 2.10 | 1.0 | 700 |" in text
     assert "| S | 392 | 1 | openvino int8 | package openvino must be installed | | | | | |" in text
     assert "4096 rows: 0.80 TFLOP/s in bf16" in text
-    assert "| B | 392 | 8 | torch bf16 |  | 50.0 |" in text
+    assert "| B | 392 | 8 | torch bf16 |  | 51.0 |" in text
 
 
 def test_every_planned_row_is_one_the_rows_know(load) -> None:
