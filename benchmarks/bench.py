@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from muad.threads import prepare_threads
+
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("inference", "training", "postprocess", "metrics", "loader", "growth")
 _REFERENCE = "reference, float32 eager"
@@ -109,6 +111,7 @@ def _measured(row: Row, options: argparse.Namespace, processes: int) -> list[dic
 
 def run_one(row: Row, cache: Path, budget_s: float) -> dict[str, Any]:
     """The figures of one row, measured here."""
+    prepare_threads()  # before torch is loaded, as in every process of muad
     import data_rows
     import rows
     import training_rows
