@@ -23,6 +23,7 @@ from muad.device import describe_device
 PACKAGES = ("torch", "timm", "numpy", "scikit-learn", "onnxruntime", "openvino", "nncf")
 _UNITS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx512_f")
 _NOISY = 1.25
+_PATIENCE_S = 600
 
 
 def time_call(call: Callable[[], object], *, warmups: int, budget_s: float) -> dict[str, float | bool]:
@@ -45,12 +46,19 @@ def time_call(call: Callable[[], object], *, warmups: int, budget_s: float) -> d
 
 
 def wait_for_others() -> None:
-    """Wait until as many processes are ready as `MUAD_BENCH_MEETING` says, `FOLDER:COUNT`; without it, do not wait."""
+    """Wait until as many processes are ready as `MUAD_BENCH_MEETING` says, `FOLDER:COUNT`; without it, do not wait.
+
+    Raises:
+        TimeoutError: One of them never came.
+    """
     folder, _, count = os.environ.get("MUAD_BENCH_MEETING", "").rpartition(":")
     if not folder:
         return
     (Path(folder) / str(os.getpid())).touch()
+    until = time.monotonic() + _PATIENCE_S
     while len(list(Path(folder).iterdir())) < int(count):
+        if time.monotonic() > until:
+            raise TimeoutError(f"{count} processes must be ready within {_PATIENCE_S} s, got fewer")
         time.sleep(0.01)
 
 

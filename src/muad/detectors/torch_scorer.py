@@ -73,7 +73,7 @@ class TorchScorer(ABC):
 def normalised(
     preprocessing: Preprocessing, views: UInt8[np.ndarray, "b H W c"], device: torch.device
 ) -> Float[Tensor, "b c H W"]:
-    """Views as the encoder wants them, on its device, to the bit as `Preprocessing.normalise` makes them.
+    """Views as the encoder wants them, on its device, by the operations of `Preprocessing.normalise`.
 
     They travel there as bytes, a quarter of their size as numbers, and a card normalises them faster than its host.
     """
