@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -369,3 +371,14 @@ def write_patch_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[...
 def patch_bundle(write_patch_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One detector of patches for two products, as a bundle; not to be changed."""
     return write_patch_bundle(tmp_path_factory.mktemp("bundle") / "bolts.muad")
+
+
+@pytest.fixture
+def load_benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """A module of the benchmarks, which are scripts and not a package."""
+    folder, before = str(Path(__file__).resolve().parents[1] / "benchmarks"), set(sys.modules)
+    monkeypatch.syspath_prepend(folder)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if folder in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
