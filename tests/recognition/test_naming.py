@@ -30,17 +30,19 @@ def test_good_bad_and_strangers_are_counted_apart(
     train = open_catalog(photographs).select(split="train")
     learn_products(run, train, device="cpu")
     tests = open_catalog(photographs).select(split="test")
-    done: list[int] = []
-    found = {each.kind: each for each in measure_names(Recogniser.of_run(run, "cpu"), None, tests, done.append)}
+    done: list[tuple[int, int]] = []
+    news = lambda *counts: done.append(counts)  # noqa: E731
+    found = {each.kind: each for each in measure_names(Recogniser.of_run(run, "cpu"), None, tests, news)}
     good, bad, strangers = found["good"], found["bad"], found["strangers"]
     trained = [record for record in tests if record.category != "woven_fabric"]
     assert (good.total, bad.total) == (6, sum(record.is_anomalous for record in trained))
     assert strangers.total == len(tests) - len(trained)
     assert (good.right, strangers.right, good.misnamed + bad.misnamed) == (6, strangers.total, 0)
-    assert done[-1] == len(tests)
+    assert done[-1] == (len(tests), len(tests))
     monkeypatch.setattr(naming, "MOST_NAMED", 5)
-    few = measure_names(Recogniser.of_run(run, "cpu"), None, tests, done.append)
-    assert sum(each.total for each in few) == done[-1] == 5
+    few = measure_names(Recogniser.of_run(run, "cpu"), None, tests, news)
+    assert sum(each.total for each in few) == 5
+    assert done[-1] == (5, 5)
     assert {each.kind for each in few} == set(found)
 
 

@@ -18,7 +18,7 @@ from muad.evaluation.objects import ObjectCollection
 from muad.evaluation.unseen import select_unseen
 from muad.metrics.report import CategoryReport, Report
 from muad.progress import shows_progress
-from muad.recognition.naming import MOST_NAMED, measure_names, write_names
+from muad.recognition.naming import measure_names, write_names
 from muad.runs.folder import make_folder, read_images_config, read_run, write_text
 from muad.runs.object_rows import OBJECTS_FILE, object_rows_to_csv
 from muad.runs.scores import SCORES_FILE, ImageScore, image_scores, scores_to_csv
@@ -175,7 +175,7 @@ def _evaluate(
     else:
         (target / OBJECTS_FILE).unlink(missing_ok=True)  # of another data set
     write_text(target / "evaluation.json", json.dumps(report.to_json(), indent=2) + "\n")
-    news = lambda count: progress("name", count, min(len(records), MOST_NAMED), None)  # noqa: E731
+    news = lambda done, total: progress("name", done, total, None)  # noqa: E731
     names = measure_names(source.recogniser(), read_images_config(run_dir).value_range, records, news)
     write_names(names, target, report.data_hash or "")
     for each in names:

@@ -66,7 +66,7 @@ def measure_names(
     recogniser: Recogniser | None,
     value_range: ValueRange | None,
     records: Sequence[Record],
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Naming]:
     """What a run calls labelled photographs, looked at as if nobody had said what they show.
 
@@ -74,7 +74,7 @@ def measure_names(
         recogniser: That of the run; None for a run that recognises no products.
         value_range: That of the run, for images with more than 8 bits.
         records: The photographs, readable; of very many, MOST_NAMED are looked at.
-        progress: Called with how many are done.
+        progress: Called with how many are done, and of how many.
 
     Returns:
         Of good parts, bad parts and strangers, those there are; nothing for a run that recognises no products.
@@ -100,7 +100,7 @@ def measure_names(
                 continue
             hit = "unknown" if found.is_unknown else "right" if found.nearest == record.category else "misnamed"
             hits["bad" if record.is_anomalous else "good"][hit] += 1
-        progress(done := done + len(group))
+        progress(done := done + len(group), len(chosen))
     names = [Naming(kind=kind, **counts) for kind, counts in hits.items()]
     return [each for each in names if each.total]
 
